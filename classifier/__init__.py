@@ -1,0 +1,1 @@
+"""Label heads and their calibration."""

@@ -1,0 +1,1 @@
+"""The front door: settings, composition root and command line."""

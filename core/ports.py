@@ -1,0 +1,222 @@
+"""Ports: what the use cases need from the other rooms. Shapes: n items, d dimensions of a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from core.types import (
+    Accepted,
+    ClaimedBatch,
+    Classification,
+    Collection,
+    CollectionSettings,
+    Document,
+    DocumentCounts,
+    DocumentState,
+    EncodedDocument,
+    EncoderInfo,
+    FailedDocument,
+    Float32,
+    IndexHit,
+    IndexStats,
+    Int64,
+    Job,
+    JobKind,
+    Label,
+    Lane,
+    LogPage,
+    NewDocument,
+    PassageRow,
+    PassageText,
+    RejectedItem,
+    Span,
+    Task,
+)
+
+
+class TokenSpans(Protocol):
+    """Token boundaries of texts, without special tokens and without truncation."""
+
+    def token_spans(self, texts: Sequence[str]) -> list[Int64]:
+        """One (t, 2) array a text: character offsets [start, end) of its t tokens."""
+        ...
+
+
+class Encoder(TokenSpans, Protocol):
+    """Texts to unit vectors. Queries and passages go through different methods: prompts may differ."""
+
+    @property
+    def info(self) -> EncoderInfo: ...
+
+    def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
+        """(n, d) float32, rows of unit length, in the order of `texts`."""
+        ...
+
+    def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
+        """(n, d) float32, rows of unit length, in the order of `passages`."""
+        ...
+
+
+class Chunker(Protocol):
+    """Texts to passages."""
+
+    def split(self, documents: Sequence[PassageText], settings: CollectionSettings) -> list[tuple[Span, ...]]:
+        """Passage spans of each document; joined they cover its text, neighbours may overlap."""
+        ...
+
+
+class CollectionStore(Protocol):
+    def create(
+        self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings
+    ) -> tuple[Collection, bool]:
+        """The collection and whether it is new. Raises Conflict when it exists with other settings."""
+        ...
+
+    def get(self, name: str) -> Collection:
+        """Raises NotFound."""
+        ...
+
+    def list(self) -> list[Collection]: ...
+
+    def delete(self, name: str) -> Collection:
+        """Removes the collection with all rows. Raises NotFound."""
+        ...
+
+    def counts(self, collection_id: int) -> DocumentCounts: ...
+
+
+class DocumentStore(Protocol):
+    def accept(
+        self,
+        job_id: str,
+        documents: Sequence[NewDocument],
+        rejected: Sequence[RejectedItem] = (),
+        details: Mapping[str, Any] | None = None,
+        is_last: bool = True,
+    ) -> Accepted:
+        """Stores documents as pending, in batches, and counts them on the job, in one transaction.
+
+        Same content and metadata is no work; changed metadata alone is applied at once. `details`
+        replaces the job's details (an import keeps its position there). `is_last` says that no more
+        documents will follow. Raises Conflict when the job is already over, NotFound when it is gone.
+        """
+        ...
+
+    def get(self, collection_id: int, external_id: str) -> Document:
+        """Raises NotFound."""
+        ...
+
+    def list(
+        self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
+    ) -> list[Document]:
+        """In order of external id, those greater than `after`; deleted ones are left out."""
+        ...
+
+    def delete(self, collection_id: int, external_ids: Sequence[str]) -> tuple[int, int]:
+        """How many existed and were deleted, and the seq of the change."""
+        ...
+
+    def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
+        """Rows of passages whose document is searchable now; others are left out."""
+        ...
+
+
+class BatchStore(Protocol):
+    def claim(self, batch_id: str, lease_s: float) -> ClaimedBatch | None:
+        """Takes the lease; None when the batch is done, gone, or leased by another."""
+        ...
+
+    def complete(
+        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
+    ) -> int | None:
+        """Publishes the batch in one transaction; its seq, or None (and nothing is done) if the lease is lost."""
+        ...
+
+    def release(self, batch: ClaimedBatch) -> None:
+        """Gives a lease back so that another may claim at once."""
+        ...
+
+    def unfinished(self, ignore_leases: bool) -> list[Task]:
+        """Unfinished tasks that nobody holds: queued, or of an expired lease; all of them if `ignore_leases`."""
+        ...
+
+
+class JobStore(Protocol):
+    def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job: ...
+
+    def get(self, job_id: str) -> Job:
+        """With its errors. Raises NotFound."""
+        ...
+
+    def list(self, limit: int) -> list[Job]:
+        """Newest first, without errors."""
+        ...
+
+    def cancel(self, job_id: str) -> Job:
+        """Documents not yet searchable become failed with the reason; final jobs are left as they are."""
+        ...
+
+    def fail(self, job_id: str, reason: str) -> None:
+        """Ends a job that cannot go on, for example an import of a damaged file."""
+        ...
+
+
+class ChangeLog(Protocol):
+    def heads(self) -> dict[int, int]:
+        """Collection id -> seq, for all collections."""
+        ...
+
+    def read(self, collection_id: int, cursor: tuple[int, int], limit: int) -> LogPage:
+        """Changed documents after `cursor` = (seq, document id), at most about `limit`."""
+        ...
+
+
+class TaskQueue(Protocol):
+    def enqueue(self, tasks: Sequence[Task]) -> None:
+        """Called after commit; a task may be delivered more than once."""
+        ...
+
+    def depth(self) -> int:
+        """Tasks waiting."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells followers that a collection has news; losing a message only costs a polling interval."""
+
+    def publish(self, collection_id: int, seq: int) -> None: ...
+
+    def subscribe(self, listener: Callable[[int, int], None]) -> None:
+        """`listener(collection_id, seq)` may be called from any thread and must return at once."""
+        ...
+
+
+class IndexView(Protocol):
+    """An immutable state of one collection's vector index."""
+
+    @property
+    def seq(self) -> int: ...
+
+    def search(self, xq: Float32, k: int) -> list[list[IndexHit]]:
+        """For each row of `xq` (n, d): at most k documents, best first, each with its best passage.
+
+        Fewer than k only if the view holds fewer documents.
+        """
+        ...
+
+
+class IndexRegistry(Protocol):
+    """The indexes of this process, one a collection, kept in step with the change log."""
+
+    def view(self, collection: Collection) -> IndexView: ...
+
+    def stats(self, collection: Collection) -> IndexStats: ...
+
+    def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
+        """True once the view has applied `seq`."""
+        ...
+
+
+class LabelScorer(Protocol):
+    def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]: ...

@@ -1,0 +1,316 @@
+"""The nouns of Cognate as plain frozen types; they cross every room."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+Float16 = npt.NDArray[np.float16]
+Int64 = npt.NDArray[np.int64]
+Metadata = Mapping[str, Any]
+
+
+class DocumentState(StrEnum):
+    """A document is exactly one of these; the counts of the first three always add up to the total."""
+
+    PENDING = "pending"
+    SEARCHABLE = "searchable"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
+class JobKind(StrEnum):
+    DOCUMENTS = "documents"
+    IMPORT = "import"
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+class BatchState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+
+
+class Lane(StrEnum):
+    """Priority of work in the engine: interactive goes before bulk between micro-batches."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+class TaskKind(StrEnum):
+    INGEST_BATCH = "ingest_batch"
+    IMPORT_FILE = "import_file"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A unit of background work, named by the id of the row that describes it."""
+
+    kind: TaskKind
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """Identity of an encoder; `fingerprint` is a sha256 over all that changes its vectors."""
+
+    id: str
+    fingerprint: str
+    dim: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSettings:
+    """What a collection fixes at creation. Token counts include title and special tokens."""
+
+    max_tokens: int = 256
+    overlap_tokens: int = 32
+    index: str = "auto"
+    language: str = "en"
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of documents embedded by one encoder. `seq` is the head of its change log."""
+
+    id: int
+    uid: str
+    name: str
+    description: str
+    encoder: EncoderInfo
+    settings: CollectionSettings
+    seq: int
+    purged_seq: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentCounts:
+    searchable: int = 0
+    pending: int = 0
+    failed: int = 0
+    passages: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.searchable + self.pending + self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A validated document as a caller sent it."""
+
+    external_id: str
+    text: str
+    title: str = ""
+    metadata: Metadata = field(default_factory=dict)
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of what is encoded: equal hashes need no encoding."""
+        title = self.title.encode()
+        return hashlib.sha256(b"%d:%s%s" % (len(title), title, self.text.encode())).hexdigest()
+
+    @property
+    def metadata_hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedItem:
+    """An item that never became a document, or a document that failed, and why."""
+
+    id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A stored document. `title`, `text` and `metadata` are of the newest accepted version."""
+
+    external_id: str
+    title: str
+    text: str
+    metadata: Metadata
+    state: DocumentState
+    reason: str | None
+    seq: int
+    job_id: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Half-open character range [start, end) of a text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassageText:
+    """What is encoded for a passage: the document's title, then the passage's own text."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """One document of a claimed batch, still to be encoded."""
+
+    document_id: int
+    external_id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBatch:
+    """A batch under lease. `attempt` is the fencing token: completing with an older one does nothing."""
+
+    id: str
+    job_id: str
+    collection: Collection
+    attempt: int
+    items: tuple[WorkItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedDocument:
+    """Passages of one document and their vectors: `vectors` is (len(spans), d) float16, unit rows."""
+
+    document_id: int
+    spans: tuple[Span, ...]
+    vectors: Float16
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDocument:
+    document_id: int
+    external_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Outcome of accepting documents: what to enqueue, and the seq when metadata changed at once."""
+
+    job_id: str
+    batch_ids: tuple[str, ...]
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Progress of one accepted request. `done` documents are searchable; total = done + failed + to do."""
+
+    id: str
+    kind: JobKind
+    collection: str
+    state: JobState
+    total: int
+    done: int
+    failed: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seq: int
+    details: Mapping[str, Any]
+    errors: tuple[RejectedItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """The present state of one changed document: its passages and vectors, or none when it was removed.
+
+    `passage_ids` is (n,) int64, `vectors` (n, d) float16. An entry replaces all earlier passages of its
+    document.
+    """
+
+    document_id: int
+    seq: int
+    passage_ids: Int64
+    vectors: Float16
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Entries in (seq, document_id) order. `applied_seq` is the seq up to which the log is now complete."""
+
+    entries: tuple[LogEntry, ...]
+    cursor: tuple[int, int]
+    applied_seq: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexHit:
+    """Best passage of one document; `score` is the inner product of unit vectors."""
+
+    document_id: int
+    passage_id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    kind: str
+    bytes: int
+    passages: int
+    delta: int
+    deleted: int
+    recall_at_10: float | None
+    applied_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassageRow:
+    """A passage of a searchable document, as read from the database for display."""
+
+    passage_id: int
+    external_id: str
+    title: str
+    text: str
+    span: Span
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class for zero-shot classification: its name, and optionally words and examples that tell it."""
+
+    name: str
+    description: str = ""
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    label: str
+    score: float
+    scores: Mapping[str, float]

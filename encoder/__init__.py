@@ -1,0 +1,1 @@
+"""The in-house models, their tokenizer, engine, backends and checkpoints."""

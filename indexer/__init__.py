@@ -1,0 +1,1 @@
+"""Texts to passages, and passages to an index that follows the database."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy schema and stores; one public method is one transaction."""

@@ -1,0 +1,1 @@
+"""Background execution of tasks: the embedded in-process queue."""
