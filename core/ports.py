@@ -130,7 +130,7 @@ class BatchStore(Protocol):
     def complete(
         self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
     ) -> int | None:
-        """Publishes the batch in one transaction; its seq, or None (and nothing is done) if the lease is lost."""
+        """Publishes the batch in one transaction; its seq, or None (nothing done) if the lease is lost."""
         ...
 
     def release(self, batch: ClaimedBatch) -> None:
@@ -138,7 +138,7 @@ class BatchStore(Protocol):
         ...
 
     def unfinished(self, ignore_leases: bool) -> list[Task]:
-        """Unfinished tasks that nobody holds: queued, or of an expired lease; all of them if `ignore_leases`."""
+        """Unfinished tasks that nobody holds (queued, or lease expired); all if `ignore_leases`."""
         ...
 
 
