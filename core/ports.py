@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from core.types import (
@@ -18,6 +19,8 @@ from core.types import (
     EncoderInfo,
     FailedDocument,
     Float32,
+    ImportFields,
+    ImportPlan,
     IndexHit,
     IndexStats,
     Int64,
@@ -87,6 +90,12 @@ class CollectionStore(Protocol):
 
 
 class DocumentStore(Protocol):
+    def submit(
+        self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
+    ) -> Accepted:
+        """Creates a job of kind documents and accepts into it, in one transaction: all or nothing."""
+        ...
+
     def accept(
         self,
         job_id: str,
@@ -215,6 +224,20 @@ class IndexRegistry(Protocol):
 
     def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
         """True once the view has applied `seq`."""
+        ...
+
+
+class ImportReader(Protocol):
+    """Reads rows of an uploaded file in bounded memory."""
+
+    def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
+        """Which columns hold what, guessed where `fields` is silent. Raises InvalidInput."""
+        ...
+
+    def items(
+        self, path: Path, filename: str, plan: ImportPlan, skip_rows: int
+    ) -> Iterator[Mapping[str, object] | RejectedItem]:
+        """One document mapping, or the reason it cannot be read, a row. Raises InvalidInput."""
         ...
 
 

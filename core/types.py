@@ -245,6 +245,27 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportFields:
+    """Column names as the caller gave them; None means: guess."""
+
+    id_field: str | None = None
+    text_field: str | None = None
+    title_field: str | None = None
+    metadata_fields: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlan:
+    """Columns that hold what. `id_field` None numbers the rows; `guessed` names the guessed ones."""
+
+    id_field: str | None
+    text_field: str
+    title_field: str | None
+    metadata_fields: tuple[str, ...]
+    guessed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """The present state of one changed document: its passages and vectors, or none when it was removed.
 

@@ -1,0 +1,62 @@
+"""Use case classify: check texts and labels, then let the scorer decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.documents import check_text
+from core.errors import InvalidInput
+from core.ports import LabelScorer
+from core.types import Classification, Label
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyLimits:
+    max_texts: int = 2048
+    max_labels: int = 1000
+    max_examples: int = 10_000
+    max_text_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyService:
+    scorer: LabelScorer
+    limits: ClassifyLimits
+
+    def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]:
+        """One result a text, in order. Raises InvalidInput naming the text or label at fault."""
+        self._check_size("texts", len(texts), 1, self.limits.max_texts)
+        self._check_size("labels", len(labels), 2, self.limits.max_labels)
+        self._check_size(
+            "examples", sum(len(label.examples) for label in labels), 0, self.limits.max_examples
+        )
+        for i, text in enumerate(texts):
+            self._check_text(text, f"texts[{i}]")
+        self._check_labels(labels)
+        return self.scorer.classify(texts, labels)
+
+    def _check_labels(self, labels: Sequence[Label]) -> None:
+        names: dict[str, int] = {}
+        for i, label in enumerate(labels):
+            self._check_text(label.name, f"labels[{i}].name")
+            if label.description:
+                self._check_text(label.description, f"labels[{i}].description")
+            for j, example in enumerate(label.examples):
+                self._check_text(example, f"labels[{i}].examples[{j}]")
+            if label.name in names:
+                raise InvalidInput(
+                    f"labels[{i}] and labels[{names[label.name]}] share the name {label.name!r}; merge them."
+                )
+            names[label.name] = i
+
+    def _check_text(self, text: str, name: str) -> None:
+        size = len(check_text(text, name))
+        if not text.strip():
+            raise InvalidInput(f"{name} is empty or white space.")
+        if size > self.limits.max_text_bytes:
+            raise InvalidInput(f"{name} has {size:,} bytes; the limit is {self.limits.max_text_bytes:,}.")
+
+    def _check_size(self, name: str, found: int, least: int, most: int) -> None:
+        if not least <= found <= most:
+            raise InvalidInput(f"{found:,} {name} were sent; {least:,} to {most:,} are allowed in a call.")

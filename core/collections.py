@@ -1,0 +1,105 @@
+"""Use cases on collections: create, describe, list, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.errors import EncoderMismatch, InvalidInput
+from core.ports import CollectionStore, Encoder, IndexRegistry
+from core.types import Collection, CollectionSettings, DocumentCounts, IndexStats
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+ATTRIBUTE_TYPES = ("keyword", "number", "bool", "date")
+MIN_PASSAGE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionOverview:
+    collection: Collection
+    counts: DocumentCounts
+    index: IndexStats
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionService:
+    """`check_index` raises InvalidInput for an index specification that cannot be built."""
+
+    store: CollectionStore
+    indexes: IndexRegistry
+    encoder: Encoder
+    check_index: Callable[[str, int], None]
+
+    def create(
+        self, name: str, description: str, encoder: str | None, settings: CollectionSettings
+    ) -> tuple[Collection, bool]:
+        """The collection and whether it is new. Raises InvalidInput or Conflict."""
+        check_name(name)
+        if encoder is not None and encoder != self.encoder.info.id:
+            raise InvalidInput(
+                f"Encoder {encoder!r} is not loaded; this server runs {self.encoder.info.id!r}."
+            )
+        self._check_settings(settings)
+        return self.store.create(name, description, self.encoder.info, settings)
+
+    def open(self, name: str) -> Collection:
+        """The collection, if this server can search it. Raises NotFound or EncoderMismatch."""
+        collection = self.store.get(name)
+        check_encoder(collection, self.encoder)
+        return collection
+
+    def describe(self, name: str) -> CollectionOverview:
+        collection = self.store.get(name)
+        return self._overview(collection)
+
+    def list(self) -> list[CollectionOverview]:
+        return [self._overview(collection) for collection in self.store.list()]
+
+    def delete(self, name: str) -> None:
+        self.store.delete(name)
+
+    def _overview(self, collection: Collection) -> CollectionOverview:
+        return CollectionOverview(
+            collection, self.store.counts(collection.id), self.indexes.stats(collection)
+        )
+
+    def _check_settings(self, settings: CollectionSettings) -> None:
+        most = self.encoder.info.max_tokens
+        if not MIN_PASSAGE_TOKENS <= settings.max_tokens <= most:
+            raise InvalidInput(
+                f"chunking.max_tokens is {settings.max_tokens}; this encoder takes {MIN_PASSAGE_TOKENS}"
+                f" to {most}."
+            )
+        if not 0 <= settings.overlap_tokens <= settings.max_tokens // 2:
+            raise InvalidInput(
+                f"chunking.overlap_tokens is {settings.overlap_tokens}; it must be 0 to half of max_tokens"
+                f" ({settings.max_tokens // 2})."
+            )
+        for field, kind in settings.attributes.items():
+            if kind not in ATTRIBUTE_TYPES:
+                raise InvalidInput(
+                    f"attributes.{field} is {kind!r}; known types are {', '.join(ATTRIBUTE_TYPES)}."
+                )
+        self.check_index(settings.index, self.encoder.info.dim)
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidInput unless `name` can name a collection."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise InvalidInput(
+            f"Collection name {name[:80]!r} is not allowed: use 1 to 64 letters, digits, '-' and '_',"
+            " starting with a letter or digit."
+        )
+
+
+def check_encoder(collection: Collection, encoder: Encoder) -> None:
+    """Raises EncoderMismatch unless the collection's vectors are of this very encoder."""
+    ours, theirs = encoder.info, collection.encoder
+    if ours.fingerprint != theirs.fingerprint:
+        raise EncoderMismatch(
+            f"Collection {collection.name!r} holds vectors of encoder {theirs.id} (d={theirs.dim},"
+            f" fingerprint {theirs.fingerprint[:12]}) but this server runs {ours.id} (d={ours.dim}, fingerprint"
+            f" {ours.fingerprint[:12]}); start the server with that encoder (COGNATE_ENCODER_PATH), or use"
+            " another data folder and ingest again."
+        )

@@ -1,0 +1,154 @@
+"""Use case search: encode the query, ask the index, read what is shown from the database."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.documents import check_text
+from core.errors import InvalidInput, Unavailable
+from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
+from core.types import Collection, Float32, IndexHit, PassageRow, Span
+
+MODES = ("dense",)
+HIGHLIGHT_WORD = re.compile(r"\w{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    max_k: int = 1000
+    max_window: int = 10_000
+    max_query_bytes: int = 32_768
+    max_searches: int = 256
+    min_seq_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    query: str
+    k: int = 10
+    offset: int = 0
+    mode: str = "dense"
+    highlight: bool = True
+    min_seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One document by its best passage; `rank` counts from 1 over all pages."""
+
+    passage: PassageRow
+    score: float
+    rank: int
+    highlights: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Hits, best first; times in milliseconds; `seq` of the log the index had applied."""
+
+    hits: tuple[Hit, ...]
+    encode_ms: float
+    search_ms: float
+    fetch_ms: float
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchService:
+    encoder: Encoder
+    indexes: IndexRegistry
+    documents: DocumentStore
+    limits: SearchLimits
+
+    def search(self, collection: Collection, request: SearchRequest) -> SearchResult:
+        return self.search_batch(collection, [request])[0]
+
+    def search_batch(self, collection: Collection, requests: Sequence[SearchRequest]) -> list[SearchResult]:
+        """Results in the order of the requests, which are encoded together. Raises InvalidInput."""
+        for request in requests:
+            self._check(request)
+        self._wait_for_seq(collection, max((r.min_seq or 0 for r in requests), default=0))
+        started = time.perf_counter()
+        vectors = self.encoder.encode_queries([request.query for request in requests])  # (n, d)
+        encode_ms = (time.perf_counter() - started) * 1000 / max(len(requests), 1)
+        return [
+            self._search_one(collection, request, vectors[i : i + 1], encode_ms)
+            for i, request in enumerate(requests)
+        ]
+
+    def _search_one(
+        self, collection: Collection, request: SearchRequest, vector: Float32, encode_ms: float
+    ) -> SearchResult:
+        started = time.perf_counter()
+        view = self.indexes.view(collection)
+        hits, rows, search_s = self._live_hits(collection, view, vector, request.offset + request.k)
+        page = hits[request.offset : request.offset + request.k]
+        words = query_words(request.query) if request.highlight else frozenset()
+        shown = tuple(
+            Hit(row, hit.score, rank, highlights(row.text, words))
+            for rank, hit in enumerate(page, start=request.offset + 1)
+            if (row := rows[hit.passage_id])
+        )
+        fetch_s = time.perf_counter() - started - search_s
+        return SearchResult(shown, encode_ms, search_s * 1000, fetch_s * 1000, view.seq)
+
+    def _live_hits(
+        self, collection: Collection, view: IndexView, vector: Float32, wanted: int
+    ) -> tuple[list[IndexHit], dict[int, PassageRow], float]:
+        """At most `wanted` hits whose passages the database still shows, their rows, seconds in the index.
+
+        A document deleted or replaced after the view was taken is missing in the database; more hits are
+        then asked for, until enough are live or the view is exhausted.
+        """
+        asked, search_s = wanted, 0.0
+        while True:
+            started = time.perf_counter()
+            hits = view.search(vector, asked)[0]
+            search_s += time.perf_counter() - started
+            rows = self.documents.passages(collection.id, [hit.passage_id for hit in hits])
+            live = [hit for hit in hits if hit.passage_id in rows]
+            if len(live) >= wanted or len(hits) < asked:
+                return live[:wanted], rows, search_s
+            asked = wanted + 2 * (asked - len(live))
+
+    def _check(self, request: SearchRequest) -> None:
+        limits = self.limits
+        if request.mode not in MODES:
+            raise InvalidInput(f"mode {request.mode!r} is not available; use {' or '.join(MODES)}.")
+        if not 1 <= request.k <= limits.max_k:
+            raise InvalidInput(f"k is {request.k}; it must be 1 to {limits.max_k}.")
+        if request.offset < 0 or request.offset + request.k > limits.max_window:
+            raise InvalidInput(
+                f"offset is {request.offset}; it must be 0 or more, and offset + k at most"
+                f" {limits.max_window}."
+            )
+        size = len(check_text(request.query, "'query'"))
+        if not request.query.strip():
+            raise InvalidInput("'query' is empty; say what to search for.")
+        if size > limits.max_query_bytes:
+            raise InvalidInput(f"'query' has {size:,} bytes; the limit is {limits.max_query_bytes:,}.")
+
+    def _wait_for_seq(self, collection: Collection, seq: int) -> None:
+        if seq > collection.seq:
+            raise InvalidInput(f"min_seq is {seq}, but the collection's newest change is {collection.seq}.")
+        if seq and not self.indexes.wait_for(collection, seq, self.limits.min_seq_timeout_s):
+            raise Unavailable(
+                f"The index has not reached seq {seq} in {self.limits.min_seq_timeout_s} s; retry."
+            )
+
+
+def query_words(query: str) -> frozenset[str]:
+    """Lower-case words of three letters or more."""
+    return frozenset(HIGHLIGHT_WORD.findall(query.lower()))
+
+
+def highlights(text: str, words: frozenset[str]) -> tuple[Span, ...]:
+    """Where words of the query stand in the passage, as character offsets into the passage."""
+    if not words:
+        return ()
+    return tuple(
+        Span(*match.span()) for match in HIGHLIGHT_WORD.finditer(text) if match.group().lower() in words
+    )

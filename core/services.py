@@ -1,0 +1,32 @@
+"""All use cases of one running process, as its entry points receive them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.classify import ClassifyService
+from core.collections import CollectionService
+from core.imports import ImportService
+from core.ingest import IngestService
+from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore
+from core.search import SearchService
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`checks` tells what is not ready and why (empty = ready); `gauges` are name -> value for metrics."""
+
+    collections: CollectionService
+    ingest: IngestService
+    imports: ImportService
+    search: SearchService
+    classify: ClassifyService
+    documents: DocumentStore
+    jobs: JobStore
+    indexes: IndexRegistry
+    encoder: Encoder
+    uploads: Path
+    checks: Callable[[], Mapping[str, str]]
+    gauges: Callable[[], Mapping[str, float]]
