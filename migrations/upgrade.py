@@ -1,0 +1,90 @@
+"""Brings a database to the schema of this code, or says why it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.pool import NullPool
+
+from core.errors import SchemaMismatch
+
+_BUSY_TIMEOUT_S = 30.0
+
+
+def upgrade(url: str) -> None:
+    """Creates or upgrades the schema in one transaction; does nothing when it is up to date.
+
+    Several processes may call it at once: they wait for each other. Raises SchemaMismatch when the database
+    was made by a newer version.
+    """
+    with _transaction(url) as connection:
+        config = alembic_config(connection)
+        script = ScriptDirectory.from_config(config)
+        found = _revision(connection)
+        if found is not None:
+            _refuse_unknown(script, found)
+        if found != script.get_current_head():
+            command.upgrade(config, "head")
+
+
+def check(url: str) -> None:
+    """Raises SchemaMismatch unless the database has exactly the schema of this code."""
+    with _transaction(url) as connection:
+        script = ScriptDirectory.from_config(alembic_config(connection))
+        found = _revision(connection)
+    expected = script.get_current_head()
+    if found == expected:
+        return
+    if found is None:
+        raise SchemaMismatch(
+            f"the database has no tables of Cognate yet; this version needs revision {expected!r}. "
+            "Run `cognate db upgrade`"
+        )
+    _refuse_unknown(script, found)
+    raise SchemaMismatch(
+        f"the database is at revision {found!r}, but this version needs {expected!r}. "
+        "Run `cognate db upgrade`"
+    )
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's configuration for commands on this connection; no file is read."""
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _refuse_unknown(script: ScriptDirectory, found: str) -> None:
+    known = [revision.revision for revision in script.walk_revisions()]
+    if found not in known:
+        raise SchemaMismatch(
+            f"the database is at revision {found!r}, which this version does not know (it knows "
+            f"{', '.join(reversed(known))}): a newer Cognate made it. Run that version or a later one, or "
+            "restore a backup from before its upgrade"
+        )
+
+
+@contextmanager
+def _transaction(url: str) -> Iterator[Connection]:
+    parsed = make_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    # isolation_level None: the driver must not begin by itself, or tables would be made outside of it.
+    connect = {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S} if is_sqlite else {}
+    engine = create_engine(parsed, poolclass=NullPool, connect_args=connect)
+    if is_sqlite:
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.begin() as connection:
+        yield connection

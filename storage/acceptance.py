@@ -1,0 +1,111 @@
+"""Decides what accepting a document means, given what is stored of it. Pure functions, no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from core.types import DocumentState, NewDocument, RejectedItem
+
+MAX_BATCH_DOCUMENTS = 128
+MAX_BATCH_CHARACTERS = 256 * 1024  # of titles and texts; one longer document is a batch of its own
+DUPLICATE_REASON = "the same id was sent again later in this request; the later one counts"
+
+
+class Action(Enum):
+    """What becomes of a document that was sent."""
+
+    INSERT = auto()  # never seen: a new pending row
+    RENEW = auto()  # not searchable: its row takes the new content and is pending
+    REVISE = auto()  # searchable: the new content waits beside the old version
+    JOIN = auto()  # the same content already awaits encoding: this job waits for it from now on
+    RETAG = auto()  # searchable with this content: new metadata apply at once
+    SAME = auto()  # searchable exactly so
+
+    @property
+    def needs_encoding(self) -> bool:
+        return self in (Action.INSERT, Action.RENEW, Action.REVISE)
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A document with its hashes, computed once."""
+
+    document: NewDocument
+    content_hash: str
+    metadata_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is stored of a document. `awaiting_*` tell of its row in `revisions`, if it has one."""
+
+    id: int
+    state: DocumentState
+    seq: int
+    content_hash: str
+    metadata_hash: str
+    awaiting_job_id: str | None
+    revised_content_hash: str | None
+
+    @property
+    def awaited_content_hash(self) -> str | None:
+        """Hash of the content that awaits encoding."""
+        if self.awaiting_job_id is None:
+            return None
+        return self.revised_content_hash or self.content_hash
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A document, what is stored of it, and what to do."""
+
+    new: Hashed
+    stored: Stored | None
+    action: Action
+
+    @property
+    def document_id(self) -> int:
+        """Id of the stored row; only for documents that have one."""
+        assert self.stored is not None
+        return self.stored.id
+
+
+def decide(new: Hashed, stored: Stored | None) -> Change:
+    """What to do with a document."""
+    return Change(new, stored, _action(new, stored))
+
+
+def _action(new: Hashed, stored: Stored | None) -> Action:
+    if stored is None:
+        return Action.INSERT
+    if stored.awaited_content_hash == new.content_hash:
+        return Action.JOIN
+    if stored.state is not DocumentState.SEARCHABLE:
+        return Action.RENEW
+    if stored.content_hash != new.content_hash:
+        return Action.REVISE
+    return Action.SAME if stored.metadata_hash == new.metadata_hash else Action.RETAG
+
+
+def hash_documents(documents: Sequence[NewDocument]) -> tuple[list[Hashed], list[RejectedItem]]:
+    """Documents with distinct ids (the last of each wins), and the earlier ones as rejected."""
+    last = {document.external_id: document for document in documents}
+    earlier = [document for document in documents if last[document.external_id] is not document]
+    hashed = [Hashed(document, document.content_hash, document.metadata_hash) for document in last.values()]
+    return hashed, [RejectedItem(document.external_id, DUPLICATE_REASON) for document in earlier]
+
+
+def cut_batches(changes: Sequence[Change]) -> list[list[Change]]:
+    """Groups in the given order, each within the limits of a batch."""
+    batches: list[list[Change]] = []
+    room = 0
+    for change in changes:
+        size = len(change.new.document.title) + len(change.new.document.text)
+        if not batches or size > room or len(batches[-1]) == MAX_BATCH_DOCUMENTS:
+            batches.append([])
+            room = MAX_BATCH_CHARACTERS
+        batches[-1].append(change)
+        room -= size
+    return batches

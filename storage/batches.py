@@ -1,0 +1,191 @@
+"""Batches: leases on the work of encoding, and publishing what was encoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, or_, select, update
+
+from core.types import (
+    BatchState,
+    ClaimedBatch,
+    EncodedDocument,
+    FailedDocument,
+    JobKind,
+    JobState,
+    RejectedItem,
+    Task,
+    TaskKind,
+    WorkItem,
+)
+from storage.clock import Clock, utc_now
+from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
+from storage.database import Database
+from storage.jobs import JobChange, add_errors, mark_running, settle
+from storage.publishing import Awaited, awaited_documents, mark_failed, publish
+from storage.schema import Batches, Documents, Jobs, Revisions
+
+NOT_RETURNED = "the encoder returned nothing for this document"
+
+
+class SqlBatchStore:
+    """core.ports.BatchStore on SQL."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def claim(self, batch_id: str, lease_s: float) -> ClaimedBatch | None:
+        """Takes the lease; None when the batch is done, gone, or leased by another.
+
+        A batch whose documents were all deleted, replaced or cancelled meanwhile ends here.
+        """
+        with self._database.write() as connection:
+            place = select(Batches.collection_id).where(Batches.id == batch_id)
+            collection_id = connection.execute(place).scalar_one_or_none()
+            if collection_id is None or not lock_collection(connection, collection_id):
+                return None
+            now = self._clock()
+            lease = _take_lease(connection, batch_id, now, now + timedelta(seconds=lease_s))
+            if lease is None:
+                return None
+            job_id, attempt = lease
+            items, waiting_jobs = _items(connection, batch_id)
+            if not items:
+                _finish(connection, batch_id)
+                return None
+            mark_running(connection, waiting_jobs, now)
+            collection = collection_by_id(connection, collection_id)
+            return ClaimedBatch(batch_id, job_id, collection, attempt, items)
+
+    def complete(
+        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
+    ) -> int | None:
+        """Publishes the batch in one transaction; its seq, or None (nothing done) if the lease is lost.
+
+        Documents replaced or deleted meanwhile are passed over; those in neither list fail. When nothing
+        became searchable the seq is the head of the log. Raises EncoderMismatch on vectors of another shape.
+        """
+        collection_id = batch.collection.id
+        with self._database.write() as connection:
+            if not lock_collection(connection, collection_id) or not _is_held(connection, batch):
+                return None
+            now = self._clock()
+            awaited = awaited_documents(connection, batch.id)
+            ready = {e.document_id: e for e in encoded if e.document_id in awaited}
+            reasons = dict.fromkeys(awaited.keys() - ready.keys(), NOT_RETURNED)
+            reasons |= {f.document_id: f.reason for f in failed if f.document_id in reasons}
+            seq = next_seq(connection, collection_id) if ready else head_seq(connection, collection_id) or 0
+            publish(connection, batch, list(ready.values()), seq, now)
+            mark_failed(connection, reasons, now)
+            _finish(connection, batch.id)
+            _count(connection, awaited, reasons, seq, now)
+            return seq
+
+    def release(self, batch: ClaimedBatch) -> None:
+        """Gives a lease back so that another may claim at once."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(Batches)
+                .where(Batches.id == batch.id, _holds(batch))
+                .values(state=BatchState.QUEUED, lease_until=None)
+            )
+
+    def unfinished(self, ignore_leases: bool) -> list[Task]:
+        """Unfinished tasks that nobody holds (queued, or lease expired); all if `ignore_leases`.
+
+        Imports carry no lease: every import that still reads its file is listed.
+        """
+        batches = select(Batches.id).where(_is_free(self._clock(), ignore_leases)).order_by(Batches.id)
+        imports = select(Jobs.id).where(
+            Jobs.kind == JobKind.IMPORT,
+            Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]),
+            Jobs.is_complete.is_(False),
+        )
+        with self._database.read() as connection:
+            tasks = [Task(TaskKind.INGEST_BATCH, id_) for id_ in connection.execute(batches).scalars()]
+            tasks += [
+                Task(TaskKind.IMPORT_FILE, id_)
+                for id_ in connection.execute(imports.order_by(Jobs.id)).scalars()
+            ]
+        return tasks
+
+
+def _is_free(now: datetime, ignore_leases: bool) -> ColumnElement[bool]:
+    expired = Batches.state == BatchState.RUNNING
+    if not ignore_leases:
+        expired = and_(expired, Batches.lease_until < now)
+    return or_(Batches.state == BatchState.QUEUED, expired)
+
+
+def _holds(batch: ClaimedBatch) -> ColumnElement[bool]:
+    return and_(Batches.state == BatchState.RUNNING, Batches.attempt == batch.attempt)
+
+
+def _take_lease(
+    connection: Connection, batch_id: str, now: datetime, until: datetime
+) -> tuple[str, int] | None:
+    """The batch's job and the number of this lease."""
+    row = connection.execute(
+        update(Batches)
+        .where(Batches.id == batch_id, _is_free(now, ignore_leases=False))
+        .values(state=BatchState.RUNNING, attempt=Batches.attempt + 1, lease_until=until)
+        .returning(Batches.job_id, Batches.attempt)
+    ).first()
+    return None if row is None else (row.job_id, row.attempt)
+
+
+def _is_held(connection: Connection, batch: ClaimedBatch) -> bool:
+    query = select(Batches.id).where(Batches.id == batch.id, _holds(batch)).with_for_update()
+    return connection.execute(query).first() is not None
+
+
+def _items(connection: Connection, batch_id: str) -> tuple[tuple[WorkItem, ...], list[str]]:
+    """What the batch has to encode, and the jobs that wait for it."""
+    is_revised = Revisions.content_hash.is_not(None)
+    query = (
+        select(
+            Documents.id,
+            Documents.external_id,
+            case((is_revised, Revisions.title), else_=Documents.title),
+            case((is_revised, Revisions.text), else_=Documents.text),
+            Revisions.job_id,
+        )
+        .join(Documents, Documents.id == Revisions.document_id)
+        .where(Revisions.batch_id == batch_id)
+        .order_by(Documents.id)
+    )
+    rows = connection.execute(query).all()
+    return tuple(WorkItem(*row[:4]) for row in rows), sorted({row.job_id for row in rows})
+
+
+def _finish(connection: Connection, batch_id: str) -> None:
+    connection.execute(delete(Revisions).where(Revisions.batch_id == batch_id))
+    done = update(Batches).where(Batches.id == batch_id)
+    connection.execute(done.values(state=BatchState.DONE, lease_until=None))
+
+
+def _count(
+    connection: Connection,
+    awaited: Mapping[int, Awaited],
+    reasons: Mapping[int, str],
+    seq: int,
+    now: datetime,
+) -> None:
+    """Tells the jobs what became of the documents they waited for."""
+    failed = Counter(awaited[document_id].job_id for document_id in reasons)
+    waited = Counter(document.job_id for document in awaited.values())
+    for job_id in failed:
+        items = [
+            RejectedItem(awaited[document_id].external_id, reason)
+            for document_id, reason in reasons.items()
+            if awaited[document_id].job_id == job_id
+        ]
+        add_errors(connection, job_id, items)
+    changes = {
+        job_id: JobChange(done=count - failed[job_id], failed=failed[job_id], seq=seq)
+        for job_id, count in waited.items()
+    }
+    settle(connection, changes, now)

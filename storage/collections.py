@@ -1,0 +1,195 @@
+"""Collections, and the head of each one's change log.
+
+Every transaction that writes to a collection first locks its row. So the writers of one collection follow
+each other, the order of commits is the order of `seq`, and locks are always taken in the same order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from core.errors import Conflict, NotFound
+from core.types import (
+    Collection,
+    CollectionSettings,
+    DocumentCounts,
+    DocumentState,
+    EncoderInfo,
+    JobState,
+)
+from storage.clock import Clock, new_id, utc_now
+from storage.database import Database
+from storage.schema import Collections, Documents, Jobs
+
+_TABLE = Collections.__table__
+
+
+class SqlCollectionStore:
+    """core.ports.CollectionStore on SQL."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def create(
+        self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings
+    ) -> tuple[Collection, bool]:
+        """The collection and whether it is new.
+
+        An existing one takes over a new description that is not empty. Raises Conflict when it exists with
+        another encoder or other settings.
+        """
+        try:
+            return self._create(name, description, encoder, settings)
+        except IntegrityError:  # another process has just created it
+            return self._create(name, description, encoder, settings)
+
+    def _create(
+        self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings
+    ) -> tuple[Collection, bool]:
+        with self._database.write() as connection:
+            found = _find(connection, name)
+            if found is not None:
+                _refuse_other(found, encoder, settings)
+                return _redescribe(connection, found, description), False
+            connection.execute(insert(Collections).values(**self._new(name, description, encoder, settings)))
+            created = _find(connection, name)
+            assert created is not None
+            return created, True
+
+    def _new(
+        self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings
+    ) -> dict[str, Any]:
+        return {
+            "uid": new_id(),
+            "name": name,
+            "description": description,
+            "encoder_id": encoder.id,
+            "encoder_fingerprint": encoder.fingerprint,
+            "encoder_dim": encoder.dim,
+            "encoder_max_tokens": encoder.max_tokens,
+            "settings": {**asdict(settings), "attributes": dict(settings.attributes)},
+            "seq": 0,
+            "purged_seq": 0,
+            "created_at": self._clock(),
+        }
+
+    def get(self, name: str) -> Collection:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            found = _find(connection, name)
+        if found is None:
+            raise no_collection(name)
+        return found
+
+    def list(self) -> list[Collection]:
+        """All collections by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(_TABLE).order_by(Collections.name)).all()
+        return [to_collection(row) for row in rows]
+
+    def delete(self, name: str) -> Collection:
+        """Removes the collection with all rows and cancels its jobs. Raises NotFound."""
+        with self._database.write() as connection:
+            found = _find(connection, name)
+            if found is None or not lock_collection(connection, found.id):
+                raise no_collection(name)
+            connection.execute(
+                update(Jobs)
+                .where(Jobs.collection_id == found.id, Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]))
+                .values(state=JobState.CANCELLED, is_complete=True, finished_at=self._clock())
+            )
+            connection.execute(delete(Collections).where(Collections.id == found.id))
+            return found
+
+    def counts(self, collection_id: int) -> DocumentCounts:
+        """Documents by state and passages; zeros for a collection that is gone."""
+        query = (
+            select(Documents.state, func.count(), func.sum(Documents.passage_count))
+            .where(Documents.collection_id == collection_id)
+            .group_by(Documents.state)
+        )
+        with self._database.read() as connection:
+            rows = {state: (count, passages) for state, count, passages in connection.execute(query)}
+        searchable, passages = rows.get(DocumentState.SEARCHABLE, (0, 0))
+        pending, _ = rows.get(DocumentState.PENDING, (0, 0))
+        failed, _ = rows.get(DocumentState.FAILED, (0, 0))
+        return DocumentCounts(searchable, pending, failed, int(passages))
+
+
+def no_collection(name: object) -> NotFound:
+    """The error for a collection that is not there."""
+    return NotFound(f"collection {name!r} does not exist; create it or check the name")
+
+
+def lock_collection(connection: Connection, collection_id: int) -> bool:
+    """Makes this transaction the collection's only writer; False when the collection is gone."""
+    query = select(Collections.id).where(Collections.id == collection_id).with_for_update()
+    return connection.execute(query).first() is not None
+
+
+def next_seq(connection: Connection, collection_id: int) -> int:
+    """Moves the head of the change log by one; the caller stamps its rows with the result."""
+    return connection.execute(
+        update(Collections)
+        .where(Collections.id == collection_id)
+        .values(seq=Collections.seq + 1)
+        .returning(Collections.seq)
+    ).scalar_one()
+
+
+def head_seq(connection: Connection, collection_id: int) -> int | None:
+    """The head of the change log; None when the collection is gone."""
+    return connection.execute(
+        select(Collections.seq).where(Collections.id == collection_id)
+    ).scalar_one_or_none()
+
+
+def to_collection(row: Row[*tuple[Any, ...]]) -> Collection:
+    """A row with all columns of the table as the type that leaves storage."""
+    encoder = EncoderInfo(row.encoder_id, row.encoder_fingerprint, row.encoder_dim, row.encoder_max_tokens)
+    return Collection(
+        id=row.id,
+        uid=row.uid,
+        name=row.name,
+        description=row.description,
+        encoder=encoder,
+        settings=CollectionSettings(**row.settings),
+        seq=row.seq,
+        purged_seq=row.purged_seq,
+        created_at=row.created_at,
+    )
+
+
+def collection_by_id(connection: Connection, collection_id: int) -> Collection:
+    """The collection, which must exist."""
+    return to_collection(connection.execute(select(_TABLE).where(Collections.id == collection_id)).one())
+
+
+def _find(connection: Connection, name: str) -> Collection | None:
+    row = connection.execute(select(_TABLE).where(Collections.name == name)).first()
+    return None if row is None else to_collection(row)
+
+
+def _redescribe(connection: Connection, found: Collection, description: str) -> Collection:
+    if description in ("", found.description):
+        return found
+    change = update(Collections).where(Collections.id == found.id).values(description=description)
+    connection.execute(change)
+    return collection_by_id(connection, found.id)
+
+
+def _refuse_other(found: Collection, encoder: EncoderInfo, settings: CollectionSettings) -> None:
+    wanted = {"encoder": encoder, **asdict(settings)}
+    stored = {"encoder": found.encoder, **asdict(found.settings)}
+    differing = [field for field in wanted if wanted[field] != stored[field]]
+    if differing:
+        told = "; ".join(f"{field} is {stored[field]!r}, not {wanted[field]!r}" for field in differing)
+        raise Conflict(
+            f"collection {found.name!r} exists with other settings: {told}. "
+            "Send the same settings, or delete the collection or choose another name"
+        )

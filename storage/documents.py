@@ -1,0 +1,214 @@
+"""Documents: accepting, reading, deleting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, case, delete, func, select, update
+
+from core.errors import NotFound
+from core.types import (
+    Accepted,
+    Document,
+    DocumentState,
+    JobKind,
+    NewDocument,
+    PassageRow,
+    RejectedItem,
+    Span,
+)
+from storage.acceptance import hash_documents
+from storage.clock import Clock, utc_now
+from storage.collections import head_seq, lock_collection, next_seq, no_collection
+from storage.database import Database, chunked
+from storage.intake import take_in
+from storage.jobs import JobChange, add_errors, mark_running, require_open_job, settle
+from storage.schema import Documents, Jobs, Passages, Revisions
+
+
+class SqlDocumentStore:
+    """core.ports.DocumentStore on SQL."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+        self._select_passages = _passages_query()
+
+    def accept(
+        self,
+        job_id: str,
+        documents: Sequence[NewDocument],
+        rejected: Sequence[RejectedItem] = (),
+        details: Mapping[str, Any] | None = None,
+        is_last: bool = True,
+    ) -> Accepted:
+        """Stores documents as pending, in batches, and counts them on the job, in one transaction.
+
+        A document whose earlier version still awaits encoding leaves its earlier job, which counts it as
+        done. One whose very content already awaits encoding is not queued twice: this job waits for it.
+        Raises Conflict when the job is over, NotFound when it is gone.
+        """
+        hashed, repeated = hash_documents(documents)
+        refused = [*rejected, *repeated]
+        with self._database.write() as connection:
+            job = require_open_job(connection, job_id)
+            now = self._clock()
+            intake = take_in(connection, job, hashed, now)
+            add_errors(connection, job_id, refused)
+            _note_progress(connection, job_id, details, is_last)
+            if job.kind is JobKind.IMPORT:
+                mark_running(connection, [job_id], now)
+            earlier = intake.superseded
+            own = JobChange(
+                total=len(documents) + len(rejected),
+                done=intake.done + earlier.get(job_id, 0),
+                failed=len(refused),
+                seq=intake.needed_seq,
+            )
+            settle(connection, {**_done(earlier), job_id: own}, now)
+            return Accepted(job_id, intake.batch_ids, intake.seq)
+
+    def get(self, collection_id: int, external_id: str) -> Document:
+        """The newest accepted version. Raises NotFound."""
+        query = _newest(collection_id).where(Documents.external_id == external_id)
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise NotFound(f"document {external_id!r} does not exist in this collection; check the id")
+        return _to_document(row)
+
+    def list(
+        self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
+    ) -> list[Document]:
+        """In order of external id, those greater than `after`; deleted ones are left out."""
+        query = _newest(collection_id).order_by(Documents.external_id).limit(limit)
+        if state is not None:
+            query = query.where(Documents.state == state)
+        if after is not None:
+            query = query.where(Documents.external_id > after)
+        with self._database.read() as connection:
+            return [_to_document(row) for row in connection.execute(query)]
+
+    def delete(self, collection_id: int, external_ids: Sequence[str]) -> tuple[int, int]:
+        """How many existed and were deleted, and the seq of the change (the head when there was none).
+
+        Jobs that waited for the documents count them as done. Raises NotFound for the collection.
+        """
+        with self._database.write() as connection:
+            if not lock_collection(connection, collection_id):
+                raise no_collection(collection_id)
+            ids = _live_ids(connection, collection_id, external_ids)
+            if not ids:
+                return 0, head_seq(connection, collection_id) or 0
+            now = self._clock()
+            seq = next_seq(connection, collection_id)
+            awaited: Counter[str] = Counter()
+            for chunk in chunked(ids):
+                awaited += _bury(connection, chunk, seq, now)
+            settle(connection, _done(awaited), now)
+            return len(ids), seq
+
+    def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
+        """Rows of passages whose document is searchable now; others are left out."""
+        found = {}
+        with self._database.read() as connection:
+            for chunk in chunked(passage_ids):
+                for row in connection.execute(self._select_passages, {"passage_ids": chunk}):
+                    passage_id, external_id, title, text, start, end, metadata, home, state = row
+                    if home == collection_id and state == DocumentState.SEARCHABLE:
+                        span = Span(start, end)
+                        found[passage_id] = PassageRow(passage_id, external_id, title, text, span, metadata)
+        return found
+
+
+def _passages_query() -> Select[*tuple[Any, ...]]:
+    length = Passages.end - Passages.start
+    return (
+        select(
+            Passages.id,
+            Documents.external_id,
+            Documents.title,
+            func.substr(Documents.text, Passages.start + 1, length),
+            Passages.start,
+            Passages.end,
+            Documents.metadata_,
+            # Compared by the caller: as conditions they tempt SQLite to start from all of the collection.
+            Documents.collection_id,
+            Documents.state,
+        )
+        .join(Documents, Documents.id == Passages.document_id)
+        .where(Passages.id.in_(bindparam("passage_ids", expanding=True)))
+    )
+
+
+def _newest(collection_id: int) -> Select[*tuple[Any, ...]]:
+    """Documents with the content that was accepted last, whether searchable yet or not."""
+    is_revised = Revisions.content_hash.is_not(None)
+    return (
+        select(
+            Documents.external_id,
+            case((is_revised, Revisions.title), else_=Documents.title).label("title"),
+            case((is_revised, Revisions.text), else_=Documents.text).label("text"),
+            case((is_revised, Revisions.metadata_), else_=Documents.metadata_).label("newest_metadata"),
+            Documents.state,
+            Documents.reason,
+            Documents.seq,
+            Documents.job_id,
+            Documents.updated_at,
+        )
+        .outerjoin(Revisions, Revisions.document_id == Documents.id)
+        .where(Documents.collection_id == collection_id, Documents.state != DocumentState.DELETED)
+    )
+
+
+def _to_document(row: Row[*tuple[Any, ...]]) -> Document:
+    return Document(
+        external_id=row.external_id,
+        title=row.title,
+        text=row.text,
+        metadata=row.newest_metadata,
+        state=DocumentState(row.state),
+        reason=row.reason,
+        seq=row.seq,
+        job_id=row.job_id,
+        updated_at=row.updated_at,
+    )
+
+
+def _note_progress(
+    connection: Connection, job_id: str, details: Mapping[str, Any] | None, is_last: bool
+) -> None:
+    values: dict[str, Any] = {"is_complete": True} if is_last else {}
+    if details is not None:
+        values["details"] = dict(details)
+    if values:
+        connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
+
+
+def _done(counts: Mapping[str, int]) -> dict[str, JobChange]:
+    return {job_id: JobChange(done=count) for job_id, count in counts.items()}
+
+
+def _live_ids(connection: Connection, collection_id: int, external_ids: Iterable[str]) -> list[int]:
+    query = select(Documents.id).where(
+        Documents.collection_id == collection_id, Documents.state != DocumentState.DELETED
+    )
+    ids: list[int] = []
+    for chunk in chunked(sorted(set(external_ids))):
+        ids += connection.execute(query.where(Documents.external_id.in_(chunk))).scalars()
+    return ids
+
+
+def _bury(connection: Connection, ids: Sequence[int], seq: int, now: datetime) -> Counter[str]:
+    """Turns documents into tombstones; how many of them each job still waited for."""
+    dropped = delete(Revisions).where(Revisions.document_id.in_(ids)).returning(Revisions.job_id)
+    awaited = Counter(connection.execute(dropped).scalars())
+    connection.execute(delete(Passages).where(Passages.document_id.in_(ids)))
+    blank = {"title": "", "text": "", "metadata_": {}, "content_hash": "", "metadata_hash": ""}
+    row = {"state": DocumentState.DELETED, "reason": None, "job_id": None, "passage_count": 0}
+    stamp = {"seq": seq, "updated_at": now}
+    connection.execute(update(Documents).where(Documents.id.in_(ids)).values(**blank, **row, **stamp))
+    return awaited

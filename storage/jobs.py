@@ -1,0 +1,241 @@
+"""Jobs: progress of accepted requests. total = done + failed + the job's rows in `revisions`, always."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+
+from core.errors import Conflict, NotFound
+from core.types import BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
+from storage.clock import Clock, new_id, utc_now
+from storage.collections import lock_collection, no_collection
+from storage.database import Database
+from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
+
+MAX_ERRORS = 1000  # told of one job
+CANCELLED_REASON = "job cancelled before this document was embedded"
+UPDATE_FAILED = "last update failed: "
+
+_TABLE = Jobs.__table__
+
+
+@dataclass(frozen=True, slots=True)
+class JobChange:
+    """What to add to a job's counts; `seq` is what an index must have applied to show the documents."""
+
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job that is not over, locked together with its collection."""
+
+    id: str
+    collection_id: int
+    kind: JobKind
+
+
+class SqlJobStore:
+    """core.ports.JobStore on SQL."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:
+        """A queued job without documents. Raises NotFound when the collection is gone."""
+        job_id = new_id()
+        with self._database.write() as connection:
+            if not lock_collection(connection, collection_id):
+                raise no_collection(collection_id)
+            name = connection.execute(
+                select(Collections.name).where(Collections.id == collection_id)
+            ).scalar_one()
+            row = {"id": job_id, "collection_id": collection_id, "collection_name": name}
+            counts = {"total": 0, "done": 0, "failed": 0, "seq": 0, "is_complete": False}
+            fresh = {"kind": kind, "state": JobState.QUEUED, "created_at": self._clock()}
+            connection.execute(insert(Jobs).values(**row, **counts, **fresh, details=dict(details)))
+            return _read(connection, job_id)
+
+    def get(self, job_id: str) -> Job:
+        """With its first 1,000 errors. Raises NotFound."""
+        with self._database.read() as connection:
+            return _read(connection, job_id)
+
+    def list(self, limit: int) -> list[Job]:
+        """Newest first, without errors."""
+        query = select(_TABLE).order_by(Jobs.id.desc()).limit(limit)  # ids sort by time
+        with self._database.read() as connection:
+            return [_to_job(row) for row in connection.execute(query)]
+
+    def cancel(self, job_id: str) -> Job:
+        """Stops the job.
+
+        Documents never searchable become failed with the reason; of others the searchable version stays.
+        Final jobs are left as they are. Raises NotFound.
+        """
+        with self._database.write() as connection:
+            job = lock_job(connection, job_id)
+            if job is None:
+                return _read(connection, job_id)
+            now = self._clock()
+            dropped = _drop_revisions(connection, job_id, now)
+            settle(connection, {job_id: JobChange(failed=dropped)}, now)
+            connection.execute(
+                update(Jobs)
+                .where(Jobs.id == job_id)
+                .values(state=JobState.CANCELLED, is_complete=True, finished_at=now)
+            )
+            return _read(connection, job_id)
+
+    def fail(self, job_id: str, reason: str) -> None:
+        """Ends a job that cannot go on: no more documents follow, those accepted go on.
+
+        The reason is listed as one failed item without id, so that the job cannot end as succeeded.
+        Final jobs are left as they are. Raises NotFound.
+        """
+        with self._database.write() as connection:
+            if lock_job(connection, job_id) is None:
+                return
+            connection.execute(update(Jobs).where(Jobs.id == job_id).values(is_complete=True))
+            add_errors(connection, job_id, [RejectedItem(None, reason)])
+            settle(connection, {job_id: JobChange(total=1, failed=1)}, self._clock())
+
+
+def lock_job(connection: Connection, job_id: str) -> OpenJob | None:
+    """Locks the job's collection; None when the job is over. Raises NotFound."""
+    place = connection.execute(select(Jobs.collection_id).where(Jobs.id == job_id)).first()
+    if place is None:
+        raise _no_job(job_id)
+    if place.collection_id is None or not lock_collection(connection, place.collection_id):
+        return None
+    row = connection.execute(select(Jobs.state, Jobs.kind).where(Jobs.id == job_id)).one()
+    if JobState(row.state).is_final:
+        return None
+    return OpenJob(job_id, place.collection_id, JobKind(row.kind))
+
+
+def require_open_job(connection: Connection, job_id: str) -> OpenJob:
+    """Locks a job that takes documents. Raises NotFound, or Conflict when it is over."""
+    job = lock_job(connection, job_id)
+    if job is None:
+        state = connection.execute(select(Jobs.state).where(Jobs.id == job_id)).scalar_one()
+        raise Conflict(f"job {job_id} is {state} and takes no more documents; start a new job")
+    return job
+
+
+def add_errors(connection: Connection, job_id: str, items: Sequence[RejectedItem]) -> None:
+    """Lists failed items on the job; counting them is the caller's."""
+    if items:
+        rows = [
+            {"job_id": job_id, "external_id": _storable(item.id), "reason": _storable(item.reason)}
+            for item in items
+        ]
+        connection.execute(insert(JobErrors), rows)
+
+
+def _storable(text: str | None) -> str | None:
+    """An id may have been rejected for the very characters that no database takes."""
+    return (
+        None
+        if text is None
+        else text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )
+
+
+def mark_running(connection: Connection, job_ids: Sequence[str], now: datetime) -> None:
+    """Starts those of the jobs that are still queued."""
+    connection.execute(
+        update(Jobs)
+        .where(Jobs.id.in_(job_ids), Jobs.state == JobState.QUEUED)
+        .values(state=JobState.RUNNING, started_at=now)
+    )
+
+
+def settle(connection: Connection, changes: Mapping[str, JobChange], now: datetime) -> None:
+    """Adds to the counts of jobs, and ends those that have nothing left to do."""
+    for job_id in sorted(changes):
+        _settle_one(connection, job_id, changes[job_id], now)
+
+
+def _settle_one(connection: Connection, job_id: str, change: JobChange, now: datetime) -> None:
+    row = connection.execute(select(_TABLE).where(Jobs.id == job_id).with_for_update()).one()
+    total, done, failed = row.total + change.total, row.done + change.done, row.failed + change.failed
+    values = {"total": total, "done": done, "failed": failed, "seq": max(row.seq, change.seq)}
+    if row.is_complete and done + failed == total and not JobState(row.state).is_final:
+        started = row.started_at or now
+        values |= {"state": _outcome(done, failed), "started_at": started, "finished_at": now}
+    connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
+
+
+def _outcome(done: int, failed: int) -> JobState:
+    if failed == 0:
+        return JobState.SUCCEEDED
+    return JobState.PARTIAL if done else JobState.FAILED
+
+
+def _drop_revisions(connection: Connection, job_id: str, now: datetime) -> int:
+    """Takes the job's documents out of their batches; how many they were."""
+    awaited = select(Revisions.document_id).where(Revisions.job_id == job_id)
+    mine = update(Documents).where(Documents.id.in_(awaited)).values(updated_at=now)
+    connection.execute(
+        mine.where(Documents.state == DocumentState.SEARCHABLE).values(
+            reason=UPDATE_FAILED + CANCELLED_REASON
+        )
+    )
+    connection.execute(
+        mine.where(Documents.state == DocumentState.PENDING).values(
+            state=DocumentState.FAILED, reason=CANCELLED_REASON
+        )
+    )
+    dropped = connection.execute(delete(Revisions).where(Revisions.job_id == job_id)).rowcount
+    # A batch may still hold documents that a newer job has taken over; those go on.
+    left = exists().where(Revisions.batch_id == Batches.id)
+    connection.execute(
+        update(Batches)
+        .where(Batches.job_id == job_id, Batches.state != BatchState.DONE, ~left)
+        .values(state=BatchState.DONE, lease_until=None)
+    )
+    return dropped
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound(f"job {job_id!r} does not exist; check the id")
+
+
+def _read(connection: Connection, job_id: str) -> Job:
+    row = connection.execute(select(_TABLE).where(Jobs.id == job_id)).first()
+    if row is None:
+        raise _no_job(job_id)
+    errors = connection.execute(
+        select(JobErrors.external_id, JobErrors.reason)
+        .where(JobErrors.job_id == job_id)
+        .order_by(JobErrors.id)
+        .limit(MAX_ERRORS)
+    )
+    return _to_job(row, tuple(RejectedItem(external_id, reason) for external_id, reason in errors))
+
+
+def _to_job(row: Row[*tuple[Any, ...]], errors: tuple[RejectedItem, ...] = ()) -> Job:
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        collection=row.collection_name,
+        state=JobState(row.state),
+        total=row.total,
+        done=row.done,
+        failed=row.failed,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        seq=row.seq,
+        details=row.details,
+        errors=errors,
+    )

@@ -1,0 +1,211 @@
+"""The tables. Written for SQLite and Postgres alike; rows never leave this package.
+
+Wide columns come last: SQLite then reads the narrow ones without walking the pages of a long text.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Moments with a zone, kept in UTC; SQLite has no zones, so there the zone is dropped and put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; pass an aware datetime")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+# Byte order on both databases, so that pages of a list agree with Python's order of strings.
+Key = String(512).with_variant(String(512, collation="C"), "postgresql")
+HexId = String(32)
+Hash = String(64)
+State = String(16)
+
+
+class Base(DeclarativeBase):
+    """Root of the tables; constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Collections(Base):
+    """`seq` is the head of the change log; `purged_seq` the newest removal that has left the log."""
+
+    __tablename__ = "collections"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    uid: Mapped[str] = mapped_column(HexId, unique=True)
+    name: Mapped[str] = mapped_column(Key, unique=True)
+    description: Mapped[str] = mapped_column(Text)
+    encoder_id: Mapped[str] = mapped_column(String(255))
+    encoder_fingerprint: Mapped[str] = mapped_column(Hash)
+    encoder_dim: Mapped[int] = mapped_column(Integer)
+    encoder_max_tokens: Mapped[int] = mapped_column(Integer)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    purged_seq: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Documents(Base):
+    """`seq` is that of the last change to what is searchable; 0 while there was none."""
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        UniqueConstraint("collection_id", "external_id"),
+        Index(None, "collection_id", "seq", "id"),
+        Index(None, "collection_id", "state", "passage_count"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    external_id: Mapped[str] = mapped_column(Key)
+    state: Mapped[str] = mapped_column(State)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    passage_count: Mapped[int] = mapped_column(Integer)
+    content_hash: Mapped[str] = mapped_column(Hash)
+    metadata_hash: Mapped[str] = mapped_column(Hash)
+    job_id: Mapped[str | None] = mapped_column(HexId)
+    reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    title: Mapped[str] = mapped_column(Text)
+    metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class Passages(Base):
+    """Character ranges of a document's text; `id` names the vector and is never given out twice."""
+
+    __tablename__ = "passages"
+    __table_args__ = (UniqueConstraint("document_id", "ordinal"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("documents.id", ondelete="CASCADE"))
+    ordinal: Mapped[int] = mapped_column(Integer)
+    start: Mapped[int] = mapped_column(Integer)
+    end: Mapped[int] = mapped_column(Integer)
+
+
+class Embeddings(Base):
+    """Vectors as little-endian float16. The passage leads the key: joins and cascades come from there."""
+
+    __tablename__ = "embeddings"
+
+    passage_id: Mapped[int] = mapped_column(
+        ForeignKey("passages.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    encoder_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Jobs(Base):
+    """`is_complete`: no more documents will follow; final once done + failed = total."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "collection_id"), Index(None, "state"))
+
+    id: Mapped[str] = mapped_column(HexId, primary_key=True)
+    kind: Mapped[str] = mapped_column(State)
+    collection_id: Mapped[int | None] = mapped_column(ForeignKey("collections.id", ondelete="SET NULL"))
+    collection_name: Mapped[str] = mapped_column(Key)
+    state: Mapped[str] = mapped_column(State)
+    total: Mapped[int] = mapped_column(Integer)
+    done: Mapped[int] = mapped_column(Integer)
+    failed: Mapped[int] = mapped_column(Integer)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    is_complete: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Batches(Base):
+    """A share of a job that one worker encodes; `attempt` counts the leases given on it."""
+
+    __tablename__ = "batches"
+    __table_args__ = (Index(None, "state"), Index(None, "job_id"), Index(None, "collection_id"))
+
+    id: Mapped[str] = mapped_column(HexId, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    state: Mapped[str] = mapped_column(State)
+    attempt: Mapped[int] = mapped_column(Integer)
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Revisions(Base):
+    """One row for every document that awaits encoding, owned by one batch and counted by one job.
+
+    The content is null while the document was never searchable: then it lies in `documents`. Otherwise it
+    waits here, and the searchable version stays as it is until the batch commits.
+    """
+
+    __tablename__ = "revisions"
+    __table_args__ = (Index(None, "batch_id"), Index(None, "job_id"))
+
+    document_id: Mapped[int] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    content_hash: Mapped[str | None] = mapped_column(Hash)
+    metadata_hash: Mapped[str | None] = mapped_column(Hash)
+    title: Mapped[str | None] = mapped_column(Text)
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON(none_as_null=True))
+    text: Mapped[str | None] = mapped_column(Text)
+
+
+class JobErrors(Base):
+    """Items of a job that failed, and why."""
+
+    __tablename__ = "job_errors"
+    __table_args__ = (Index(None, "job_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    external_id: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
