@@ -1,0 +1,24 @@
+"""The port of a backend. Shapes: b texts of t padded tokens, d dimensions."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from core.types import Float32
+
+Int32 = npt.NDArray[np.int32]
+
+
+class Backend(Protocol):
+    """Runs a model. One thread at a time may call `forward`: the engine's."""
+
+    def padded_length(self, tokens: int) -> int:
+        """Length to which a batch whose longest text has `tokens` tokens should be padded."""
+        ...
+
+    def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
+        """Embeddings (b, d) of `token_ids` (b, t), of which the first `lengths` (b,) of each row count."""
+        ...

@@ -1,0 +1,58 @@
+"""The CPU backend: the OpenVINO graph compiled for this machine. Never imports torch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import openvino as ov
+
+from core.types import Float32
+from encoder.backends.base import Int32
+from encoder.backends.openvino_graph import build_graph
+from encoder.config import ModelConfig
+from encoder.parameters import Weights
+
+# Lengths are rounded up so that few shapes occur: OpenVINO generates code for each new one (5 to 40 ms).
+_SHORT_TOKENS = 32
+_SHORT_MULTIPLE = 4
+_LONG_MULTIPLE = 8
+
+
+class Precision(StrEnum):
+    """Arithmetic of the matrix products; bf16 needs a chip that has it, and falls back to f32 elsewhere."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+
+
+class OpenVinoBackend:
+    """Padded batches of any shape on `threads` CPU threads (0: all cores)."""
+
+    def __init__(
+        self, config: ModelConfig, weights: Weights, precision: Precision = Precision.BF16, threads: int = 0
+    ) -> None:
+        self._max_positions = config.max_positions
+        properties = {
+            "INFERENCE_PRECISION_HINT": precision.value,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(threads),
+        }
+        compiled = ov.Core().compile_model(build_graph(config, weights), "CPU", properties)
+        self._request = compiled.create_infer_request()
+
+    def padded_length(self, tokens: int) -> int:
+        multiple = _SHORT_MULTIPLE if tokens <= _SHORT_TOKENS else _LONG_MULTIPLE
+        return min(-(-tokens // multiple) * multiple, self._max_positions)
+
+    def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
+        # Inputs are copied, not shared: the plugin keeps their address beyond this call.
+        results = self._request.infer([token_ids, lengths])
+        vectors: Float32 = np.array(results[0], np.float32)
+        return vectors
+
+    def warm_up(self) -> None:
+        """Has code generated for a single query of each short length, so that no caller waits for it."""
+        for tokens in range(_SHORT_MULTIPLE, min(_SHORT_TOKENS, self._max_positions) + 1, _SHORT_MULTIPLE):
+            self.forward(np.zeros((1, tokens), np.int32), np.array([tokens], np.int32))

@@ -1,0 +1,35 @@
+"""The plain reference backend: the torch model as it stands, padded batches, float32."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from core.types import Float32
+from encoder.backends.base import Int32
+from encoder.bert import bert_from_weights
+from encoder.config import ModelConfig
+from encoder.parameters import Weights
+
+
+class TorchBackend:
+    """Runs on CUDA when there is one, else on the CPU. `threads` of 0 leaves torch's own choice."""
+
+    def __init__(self, config: ModelConfig, weights: Weights, threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = bert_from_weights(config, weights).to(self._device)
+
+    def padded_length(self, tokens: int) -> int:
+        return tokens
+
+    def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
+        is_text = np.arange(token_ids.shape[1]) < lengths[:, None]  # (b, t)
+        with torch.inference_mode():
+            u = self._model(
+                torch.from_numpy(token_ids).to(self._device),
+                torch.from_numpy(is_text).to(self._device),
+            )
+        vectors: Float32 = u.float().cpu().numpy()
+        return vectors

@@ -1,0 +1,161 @@
+"""Model folders: `config.json`, `model.safetensors`, `tokenizer.json`, and vectors to check a backend by.
+
+Reading never imports torch, and pickled weights are refused because loading them runs code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from core.errors import CheckpointError
+from core.types import Float32
+from encoder.config import ModelConfig, config_to_json, read_config
+from encoder.parameters import Weights, expected_shapes
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
+REFERENCE_TEXTS = "reference.json"
+REFERENCE_VECTORS = "reference.safetensors"
+
+AnyArray = npt.NDArray[np.generic]
+StoredWeights = Mapping[str, AnyArray]  # in the precision of the file
+
+_PICKLED = ("pytorch_model.bin", "model.bin", "model.pt", "pytorch_model.pt", "model.ckpt")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded folder. `weights` are float32, whatever they are stored as."""
+
+    config: ModelConfig
+    weights: Weights
+    tokenizer_json: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Texts and their float32 vectors (n, d) by the reference implementation, to measure a backend by."""
+
+    texts: tuple[str, ...]
+    vectors: Float32
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Reads a folder of ours, or one in the public format of a BERT-family encoder.
+
+    Raises CheckpointError for missing, damaged, pickled or unsupported contents.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(f"The model folder {folder} does not exist.")
+    config = read_config(folder)
+    stored = _read_weights(folder)
+    tokenizer_json = _read_text(folder / TOKENIZER)
+    weights = {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
+    _require_shapes(folder, config, weights)
+    return Checkpoint(config, weights, tokenizer_json, fingerprint(config, stored, tokenizer_json))
+
+
+def save_checkpoint(folder: Path, config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> None:
+    """Writes the three files; weights keep the precision they have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(config_to_json(config), indent=2) + "\n", encoding="utf-8")
+    save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / WEIGHTS)
+    (folder / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
+
+
+def save_reference(folder: Path, reference: Reference) -> None:
+    """Writes the texts and vectors that `load_reference` reads."""
+    texts = json.dumps(reference.texts, ensure_ascii=False, indent=0)
+    (folder / REFERENCE_TEXTS).write_text(texts + "\n", encoding="utf-8")
+    save_file({"vectors": reference.vectors}, folder / REFERENCE_VECTORS)
+
+
+def load_reference(folder: Path) -> Reference | None:
+    """None for a folder that carries no reference vectors. Raises CheckpointError when they are damaged."""
+    if not (folder / REFERENCE_VECTORS).is_file():
+        return None
+    vectors = _load_safetensors(folder / REFERENCE_VECTORS)["vectors"]
+    texts = json.loads(_read_text(folder / REFERENCE_TEXTS))
+    if len(texts) != len(vectors):
+        raise CheckpointError(f"{folder} holds {len(vectors)} reference vectors for {len(texts)} texts.")
+    return Reference(tuple(texts), vectors.astype(np.float32))
+
+
+def fingerprint(config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> str:
+    """sha256 over all that changes a vector: weights, tokenizer, and how the model is used."""
+    digest = hashlib.sha256()
+    for part in _fingerprint_parts(config, weights, tokenizer_json):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _fingerprint_parts(config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> Iterator[bytes]:
+    behaviour = config_to_json(config)
+    behaviour["cognate"] = {name: v for name, v in behaviour["cognate"].items() if name != "id"}
+    yield json.dumps(behaviour, sort_keys=True).encode()
+    yield tokenizer_json.encode()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name])
+        yield f"{name} {array.dtype} {array.shape}".encode()
+        yield array.tobytes()
+
+
+def _read_weights(folder: Path) -> dict[str, AnyArray]:
+    if not (folder / WEIGHTS).is_file():
+        pickled = [name for name in _PICKLED if (folder / name).is_file()]
+        if pickled:
+            raise CheckpointError(
+                f"{folder} holds pickled weights ({', '.join(pickled)}), which can run code when loaded; "
+                f"convert them to {WEIGHTS}."
+            )
+        raise CheckpointError(f"{folder / WEIGHTS} is missing; a model folder needs it.")
+    return _public_to_own(_load_safetensors(folder / WEIGHTS))
+
+
+def _load_safetensors(path: Path) -> dict[str, AnyArray]:
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}.") from error
+
+
+def _public_to_own(weights: StoredWeights) -> dict[str, AnyArray]:
+    """Without the `bert.` prefix some exports have, and without what an encoder does not use."""
+    named = {name.removeprefix("bert."): array for name, array in weights.items()}
+    used = ("embeddings.", "encoder.", "class_attention.")
+    return {
+        name: array
+        for name, array in named.items()
+        if name.startswith(used) and name != "embeddings.position_ids"
+    }
+
+
+def _require_shapes(folder: Path, config: ModelConfig, weights: Weights) -> None:
+    for name, shape in expected_shapes(config).items():
+        if name not in weights:
+            raise CheckpointError(f"{folder / WEIGHTS} has no tensor '{name}', which its config needs.")
+        if weights[name].shape != shape:
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: '{name}' is {weights[name].shape}, its config says {shape}."
+            )
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; a model folder needs it.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is not UTF-8 text: {error}.") from error

@@ -1,0 +1,173 @@
+"""Shape and behaviour of a bidirectional encoder; travels with its weights as `config.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from core.errors import CheckpointError
+
+
+class Pooling(StrEnum):
+    """How the token states of a text become one vector."""
+
+    CLASS_ATTENTION = "class_attention"
+    MEAN = "mean"
+    CLS = "cls"
+
+
+class Activation(StrEnum):
+    """Non-linearity of the feed-forward layers; `gelu` is the exact one, with erf."""
+
+    GELU = "gelu"
+    RELU = "relu"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Everything but the weights that decides a vector.
+
+    `d` is the width of the hidden states and of the embedding. `max_tokens` is the default length of an
+    input with its special tokens; `max_positions` is the most the position table allows.
+    """
+
+    id: str
+    vocab_size: int
+    d: int
+    layers: int
+    heads: int
+    intermediate: int
+    max_positions: int = 512
+    type_vocab: int = 2
+    layer_norm_eps: float = 1e-12
+    activation: Activation = Activation.GELU
+    max_tokens: int = 256
+    pooling: Pooling = Pooling.CLASS_ATTENTION
+    pooling_heads: int = 12
+    normalize: bool = True
+    query_prompt: str = ""
+    passage_prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if self.d % self.heads:
+            raise CheckpointError(f"Model '{self.id}': d={self.d} is not a multiple of heads={self.heads}.")
+        if self.pooling is Pooling.CLASS_ATTENTION and self.d % self.pooling_heads:
+            raise CheckpointError(
+                f"Model '{self.id}': d={self.d} is not a multiple of pooling_heads={self.pooling_heads}."
+            )
+        if not 3 <= self.max_tokens <= self.max_positions:
+            raise CheckpointError(
+                f"Model '{self.id}': max_tokens={self.max_tokens} must lie between 3 and the "
+                f"{self.max_positions} rows of its position table."
+            )
+
+
+# Our field -> the name in a public `config.json` of a BERT-family model.
+_PUBLIC_NAMES = {
+    "vocab_size": "vocab_size",
+    "d": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+    "type_vocab": "type_vocab_size",
+    "layer_norm_eps": "layer_norm_eps",
+    "activation": "hidden_act",
+}
+_OWN_NAMES = (
+    "id",
+    "max_tokens",
+    "pooling",
+    "pooling_heads",
+    "normalize",
+    "query_prompt",
+    "passage_prompt",
+)
+
+
+def config_to_json(config: ModelConfig) -> dict[str, Any]:
+    """The public BERT fields, and ours under the key `cognate`."""
+    public = {name: getattr(config, ours) for ours, name in _PUBLIC_NAMES.items()}
+    own = {name: getattr(config, name) for name in _OWN_NAMES}
+    return {"architectures": ["BertModel"], "model_type": "bert", **public, "cognate": own}
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Config of our folder format, or of the public one (sentence-transformers or a bare BERT).
+
+    Raises CheckpointError for a missing or damaged file and for an architecture that is not supported.
+    """
+    raw = _read_json(folder / "config.json")
+    _require_bert(folder, raw)
+    try:
+        fields: dict[str, Any] = {ours: raw[name] for ours, name in _PUBLIC_NAMES.items()}
+        own = raw["cognate"] if "cognate" in raw else _public_behaviour(folder, fields["max_positions"])
+        fields |= {name: own[name] for name in _OWN_NAMES if name in own}
+        fields["activation"] = Activation(fields["activation"])
+        fields["pooling"] = Pooling(fields["pooling"])
+        return ModelConfig(**fields)
+    except KeyError as error:
+        raise CheckpointError(f"{folder / 'config.json'} has no field {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} is damaged: {error}.") from error
+
+
+def with_max_tokens(config: ModelConfig, max_tokens: int | None) -> ModelConfig:
+    """The config with another input length, or as it is for None."""
+    return config if max_tokens is None else replace(config, max_tokens=max_tokens)
+
+
+def _require_bert(folder: Path, raw: Mapping[str, Any]) -> None:
+    kind = raw.get("model_type")
+    positions = raw.get("position_embedding_type", "absolute")
+    if kind != "bert" or positions != "absolute":
+        raise CheckpointError(
+            f"{folder} holds a '{kind}' model with {positions} positions; supported: model_type 'bert' "
+            f"with absolute positions."
+        )
+
+
+def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
+    """Pooling, length and prompts as the sentence-transformers files of the folder state them.
+
+    Vectors are always normalised: the index compares by inner product.
+    """
+    modules = _read_json(folder / "modules.json", default=[])
+    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+    extra = set(kinds) - {"Transformer", "Pooling", "Normalize"}
+    if extra:
+        raise CheckpointError(f"{folder} adds the modules {sorted(extra)}, which are not supported.")
+    sizes = _read_json(folder / "sentence_bert_config.json", default={})
+    prompts = _read_json(folder / "config_sentence_transformers.json", default={}).get("prompts", {})
+    return {
+        "id": folder.name,
+        "max_tokens": min(sizes.get("max_seq_length") or max_positions, max_positions),
+        "pooling": _public_pooling(folder),
+        "query_prompt": prompts.get("query", ""),
+        "passage_prompt": prompts.get("document", prompts.get("passage", "")),
+    }
+
+
+def _public_pooling(folder: Path) -> Pooling:
+    raw = _read_json(folder / "1_Pooling" / "config.json", default={"pooling_mode_cls_token": True})
+    modes = {name for name, chosen in raw.items() if name.startswith("pooling_mode_") and chosen is True}
+    if modes == {"pooling_mode_mean_tokens"} or raw.get("pooling_mode") == "mean":
+        return Pooling.MEAN
+    if modes == {"pooling_mode_cls_token"} or raw.get("pooling_mode") == "cls":
+        return Pooling.CLS
+    raise CheckpointError(f"{folder} pools by {sorted(modes)}; supported: mean or cls alone.")
+
+
+def _read_json(path: Path, default: Any = None) -> Any:
+    if not path.is_file():
+        if default is not None:
+            return default
+        raise CheckpointError(f"{path} is missing; a model folder needs it.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}.") from error

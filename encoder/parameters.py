@@ -1,0 +1,61 @@
+"""Weights as named numpy arrays, in the public BERT names, and what is derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from core.types import Float32
+from encoder.config import ModelConfig, Pooling
+
+Weights = Mapping[str, Float32]
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that a model of this config needs."""
+    d = config.d
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (config.vocab_size, d),
+        "embeddings.position_embeddings.weight": (config.max_positions, d),
+        "embeddings.token_type_embeddings.weight": (config.type_vocab, d),
+    }
+    norms = ["embeddings.LayerNorm"]
+    linears: dict[str, tuple[int, int]] = {}
+    for i in range(config.layers):
+        block = f"encoder.layer.{i}"
+        norms += [f"{block}.attention.output.LayerNorm", f"{block}.output.LayerNorm"]
+        linears |= {f"{block}.attention.self.{part}": (d, d) for part in ("query", "key", "value")}
+        linears[f"{block}.attention.output.dense"] = (d, d)
+        linears[f"{block}.intermediate.dense"] = (config.intermediate, d)
+        linears[f"{block}.output.dense"] = (d, config.intermediate)
+    shapes |= {f"{name}.{kind}": (d,) for name in norms for kind in ("weight", "bias")}
+    shapes |= {f"{name}.weight": shape for name, shape in linears.items()}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
+    if config.pooling is Pooling.CLASS_ATTENTION:
+        shapes |= {name: array.shape for name, array in class_attention_as_mean(config).items()}
+    return shapes
+
+
+def class_attention_as_mean(config: ModelConfig) -> dict[str, Float32]:
+    """Class-attention weights that are exactly mean pooling: zero query, identity key, value and output."""
+    eye = np.eye(config.d, dtype=np.float32)
+    return {
+        "class_attention.query": np.zeros(config.d, np.float32),
+        "class_attention.key.weight": eye,
+        "class_attention.value.weight": eye.copy(),
+        "class_attention.output.weight": eye.copy(),
+    }
+
+
+def fold_class_attention(config: ModelConfig, weights: Weights) -> tuple[Float32, Float32, Float32]:
+    """The query seen through W_k and scaled (m, d), W_v by head (m, d_head, d), and W_o (d, d).
+
+    `q . (W_k h) = (W_k^T q) . h`, so no key is ever computed for a token.
+    """
+    m, d = config.pooling_heads, config.d
+    q = weights["class_attention.query"].reshape(m, 1, d // m)
+    w_k = weights["class_attention.key.weight"].reshape(m, d // m, d)
+    keys = (q @ w_k)[:, 0] / np.sqrt(np.float32(d // m))  # (m, d)
+    w_v = weights["class_attention.value.weight"].reshape(m, d // m, d)
+    return keys, w_v, weights["class_attention.output.weight"]

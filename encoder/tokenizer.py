@@ -1,0 +1,86 @@
+"""Texts to token ids and to token boundaries, by the model's own tokenizer.json."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import tokenizers
+
+from core.errors import CheckpointError, InvalidInput
+from core.types import Int64, PassageText
+from encoder.backends.base import Int32
+
+TITLE_TOKENS = 64
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer:
+    """Thread-safe: nothing changes after construction.
+
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, is read as U+FFFD.
+    """
+
+    def __init__(self, tokenizer_json: str, max_tokens: int) -> None:
+        """`max_tokens` is the length of `encode`'s results with special tokens.
+
+        Raises CheckpointError for a tokenizer.json that cannot be read.
+        """
+        # The engine has the cores; a thread pool for less than 2 % of the work only gets in its way, and
+        # warns in every process that forks afterwards.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self._whole = _load(tokenizer_json)
+        self._truncating = _load(tokenizer_json)
+        self._truncating.enable_truncation(max_tokens)
+
+    def encode(self, texts: Sequence[str]) -> list[Int32]:
+        """One (t,) int32 array a text, with special tokens, t <= max_tokens.
+
+        Raises InvalidInput naming the first item that is not a string.
+        """
+        readable = _readable(texts)
+        return [np.array(e.ids, np.int32) for e in self._truncating.encode_batch_fast(readable)]
+
+    def encode_passages(self, passages: Sequence[PassageText], prompt: str = "") -> list[Int32]:
+        """Ids of prompt, the first 64 tokens of the title, and the text, in this order."""
+        titles = self._cut_titles([passage.title for passage in passages])
+        texts = _readable([passage.text for passage in passages])
+        return self.encode(
+            [
+                f"{prompt}{title} {text}" if title else f"{prompt}{text}"
+                for title, text in zip(titles, texts, strict=True)
+            ]
+        )
+
+    def token_spans(self, texts: Sequence[str]) -> list[Int64]:
+        """One (t, 2) int64 array a text: character offsets [start, end) of all its tokens, none special."""
+        encodings = self._whole.encode_batch(_readable(texts), add_special_tokens=False)
+        return [np.array(e.offsets, np.int64).reshape(-1, 2) for e in encodings]
+
+    def _cut_titles(self, titles: Sequence[str]) -> list[str]:
+        spans = self.token_spans(titles)
+        return [
+            title if len(s) <= TITLE_TOKENS else title[: s[TITLE_TOKENS - 1, 1]]
+            for title, s in zip(titles, spans, strict=True)
+        ]
+
+
+def _load(tokenizer_json: str) -> tokenizers.Tokenizer:
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # the library raises the bare class
+        raise CheckpointError(f"tokenizer.json cannot be read: {error}.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _readable(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise InvalidInput("Expected a sequence of texts, found a single string; wrap it in a list.")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(f"Text {i} is a {type(text).__name__}; expected a string.")
+    return [_SURROGATES.sub("\ufffd", text) for text in texts]
