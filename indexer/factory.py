@@ -1,0 +1,83 @@
+"""Which FAISS index a collection gets: chosen by size, or an explicit `index_factory` string."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import faiss
+
+from core.errors import InvalidInput
+
+AUTO = "auto"
+FLAT = "Flat"
+HNSW = "HNSW32"
+FLAT_LIMIT = 20_000
+MAX_FACTORY_LENGTH = 100
+# FAISS asks for 39 training points a centroid; product quantizers have 256 centroids.
+POINTS_PER_CENTROID = 39
+QUANTIZER_TRAINING_ROWS = 256 * POINTS_PER_CENTROID
+
+
+def choose_factory(setting: str, rows: int, d: int) -> str:
+    """The factory string for `rows` passages of dimension `d` under a collection's `index` setting.
+
+    "auto" is exact up to 20,000 passages and HNSW above. An explicit index that must be trained stays
+    exact until there are enough passages to train it on.
+    """
+    if setting == AUTO:
+        return FLAT if rows <= FLAT_LIMIT else HNSW
+    return setting if rows >= _training_rows(new_index(setting, d)) else FLAT
+
+
+def validate_factory(setting: str, d: int) -> None:
+    """Raises InvalidInput unless `setting` is "auto" or a factory that can filter, grow and be copied."""
+    if setting == AUTO:
+        return
+    if len(setting) > MAX_FACTORY_LENGTH:
+        raise InvalidInput(
+            f"index is {len(setting)} characters long; at most {MAX_FACTORY_LENGTH} are allowed"
+        )
+    try:
+        index = new_index(setting, d)
+    except Exception as error:  # FAISS raises RuntimeError, SWIG also others, by build
+        reason = re.split(r"\.cpp:\d+: ", str(error))[-1][-200:] or type(error).__name__
+        raise InvalidInput(
+            f"index {setting!r} is not a FAISS factory for d={d}: {reason}. {_ADVICE}"
+        ) from None
+    if not _is_supported(index):
+        kind = type(faiss.downcast_index(index)).__name__
+        raise InvalidInput(f"index {setting!r} is a FAISS {kind}, which cannot be served here. {_ADVICE}")
+
+
+_ADVICE = (
+    "Use \"auto\", or Flat, SQ8, SQfp16, HNSW<m>, HNSW<m>,SQ8, IVF<n>,Flat|SQ8|PQ<m>, "
+    "with PCA<d>, or OPQ<m> before it if wished"
+)  # fmt: skip
+
+
+def new_index(factory: str, d: int) -> Any:
+    """An empty, possibly untrained FAISS index over inner products. Raises RuntimeError for a bad string."""
+    return faiss.index_factory(d, factory, faiss.METRIC_INNER_PRODUCT)  # owned, already in its own class
+
+
+def inner_index(index: Any) -> Any:
+    """The index below vector transforms, in its own class."""
+    return faiss.downcast_index(index.index) if isinstance(index, faiss.IndexPreTransform) else index
+
+
+def _is_supported(index: Any) -> bool:
+    if isinstance(index, faiss.IndexPreTransform):
+        chain = [faiss.downcast_VectorTransform(index.chain.at(i)) for i in range(index.chain.size())]
+        if not all(isinstance(transform, faiss.LinearTransform) for transform in chain):
+            return False
+    supported = (faiss.IndexFlat, faiss.IndexHNSW, faiss.IndexIVF, faiss.IndexScalarQuantizer)
+    return isinstance(inner_index(index), supported)
+
+
+def _training_rows(index: Any) -> int:
+    if index.is_trained:
+        return 0
+    inner = inner_index(index)
+    centroids = inner.nlist if isinstance(inner, faiss.IndexIVF) else 0
+    return max(POINTS_PER_CENTROID * centroids, QUANTIZER_TRAINING_ROWS)
