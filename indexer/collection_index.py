@@ -63,6 +63,12 @@ class CollectionIndex:
     `compact` may run in two threads at once; the lock is held only while positions move or are published.
     """
 
+    _main: MainIndex
+    _delta: DeltaBuffer
+    _alive: Mask  # longer than the positions in use; those beyond are false
+    _starts: dict[int, int]  # document id -> first of its living positions
+    _view: View
+
     def __init__(self, d: int, setting: str, state: IndexState | None = None, build_threads: int = 1) -> None:
         self._d = d
         self._setting = setting
@@ -209,10 +215,10 @@ class CollectionIndex:
 
     def _take(self, main: MainIndex, delta: DeltaRows, alive: Mask) -> None:
         """Makes `main`, a copy of `delta` and `alive` the present rows."""
-        self._main: MainIndex = main
-        self._delta: DeltaBuffer = DeltaBuffer(self._d)
+        self._main = main
+        self._delta = DeltaBuffer(self._d)
         self._delta.append(delta.vectors, delta.passage_ids, delta.document_ids)
-        self._alive: Mask = alive
+        self._alive = alive
         documents = np.concatenate([main.document_ids, delta.document_ids])
         positions = np.flatnonzero(alive)
         documents = documents[positions]

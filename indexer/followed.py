@@ -1,0 +1,105 @@
+"""One followed collection: the index that is served, and one being rebuilt aside when that is needed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from core.types import Collection, LogPage
+from indexer.collection_index import CollectionIndex, Cursor, IndexState
+from indexer.main_index import Build
+
+logger = logging.getLogger(__name__)
+
+MAX_RETRY_S = 60.0
+
+
+class Followed:
+    """State of following one collection. `apply` and `see` belong to the follower's thread.
+
+    `index` is what searches see. A rebuild happens in another index that takes its place once it has
+    caught up, so no document vanishes meanwhile.
+    """
+
+    def __init__(self, collection: Collection, state: IndexState | None, build_threads: int) -> None:
+        self.collection = collection
+        self.is_dropped = threading.Event()
+        self.saved_at = time.monotonic()
+        self._build_threads = build_threads
+        self.index = self._new_index(state)
+        self._aside: CollectionIndex | None = None
+        self._saved_changes = self.index.changes
+        self._failures = 0
+        self._retry_at = 0.0
+        self._floor = state.applied_seq if state else collection.seq
+
+    @property
+    def cursor(self) -> Cursor:
+        return self._target.cursor
+
+    @property
+    def lag(self) -> int:
+        """How many seq the served index is behind the last known head."""
+        return max(0, self.collection.seq - self.index.applied_seq)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something to read now; false while waiting to try again."""
+        is_due = self._aside is not None or self.index.applied_seq < self.collection.seq
+        return is_due and time.monotonic() >= self._retry_at
+
+    @property
+    def unsaved(self) -> int:
+        """Entries applied since the last snapshot."""
+        return self.index.changes - self._saved_changes
+
+    def see(self, collection: Collection) -> None:
+        """Takes note of the collection's row; starts a rebuild if the log cannot lead from here to there.
+
+        `_floor` is a seq up to which tombstones may be purged without this index having missed one: what it
+        had applied when it was last seen, or the head at the time a replay from the beginning started.
+        """
+        self.collection = collection
+        if collection.seq < self.index.applied_seq and self._aside is None:
+            self._start_again(f"the database is at seq {collection.seq}, the index further")
+        elif collection.purged_seq > self._floor:
+            self._start_again(f"the log is purged up to {collection.purged_seq}, seen up to {self._floor}")
+        self._floor = max(self._floor, self._target.applied_seq)
+
+    def apply(self, page: LogPage) -> None:
+        """Applies a page; a rebuilt index that has caught up takes the place of the served one."""
+        self._target.apply(page)
+        if self._aside is not None and page.is_last:
+            self.index, self._aside = self._aside, None
+            self._failures, self._saved_changes = 0, -1
+            logger.info("index_rebuilt", extra={"collection": self.collection.name})
+
+    def fail(self) -> None:
+        """After an exception in `apply`: replay from the beginning, later each time it fails again."""
+        self._retry_at = time.monotonic() + min(MAX_RETRY_S, 2.0**self._failures - 1)
+        self._failures += 1
+        self._start_again("a page of the log could not be applied")
+
+    def compact(self, is_cancelled: Callable[[], bool]) -> None:
+        """Compacts the served index. Raises BuildCancelled."""
+        build = Build(self.collection.settings.index, self._build_threads, is_cancelled)
+        if self.index.compact(build):
+            self._saved_changes -= 1
+
+    def saved(self, state: IndexState, now: float) -> None:
+        """Notes that a snapshot of `state` is on disk."""
+        self._saved_changes, self.saved_at = state.changes, now
+
+    @property
+    def _target(self) -> CollectionIndex:
+        return self._aside or self.index
+
+    def _start_again(self, reason: str) -> None:
+        logger.warning("index_rebuild", extra={"collection": self.collection.name, "reason": reason})
+        self._aside, self._floor = self._new_index(None), self.collection.seq
+
+    def _new_index(self, state: IndexState | None) -> CollectionIndex:
+        collection = self.collection
+        return CollectionIndex(collection.encoder.dim, collection.settings.index, state, self._build_threads)

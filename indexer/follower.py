@@ -1,0 +1,225 @@
+"""Keeps the indexes of this process in step with the change log; implements `core.ports.IndexRegistry`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.ports import ChangeLog, CollectionStore, Notifier
+from core.types import Collection, IndexStats
+from indexer.followed import Followed
+from indexer.main_index import BuildCancelled
+from indexer.snapshot import SnapshotStore
+from indexer.vector_index import View
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerSettings:
+    """Times in seconds. A snapshot needs `snapshot_min_changes` documents changed since the last one."""
+
+    poll_interval_s: float = 1.0
+    page_limit: int = 1_000
+    snapshot_interval_s: float = 60.0
+    snapshot_min_changes: int = 1
+    build_threads: int = 1
+    stop_timeout_s: float = 30.0
+
+
+class IndexFollower:
+    """One index a collection. One thread follows the log; another compacts and writes snapshots.
+
+    Searches take `view(collection)`, which waits for nothing. A collection whose log cannot be applied is
+    logged, goes on serving its last view, and is rebuilt aside; it never stops the others.
+    """
+
+    def __init__(
+        self,
+        log: ChangeLog,
+        collections: CollectionStore,
+        notifier: Notifier,
+        snapshots: Path,
+        settings: FollowerSettings | None = None,
+    ) -> None:
+        self._log = log
+        self._collections = collections
+        self._notifier = notifier
+        self._snapshots = SnapshotStore(snapshots)
+        self._settings = settings or FollowerSettings()
+        self._followed: dict[int, Followed] = {}
+        self._opening = threading.Lock()
+        self._applied = threading.Condition()
+        self._news = threading.Event()
+        self._chores = threading.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Loads snapshots and replays the log, so that all committed by now is served; then follows on."""
+        listed = self._collections.list()
+        self._snapshots.drop_others({collection.uid for collection in listed})
+        self._notifier.subscribe(self._on_news)
+        self._catch_up(listed)
+        for name, work in (("index-follower", self._follow), ("index-upkeep", self._keep_up)):
+            thread = threading.Thread(target=work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Stops both threads (a running build is given up) and writes a last snapshot of what changed."""
+        self._stopping.set()
+        self._news.set()
+        self._chores.set()
+        with self._applied:
+            self._applied.notify_all()
+        for thread in self._threads:
+            thread.join(self._settings.stop_timeout_s)
+        for followed in self._all():
+            self._guard(self._save, followed)
+
+    def view(self, collection: Collection) -> View:
+        """The newest view. A collection seen for the first time gets an empty one, and is then followed."""
+        return self._get(collection).index.view
+
+    def stats(self, collection: Collection) -> IndexStats:
+        """Figures of the served index; `collection.seq - stats.applied_seq` is how far it lags behind."""
+        return self._get(collection).index.stats()
+
+    def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
+        """True once the served view has applied `seq`; False after `timeout_s` seconds or when stopping."""
+
+        def is_applied() -> bool:
+            return self._get(collection).index.applied_seq >= seq
+
+        if is_applied():
+            return True
+        self._news.set()
+        with self._applied:
+            self._applied.wait_for(lambda: is_applied() or self._stopping.is_set(), timeout_s)
+        return is_applied()
+
+    def lag(self) -> dict[str, int]:
+        """Collection name -> changes (in seq) known to be committed but not yet served."""
+        return {one.collection.name: one.lag for one in self._all()}
+
+    def _all(self) -> list[Followed]:
+        return list(self._followed.values())
+
+    def _get(self, collection: Collection) -> Followed:
+        followed = self._followed.get(collection.id)
+        if followed is not None and followed.collection.uid == collection.uid:
+            return followed
+        followed = self._open(collection, with_snapshot=False)
+        self._news.set()
+        return followed
+
+    def _open(self, collection: Collection, with_snapshot: bool) -> Followed:
+        with self._opening:
+            known = self._followed.get(collection.id)
+            if known is not None and known.collection.uid == collection.uid:
+                return known
+            state = self._snapshots.load(collection) if with_snapshot else None
+            followed = Followed(collection, state, self._settings.build_threads)
+            if known is not None and known.collection.created_at > collection.created_at:
+                return followed  # asked for by a caller who has not yet seen that it was replaced
+            if known is not None:
+                self._drop(collection.id)
+            self._followed[collection.id] = followed
+            return followed
+
+    def _on_news(self, collection_id: int, seq: int) -> None:
+        self._news.set()
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            self._news.wait(self._settings.poll_interval_s)
+            self._news.clear()
+            self._follow_once()
+
+    def _follow_once(self) -> None:
+        known = set(self._followed)
+        try:
+            listed = self._collections.list()
+        except Exception:
+            logger.exception("collections_not_listed")
+            return
+        for gone in known - {collection.id for collection in listed}:
+            self._drop(gone)
+        self._catch_up(listed)
+
+    def _catch_up(self, listed: list[Collection]) -> None:
+        """Brings collections up to date, a page of each in turn, so that a long log delays no other."""
+        behind = [followed for collection in listed if (followed := self._see(collection))]
+        while behind and not self._stopping.is_set():
+            behind = [followed for followed in behind if self._advance(followed)]
+
+    def _see(self, collection: Collection) -> Followed | None:
+        """The followed collection if there is something to read for it."""
+        followed = self._open(collection, with_snapshot=True)
+        followed.see(collection)
+        return followed if followed.is_behind else None
+
+    def _advance(self, followed: Followed) -> bool:
+        """Applies one page; whether there is more to read now."""
+        try:
+            page = self._log.read(followed.collection.id, followed.cursor, self._settings.page_limit)
+        except Exception:  # the database is away: keep serving, try again
+            logger.exception("log_not_read", extra={"collection": followed.collection.name})
+            return False
+        try:
+            followed.apply(page)
+        except Exception:
+            logger.exception("log_not_applied", extra={"collection": followed.collection.name})
+            followed.fail()
+            return False
+        with self._applied:
+            self._applied.notify_all()
+        self._chores.set()
+        return not page.is_last
+
+    def _drop(self, collection_id: int) -> None:
+        followed = self._followed.pop(collection_id, None)
+        if followed is not None:
+            followed.is_dropped.set()
+            self._snapshots.drop(followed.collection.uid)
+            logger.info("index_dropped", extra={"collection": followed.collection.name})
+
+    def _keep_up(self) -> None:
+        while not self._stopping.is_set():
+            self._chores.wait(self._settings.snapshot_interval_s)
+            self._chores.clear()
+            for followed in self._all():
+                self._guard(self._tend, followed)
+            self._stopping.wait(self._settings.poll_interval_s)
+
+    def _tend(self, followed: Followed) -> None:
+        if followed.index.is_compaction_due():
+            started = time.monotonic()
+            followed.compact(lambda: self._stopping.is_set() or followed.is_dropped.is_set())
+            took_s = round(time.monotonic() - started, 3)
+            logger.info("index_compacted", extra={"collection": followed.collection.name, "took_s": took_s})
+        is_old = time.monotonic() - followed.saved_at >= self._settings.snapshot_interval_s
+        if is_old and followed.unsaved >= self._settings.snapshot_min_changes:
+            self._save(followed)
+
+    def _save(self, followed: Followed) -> None:
+        if not followed.unsaved or followed.is_dropped.is_set():
+            return
+        state = followed.index.capture()
+        if self._snapshots.save(followed.collection, state):
+            followed.saved(state, time.monotonic())
+        if followed.is_dropped.is_set():
+            self._snapshots.drop(followed.collection.uid)
+
+    def _guard(self, work: Callable[[Followed], None], followed: Followed) -> None:
+        try:
+            work(followed)
+        except BuildCancelled:
+            logger.info("compaction_given_up", extra={"collection": followed.collection.name})
+        except Exception:
+            logger.exception("index_upkeep_failed", extra={"collection": followed.collection.name})
