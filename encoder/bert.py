@@ -136,7 +136,8 @@ class ClassAttention(nn.Module):
         q = self.query.view(self.heads, 1, -1)  # (m, 1, d/m)
         keys = q @ self._by_head(self.key)  # (m, 1, d)
         scores = h @ keys.squeeze(1).T / q.shape[-1] ** 0.5  # (b, t, m)
-        return scores.masked_fill(~is_text[..., None], -torch.inf).softmax(1).transpose(1, 2)  # (b, m, t)
+        a: Tensor = scores.masked_fill(~is_text[..., None], -torch.inf).softmax(1)
+        return a.transpose(1, 2)  # (b, m, t)
 
     def forward(self, h: Tensor, is_text: Tensor) -> Tensor:
         context = self.attention(h, is_text) @ h  # (b, m, d)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,20 +45,25 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Texts and their float32 vectors (n, d) by the reference implementation, to measure a backend by."""
+    """Texts, cut at `max_tokens`, and their vectors (n, d) float32 by the reference implementation."""
 
     texts: tuple[str, ...]
     vectors: Float32
+    max_tokens: int
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     """Reads a folder of ours, or one in the public format of a BERT-family encoder.
+
+    `max_tokens` overrides the folder's input length, and so changes the fingerprint.
 
     Raises CheckpointError for missing, damaged, pickled or unsupported contents.
     """
     if not folder.is_dir():
         raise CheckpointError(f"The model folder {folder} does not exist.")
     config = read_config(folder)
+    if max_tokens is not None:
+        config = replace(config, max_tokens=max_tokens)
     stored = _read_weights(folder)
     tokenizer_json = _read_text(folder / TOKENIZER)
     weights = {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
@@ -76,8 +81,9 @@ def save_checkpoint(folder: Path, config: ModelConfig, weights: StoredWeights, t
 
 def save_reference(folder: Path, reference: Reference) -> None:
     """Writes the texts and vectors that `load_reference` reads."""
-    texts = json.dumps(reference.texts, ensure_ascii=False, indent=0)
-    (folder / REFERENCE_TEXTS).write_text(texts + "\n", encoding="utf-8")
+    about = {"max_tokens": reference.max_tokens, "texts": reference.texts}
+    text = json.dumps(about, ensure_ascii=False, indent=2)
+    (folder / REFERENCE_TEXTS).write_text(text + "\n", encoding="utf-8")
     save_file({"vectors": reference.vectors}, folder / REFERENCE_VECTORS)
 
 
@@ -85,11 +91,16 @@ def load_reference(folder: Path) -> Reference | None:
     """None for a folder that carries no reference vectors. Raises CheckpointError when they are damaged."""
     if not (folder / REFERENCE_VECTORS).is_file():
         return None
-    vectors = _load_safetensors(folder / REFERENCE_VECTORS)["vectors"]
-    texts = json.loads(_read_text(folder / REFERENCE_TEXTS))
+    stored = _load_safetensors(folder / REFERENCE_VECTORS)
+    try:
+        about = json.loads(_read_text(folder / REFERENCE_TEXTS))
+        texts, max_tokens = tuple(about["texts"]), int(about["max_tokens"])
+        vectors = stored["vectors"].astype(np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / REFERENCE_TEXTS} is damaged: {error!r}.") from error
     if len(texts) != len(vectors):
         raise CheckpointError(f"{folder} holds {len(vectors)} reference vectors for {len(texts)} texts.")
-    return Reference(tuple(texts), vectors.astype(np.float32))
+    return Reference(texts, vectors, max_tokens)
 
 
 def fingerprint(config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -114,11 +114,6 @@ def read_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder / 'config.json'} has no field {error}.") from error
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} is damaged: {error}.") from error
-
-
-def with_max_tokens(config: ModelConfig, max_tokens: int | None) -> ModelConfig:
-    """The config with another input length, or as it is for None."""
-    return config if max_tokens is None else replace(config, max_tokens=max_tokens)
 
 
 def _require_bert(folder: Path, raw: Mapping[str, Any]) -> None:

@@ -35,24 +35,20 @@ class Tokenizer:
         self._truncating = _load(tokenizer_json)
         self._truncating.enable_truncation(max_tokens)
 
-    def encode(self, texts: Sequence[str]) -> list[Int32]:
-        """One (t,) int32 array a text, with special tokens, t <= max_tokens.
+    def encode(self, texts: Sequence[str], prompt: str = "") -> list[Int32]:
+        """Ids of prompt and text, one (t,) int32 array a text, with special tokens, t <= max_tokens.
 
         Raises InvalidInput naming the first item that is not a string.
         """
-        readable = _readable(texts)
+        readable = [prompt + text for text in _readable(texts)]
         return [np.array(e.ids, np.int32) for e in self._truncating.encode_batch_fast(readable)]
 
     def encode_passages(self, passages: Sequence[PassageText], prompt: str = "") -> list[Int32]:
         """Ids of prompt, the first 64 tokens of the title, and the text, in this order."""
         titles = self._cut_titles([passage.title for passage in passages])
-        texts = _readable([passage.text for passage in passages])
-        return self.encode(
-            [
-                f"{prompt}{title} {text}" if title else f"{prompt}{text}"
-                for title, text in zip(titles, texts, strict=True)
-            ]
-        )
+        texts = [passage.text for passage in passages]
+        _require_strings(texts)
+        return self.encode([f"{a} {b}" if a else b for a, b in zip(titles, texts, strict=True)], prompt)
 
     def token_spans(self, texts: Sequence[str]) -> list[Int64]:
         """One (t, 2) int64 array a text: character offsets [start, end) of all its tokens, none special."""
@@ -67,6 +63,12 @@ class Tokenizer:
         ]
 
 
+def plain_tokenizer_json(tokenizer_json: str) -> str:
+    """The same tokenizer without any truncation or padding of its own."""
+    plain: str = _load(tokenizer_json).to_str()
+    return plain
+
+
 def _load(tokenizer_json: str) -> tokenizers.Tokenizer:
     try:
         tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
@@ -78,9 +80,13 @@ def _load(tokenizer_json: str) -> tokenizers.Tokenizer:
 
 
 def _readable(texts: Sequence[str]) -> list[str]:
+    _require_strings(texts)
+    return [_SURROGATES.sub("\ufffd", text) for text in texts]
+
+
+def _require_strings(texts: Sequence[str]) -> None:
     if isinstance(texts, str):
         raise InvalidInput("Expected a sequence of texts, found a single string; wrap it in a list.")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise InvalidInput(f"Text {i} is a {type(text).__name__}; expected a string.")
-    return [_SURROGATES.sub("\ufffd", text) for text in texts]

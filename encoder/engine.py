@@ -1,0 +1,229 @@
+"""The engine: one thread owns a backend and serves many callers in micro-batches, through two lanes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.errors import Overloaded, Unavailable
+from core.types import Float32, Lane
+from encoder.backends.base import Backend, Int32
+from encoder.lanes import Item, LaneQueue, LaneStats, Request
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Sizes in tokens, padding included for batches; times in seconds.
+
+    A search that arrives waits for the micro-batch in progress, so bulk ones are small
+    (`bulk_batch_tokens_busy`, about 15 ms on two cores) for `busy_s` after each interactive request, and
+    large (`bulk_batch_tokens`) otherwise. After `interactive_run` interactive micro-batches in a row bulk
+    work that waits gets one.
+    """
+
+    interactive_batch_tokens: int = 512
+    bulk_batch_tokens: int = 2048
+    bulk_batch_tokens_busy: int = 192
+    bulk_window_tokens: int = 16384
+    busy_s: float = 1.0
+    interactive_run: int = 8
+    max_waiting_interactive_tokens: int = 65536
+    max_waiting_bulk_tokens: int = 262144
+    bulk_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A snapshot of the counters since the engine started. `tokens_computed` includes padding."""
+
+    batches: int
+    failed_batches: int
+    tokens_useful: int
+    tokens_computed: int
+    interactive: LaneStats
+    bulk: LaneStats
+
+
+class Engine:
+    """Futures of unit vectors for lists of token ids.
+
+    Must be created after a process forks: threads do not survive it. `close` ends the thread.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        d: int,
+        settings: EngineSettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._d = d
+        self._settings = settings = settings or EngineSettings()
+        self._clock = clock
+        self._changed = threading.Condition()
+        interactive = settings.interactive_batch_tokens
+        self._lanes = {
+            Lane.INTERACTIVE: LaneQueue(interactive, max(1, interactive // 4)),
+            Lane.BULK: LaneQueue(settings.bulk_window_tokens, max(1, settings.bulk_window_tokens // 2)),
+        }
+        self._max_waiting = {
+            Lane.INTERACTIVE: settings.max_waiting_interactive_tokens,
+            Lane.BULK: settings.max_waiting_bulk_tokens,
+        }
+        self._unfinished: set[Request] = set()
+        self._closed = False
+        self._interactive_seen_s = -np.inf
+        self._run_length = 0
+        self._batches = self._failed_batches = self._tokens_useful = self._tokens_computed = 0
+        self._thread = threading.Thread(target=self._serve, name="encoder-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, token_ids: Sequence[Int32], lane: Lane) -> Future[Float32]:
+        """Future of (n, d) float32 in the order of `token_ids`, each a (t,) int32 array with t >= 1.
+
+        A lane holds a bounded number of tokens (a request larger than that is taken when it is empty).
+        When it is full, interactive work raises Overloaded at once; bulk work blocks, and raises it after
+        `bulk_timeout_s`. Raises Unavailable after `close`.
+        """
+        request = Request(token_ids, self._clock())
+        if not token_ids:
+            request.future.set_result(np.empty((0, self._d), np.float32))
+            return request.future
+        with self._changed:
+            self._await_room(request.tokens, lane)
+            if lane is Lane.INTERACTIVE:
+                self._interactive_seen_s = request.submitted_s
+            self._lanes[lane].push(request)
+            self._unfinished.add(request)
+            self._changed.notify_all()
+        request.future.add_done_callback(lambda _: self._forget(request))
+        return request.future
+
+    def encode(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
+        """Blocks for the result of `submit`."""
+        return self.submit(token_ids, lane).result()
+
+    def stats(self) -> EngineStats:
+        with self._changed:
+            return EngineStats(
+                self._batches,
+                self._failed_batches,
+                self._tokens_useful,
+                self._tokens_computed,
+                self._lanes[Lane.INTERACTIVE].stats(),
+                self._lanes[Lane.BULK].stats(),
+            )
+
+    def close(self) -> None:
+        """Ends after the micro-batch in progress; requests not finished then fail with Unavailable."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _await_room(self, tokens: int, lane: Lane) -> None:
+        queue, limit = self._lanes[lane], self._max_waiting[lane]
+
+        def has_room() -> bool:
+            return self._closed or not queue.waiting_tokens or queue.waiting_tokens + tokens <= limit
+
+        timeout_s = self._settings.bulk_timeout_s if lane is Lane.BULK else 0.0
+        if not has_room() and not (timeout_s and self._changed.wait_for(has_room, timeout_s)):
+            raise Overloaded(
+                f"The encoder's {lane} queue holds {queue.waiting_tokens} tokens and this request has "
+                f"{tokens}; at most {limit} may wait. Try again later."
+            )
+        if self._closed:
+            raise Unavailable("The encoder is stopping.")
+
+    def _forget(self, request: Request) -> None:
+        with self._changed:
+            self._unfinished.discard(request)
+
+    def _serve(self) -> None:
+        try:
+            while (batch := self._next_batch()) is not None:
+                if batch:
+                    self._process(batch)
+        finally:
+            self._fail_unfinished()
+
+    def _next_batch(self) -> list[Item] | None:
+        """Blocks for work. Empty if all that waited was cancelled; None when the engine closes."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or any(q.has_work for q in self._lanes.values()))
+            if self._closed:
+                return None
+            lane = self._choose_lane()
+            budget = self._batch_tokens(lane)
+            batch = self._lanes[lane].take_batch(budget, self._backend.padded_length, self._clock())
+            self._changed.notify_all()
+            return batch
+
+    def _choose_lane(self) -> Lane:
+        interactive, bulk = (self._lanes[lane].has_work for lane in (Lane.INTERACTIVE, Lane.BULK))
+        if interactive and not (bulk and self._run_length >= self._settings.interactive_run):
+            self._run_length += bulk
+            return Lane.INTERACTIVE
+        self._run_length = 0
+        return Lane.BULK
+
+    def _batch_tokens(self, lane: Lane) -> int:
+        settings = self._settings
+        if lane is Lane.INTERACTIVE:
+            return settings.interactive_batch_tokens
+        is_busy = self._clock() - self._interactive_seen_s <= settings.busy_s
+        return settings.bulk_batch_tokens_busy if is_busy else settings.bulk_batch_tokens
+
+    def _process(self, batch: list[Item]) -> None:
+        try:
+            vectors = self._forward(batch)
+        except Exception as error:  # the thread's edge: whatever a backend raises belongs to the callers
+            self._isolate(batch, error)
+            return
+        for item, vector in zip(batch, vectors, strict=True):
+            item.request.deliver(item.index, vector)
+
+    def _isolate(self, batch: list[Item], error: Exception) -> None:
+        """Runs each caller's texts alone, so that only those at fault see the error."""
+        _log.warning("A micro-batch of %d texts failed: %r", len(batch), error)
+        with self._changed:
+            self._failed_batches += 1
+        requests = list(dict.fromkeys(item.request for item in batch))
+        if len(requests) == 1:
+            requests[0].fail(error)
+            return
+        for request in requests:
+            self._process([item for item in batch if item.request is request])
+
+    def _forward(self, batch: list[Item]) -> Float32:
+        lengths = np.array([item.tokens for item in batch], np.int32)
+        token_ids = np.zeros((len(batch), self._backend.padded_length(int(lengths.max()))), np.int32)
+        for row, item in zip(token_ids, batch, strict=True):
+            row[: item.tokens] = item.token_ids
+        vectors = self._backend.forward(token_ids, lengths)
+        if not np.isfinite(vectors).all():
+            raise FloatingPointError("The encoder computed vectors that are not finite.")
+        with self._changed:
+            self._batches += 1
+            self._tokens_useful += int(lengths.sum())
+            self._tokens_computed += token_ids.size
+        return vectors
+
+    def _fail_unfinished(self) -> None:
+        with self._changed:
+            self._closed = True
+            unfinished, self._unfinished = self._unfinished, set()
+            self._changed.notify_all()
+        for request in unfinished:
+            if not request.is_over:
+                request.fail(Unavailable("The encoder stopped before this request was done."))

@@ -1,0 +1,148 @@
+"""The encoder as the rest of Cognate sees it: texts in, unit vectors out (core.ports.Encoder)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from core.errors import CheckpointError
+from core.types import EncoderInfo, Float32, Int64, Lane, PassageText
+from encoder.backends.base import Backend, Int32
+from encoder.backends.openvino_backend import OpenVinoBackend, Precision
+from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference
+from encoder.engine import Engine, EngineSettings, EngineStats
+from encoder.tokenizer import Tokenizer
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+DEFAULT_MODEL = "cognate-small"
+MIN_PARITY = 0.99
+_SLICE = 512  # texts tokenised at a time, while the engine runs those before
+
+
+class BackendName(StrEnum):
+    """What does the arithmetic: `openvino` on a CPU, `torch` as the reference (CUDA when there is one)."""
+
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+class EncoderService:
+    """Implements core.ports.Encoder over a tokenizer and an engine; safe to call from many threads.
+
+    `parity` is the mean cosine of the backend's vectors with the stored reference vectors, None for a model
+    folder that has none. All encoding raises InvalidInput for items that are not strings, and what
+    `Engine.submit` raises.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        backend: Backend,
+        settings: EngineSettings | None = None,
+        parity: float | None = None,
+    ) -> None:
+        config = checkpoint.config
+        self.parity = parity
+        self._config = config
+        self._info = EncoderInfo(config.id, checkpoint.fingerprint, config.d, config.max_tokens)
+        self._tokenizer = Tokenizer(checkpoint.tokenizer_json, config.max_tokens)
+        self._engine = Engine(backend, config.d, settings)
+
+    @property
+    def info(self) -> EncoderInfo:
+        return self._info
+
+    def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
+        """(n, d) float32, rows of unit length, in the order of `texts`."""
+        prompt = self._config.query_prompt
+        return self._encode((self._tokenizer.encode(part, prompt) for part in _sliced(texts)), lane)
+
+    def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
+        """(n, d) float32, rows of unit length, in the order of `passages`."""
+        prompt = self._config.passage_prompt
+        return self._encode(
+            (self._tokenizer.encode_passages(part, prompt) for part in _sliced(passages)), lane
+        )
+
+    def token_spans(self, texts: Sequence[str]) -> list[Int64]:
+        """One (t, 2) array a text: character offsets of its tokens, without special tokens or truncation."""
+        return self._tokenizer.token_spans(texts)
+
+    def stats(self) -> EngineStats:
+        return self._engine.stats()
+
+    def close(self) -> None:
+        """Ends the engine; requests in progress fail with Unavailable."""
+        self._engine.close()
+
+    def _encode(self, slices: Iterable[list[Int32]], lane: Lane) -> Float32:
+        futures = [self._engine.submit(token_ids, lane) for token_ids in slices]
+        empty = np.empty((0, self._config.d), np.float32)
+        return np.concatenate([empty, *(future.result() for future in futures)])
+
+
+def load_encoder(
+    folder: Path | None = None,
+    backend: str = BackendName.OPENVINO,
+    precision: str = Precision.BF16,
+    threads: int = 0,
+    max_tokens: int | None = None,
+    settings: EngineSettings | None = None,
+) -> EncoderService:
+    """Loads a model folder (None: the shipped `cognate-small`) and checks the backend against its reference.
+
+    `threads` of 0 means all cores; `precision` is of the openvino backend, torch computes in float32.
+    Raises CheckpointError for a bad folder, and when the mean cosine to the reference is below 0.99.
+    """
+    folder = folder or shipped_model()
+    checkpoint = load_checkpoint(folder, max_tokens)
+    if not checkpoint.config.normalize:
+        raise CheckpointError(f"{folder} gives vectors that are not normalised; set 'normalize' to true.")
+    reference = load_reference(folder)
+    chosen = _build_backend(BackendName(backend), Precision(precision), checkpoint, threads)
+    parity = None if reference is None else measure_parity(checkpoint, chosen, reference)
+    _log.info("Encoder %s on %s: parity with its reference %s", checkpoint.config.id, backend, parity)
+    if parity is not None and not parity >= MIN_PARITY:
+        raise CheckpointError(
+            f"{folder} on {backend}: mean cosine to its reference vectors is {parity:.4f}, expected at least "
+            f"{MIN_PARITY}. Weights, tokenizer or backend do not belong together."
+        )
+    return EncoderService(checkpoint, chosen, settings, parity)
+
+
+def shipped_model() -> Path:
+    """Folder of the model that comes with the package."""
+    return Path(str(files("encoder"))) / "weights" / DEFAULT_MODEL
+
+
+def measure_parity(checkpoint: Checkpoint, backend: Backend, reference: Reference) -> float:
+    """Mean cosine of the backend's vectors of the reference texts with the stored ones."""
+    tokenizer = Tokenizer(checkpoint.tokenizer_json, reference.max_tokens)
+    cosines = []
+    for token_ids, expected in zip(tokenizer.encode(reference.texts), reference.vectors, strict=True):
+        vector = backend.forward(token_ids[None], np.array([len(token_ids)], np.int32))[0]
+        cosines.append(float(vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected)))
+    return float(np.mean(cosines))
+
+
+def _build_backend(name: BackendName, precision: Precision, checkpoint: Checkpoint, threads: int) -> Backend:
+    if name is BackendName.OPENVINO:
+        backend = OpenVinoBackend(checkpoint.config, checkpoint.weights, precision, threads)
+        backend.warm_up()
+        return backend
+    from encoder.backends.torch_backend import TorchBackend  # torch is optional: only its users import it
+
+    return TorchBackend(checkpoint.config, checkpoint.weights, threads)
+
+
+def _sliced(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), _SLICE):
+        yield items[start : start + _SLICE]
