@@ -14,6 +14,8 @@ from storage.database import Database, chunked
 from storage.publishing import VECTOR_DTYPE
 from storage.schema import Collections, Documents, Embeddings, Passages
 
+_BEGINNING = (0, 2**63 - 1)  # past all documents of seq 0: never searchable, so nothing to remove either
+
 
 class SqlChangeLog:
     """core.ports.ChangeLog on SQL."""
@@ -80,8 +82,7 @@ def _changed(
         select(Documents.id, Documents.seq, Documents.state)
         .where(
             Documents.collection_id == collection_id,
-            Documents.seq > 0,  # 0: never searchable, so nothing to remove either
-            tuple_(Documents.seq, Documents.id) > cursor,
+            tuple_(Documents.seq, Documents.id) > max(cursor, _BEGINNING),
         )
         .order_by(Documents.seq, Documents.id)
         .limit(limit)

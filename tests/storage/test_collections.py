@@ -1,0 +1,66 @@
+"""Creating, describing and deleting collections."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.errors import Conflict, NotFound
+from core.types import CollectionSettings, DocumentCounts
+from tests.storage.world import ENCODER, World, new
+
+
+def test_a_collection_reads_back_as_it_was_created(world: World) -> None:
+    settings = CollectionSettings(128, 16, "Flat", "de", {"year": "number"})
+    created, is_new = world.collections.create("café", "d", ENCODER, settings)
+    assert is_new
+    assert created == world.collections.get("café")
+    assert (created.encoder, created.settings, created.description) == (ENCODER, settings, "d")
+    assert (created.seq, created.purged_seq, created.created_at) == (0, 0, world.clock.now)
+    assert len(created.uid) == 32
+    assert [collection.name for collection in world.collections.list()] == ["café", "news"]
+
+
+def test_creating_it_again_changes_at_most_the_description(world: World) -> None:
+    same, is_new = world.collections.create("news", "", ENCODER, CollectionSettings())
+    assert (same, is_new) == (world.collection, False)
+    told, is_new = world.collections.create("news", "all of it", ENCODER, CollectionSettings())
+    assert (told, is_new) == (replace(world.collection, description="all of it"), False)
+    assert world.collections.create("news", "", ENCODER, CollectionSettings())[0] == told
+
+
+def test_other_settings_or_another_encoder_are_a_conflict(world: World) -> None:
+    with pytest.raises(Conflict, match=r"overlap_tokens is 32, not 8; attributes is \{\}, not"):
+        world.collections.create(
+            "news", "", ENCODER, CollectionSettings(overlap_tokens=8, attributes={"a": "bool"})
+        )
+    with pytest.raises(Conflict, match="encoder is"):
+        world.collections.create("news", "", replace(ENCODER, dim=8), CollectionSettings())
+
+
+def test_deleting_removes_all_rows_and_cancels_open_jobs(world: World) -> None:
+    other = World(world.database, "other", world.clock)
+    other.add(new("kept"))
+    done = world.add(new("a"))
+    open_job = world.send(new("a", "new"), new("b"))
+    batch = world.claim(open_job.batch_ids[0])
+    assert world.collections.delete("news").id == world.id
+    for call in (world.collections.get, world.collections.delete):
+        with pytest.raises(NotFound, match="collection 'news' does not exist"):
+            call("news")
+    assert world.collections.counts(world.id) == DocumentCounts()
+    assert world.batches.complete(batch, [], []) is None
+    assert world.batches.claim(batch.id, 60) is None
+    assert world.jobs.get(done.job_id).state == "succeeded"
+    assert world.jobs.get(open_job.job_id).state == "cancelled"
+    assert world.jobs.cancel(open_job.job_id).collection == "news"
+    assert world.batches.unfinished(ignore_leases=True) == []
+    assert other.counts() == (1, 0, 0)
+
+
+def test_the_id_of_a_deleted_collection_is_not_given_out_again(world: World) -> None:
+    world.collections.delete("news")
+    again, _ = world.collections.create("news", "", ENCODER, CollectionSettings())
+    assert again.id > world.id
+    assert again.uid != world.collection.uid

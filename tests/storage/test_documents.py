@@ -1,0 +1,82 @@
+"""Reading and deleting documents, and the rows behind hits."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import NotFound
+from core.types import DocumentState, Span
+from tests.storage.world import World, new
+
+
+def test_documents_are_listed_in_pages_by_id_and_state(world: World) -> None:
+    world.add(*(new(id_) for id_ in ("b", "a", "Z", "é", "gone")))
+    world.send(new("c"))
+    world.documents.delete(world.id, ["gone"])
+
+    def ids(state: DocumentState | None, limit: int, after: str | None) -> list[str]:
+        return [document.external_id for document in world.documents.list(world.id, state, limit, after)]
+
+    assert ids(None, 10, None) == ["Z", "a", "b", "c", "é"]
+    assert ids(None, 2, "a") == ["b", "c"]
+    assert ids(DocumentState.PENDING, 10, None) == ["c"]
+    assert ids(DocumentState.SEARCHABLE, 2, "Z") == ["a", "b"]
+
+
+def test_a_document_that_is_not_there_is_not_found(world: World) -> None:
+    world.add(new("a"))
+    world.documents.delete(world.id, ["a"])
+    for id_ in ("a", "b"):
+        with pytest.raises(NotFound, match=f"document '{id_}' does not exist"):
+            world.documents.get(world.id, id_)
+
+
+def test_passages_come_with_their_own_text_in_any_script(world: World) -> None:
+    world.add(new("a", "añ😀bc日本", "T", lang="mix", nested={"x": [1, None, "é"]}))
+    [entry] = world.read_log()
+    first, second = entry.passage_ids.tolist()
+    rows = world.documents.passages(world.id, [second, first, 999])
+    assert set(rows) == {first, second}
+    row = rows[second]
+    assert (row.external_id, row.title, row.text, row.span) == ("a", "T", "bc日本", Span(3, 7))
+    assert dict(row.metadata) == {"lang": "mix", "nested": {"x": [1, None, "é"]}}
+
+
+def test_passages_of_other_collections_and_deleted_documents_are_left_out(world: World) -> None:
+    other = World(world.database, "other", world.clock)
+    world.add(new("a"))
+    other.add(new("a"), new("b"))
+    ids = [i for entry in other.read_log() for i in entry.passage_ids.tolist()]
+    assert world.documents.passages(world.id, ids) == {}
+    other.documents.delete(other.id, ["b"])
+    assert {row.external_id for row in other.documents.passages(other.id, ids).values()} == {"a"}
+    assert world.documents.passages(world.id, []) == {}
+
+
+def test_deleting_removes_content_and_says_how_many_there_were(world: World) -> None:
+    world.add(new("a"), new("b"))
+    world.fail(world.send(new("f")))
+    deleted, seq = world.documents.delete(world.id, ["a", "f", "a", "nope"])
+    assert (deleted, seq, world.seq) == (2, 2, 2)
+    assert world.counts() == (1, 0, 0)
+    assert world.collections.counts(world.id).passages == 2
+    assert world.documents.delete(world.id, ["a"]) == (0, 2)
+    with pytest.raises(NotFound, match="collection 99"):
+        world.documents.delete(99, ["a"])
+
+
+def test_deleting_ends_the_wait_of_jobs(world: World) -> None:
+    world.add(new("a", "one"))
+    accepted = world.send(new("a", "two"), new("b"))
+    world.documents.delete(world.id, ["a", "b"])
+    assert world.progress(accepted.job_id) == ("succeeded", 2, 2, 0)
+    assert world.counts() == (0, 0, 0)
+    assert world.batches.claim(accepted.batch_ids[0], 60) is None
+
+
+def test_more_ids_than_one_statement_takes_are_deleted_together(world: World) -> None:
+    ids = [f"{i:04}" for i in range(1100)]
+    world.add(*(new(id_) for id_ in ids))
+    seq = world.seq
+    assert world.documents.delete(world.id, ids) == (1100, seq + 1)
+    assert world.collections.counts(world.id).passages == 0

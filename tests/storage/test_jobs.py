@@ -1,0 +1,112 @@
+"""Creating, cancelling and failing jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import Conflict, NotFound
+from core.types import JobKind, RejectedItem
+from storage.jobs import CANCELLED_REASON, MAX_ERRORS
+from tests.storage.world import World, encode, new
+
+
+def test_a_new_job_is_queued_and_empty(world: World) -> None:
+    job = world.jobs.create(world.id, JobKind.IMPORT, {"path": "x.csv"})
+    assert job == world.jobs.get(job.id)
+    assert (job.kind, job.collection, job.state) == ("import", "news", "queued")
+    assert (job.total, job.done, job.failed, job.seq, job.errors) == (0, 0, 0, 0, ())
+    assert (job.created_at, job.started_at, job.finished_at) == (world.clock.now, None, None)
+    assert dict(job.details) == {"path": "x.csv"}
+
+
+def test_unknown_jobs_and_collections_are_not_found(world: World) -> None:
+    for call in (world.jobs.get, world.jobs.cancel, lambda id_: world.jobs.fail(id_, "?")):
+        with pytest.raises(NotFound, match="job 'nope' does not exist"):
+            call("nope")
+    with pytest.raises(NotFound, match="collection 99 does not exist"):
+        world.jobs.create(99, JobKind.DOCUMENTS, {})
+
+
+def test_jobs_are_listed_newest_first_without_errors(world: World) -> None:
+    ids = [world.send(rejected=[RejectedItem("x", "bad")]).job_id for _ in range(3)]
+    listed = world.jobs.list(2)
+    assert [job.id for job in listed] == ids[:0:-1]
+    assert listed[0].errors == ()
+
+
+def test_a_job_tells_at_most_a_thousand_errors(world: World) -> None:
+    rejected = [RejectedItem(str(i), "bad") for i in range(MAX_ERRORS + 5)]
+    job = world.jobs.get(world.send(rejected=rejected).job_id)
+    assert (job.failed, len(job.errors), job.errors[0].id) == (1005, 1000, "0")
+
+
+def test_cancelling_fails_what_was_never_searchable_and_keeps_old_versions(world: World) -> None:
+    world.add(new("old", "one"))
+    accepted = world.send(new("old", "two"), new("fresh"))
+    running = world.claim(accepted.batch_ids[0])
+    world.clock.advance(1)
+    job = world.jobs.cancel(accepted.job_id)
+    assert (job.state, job.total, job.done, job.failed) == ("cancelled", 2, 0, 2)
+    assert job.finished_at == world.clock.now
+    fresh, old = (world.documents.get(world.id, id_) for id_ in ("fresh", "old"))
+    assert (fresh.state, fresh.reason) == ("failed", CANCELLED_REASON)
+    assert (old.state, old.text, old.reason) == (
+        "searchable",
+        "one",
+        f"last update failed: {CANCELLED_REASON}",
+    )
+    assert world.batches.complete(running, encode(running.items), []) is None
+    assert world.counts() == (1, 0, 1)
+    assert world.found() == {"old": "one"}
+    assert world.batches.unfinished(ignore_leases=True) == []
+
+
+def test_cancelling_keeps_what_is_already_searchable(world: World) -> None:
+    accepted = world.send(*(new(f"{i:03}") for i in range(130)))
+    batch = world.claim(accepted.batch_ids[0])
+    world.batches.complete(batch, encode(batch.items), [])
+    assert world.progress(world.jobs.cancel(accepted.job_id).id) == ("cancelled", 130, 128, 2)
+    assert world.counts() == (128, 0, 2)
+
+
+def test_cancelling_leaves_documents_that_a_newer_job_waits_for(world: World) -> None:
+    first = world.send(new("a", "one"), new("b", "one"))
+    second = world.send(new("a", "one"))
+    world.jobs.cancel(first.job_id)
+    assert world.counts() == (0, 1, 1)
+    world.encode(first)
+    assert world.found() == {"a": "one"}
+    assert world.progress(first.job_id) == ("cancelled", 2, 1, 1)
+    assert world.progress(second.job_id) == ("succeeded", 1, 1, 0)
+
+
+def test_a_final_job_is_left_as_it_is(world: World) -> None:
+    accepted = world.add(new("a"))
+    before = world.jobs.get(accepted.job_id)
+    assert world.jobs.cancel(accepted.job_id) == before
+    world.jobs.fail(accepted.job_id, "too late")
+    assert world.jobs.get(accepted.job_id) == before
+
+
+def test_a_cancelled_import_takes_no_more_documents(world: World) -> None:
+    job_id = world.start_job(JobKind.IMPORT)
+    world.jobs.cancel(job_id)
+    with pytest.raises(Conflict, match="cancelled"):
+        world.documents.accept(job_id, [new("a")], is_last=False)
+    assert world.batches.unfinished(ignore_leases=True) == []
+
+
+def test_a_failed_import_finishes_what_it_had_accepted(world: World) -> None:
+    job_id = world.start_job(JobKind.IMPORT)
+    part = world.documents.accept(job_id, [new("a")], is_last=False)
+    world.jobs.fail(job_id, "row 7 is damaged")
+    assert world.progress(job_id) == ("running", 2, 0, 1)
+    world.encode(part)
+    assert world.progress(job_id) == ("partial", 2, 1, 1)
+    assert world.jobs.get(job_id).errors == (RejectedItem(None, "row 7 is damaged"),)
+
+
+def test_an_import_that_fails_before_its_first_document_has_failed(world: World) -> None:
+    job_id = world.start_job(JobKind.IMPORT)
+    world.jobs.fail(job_id, "not a csv file")
+    assert world.progress(job_id) == ("failed", 1, 0, 1)
