@@ -99,7 +99,7 @@ def check_encoder(collection: Collection, encoder: Encoder) -> None:
     if ours.fingerprint != theirs.fingerprint:
         raise EncoderMismatch(
             f"Collection {collection.name!r} holds vectors of encoder {theirs.id} (d={theirs.dim},"
-            f" fingerprint {theirs.fingerprint[:12]}) but this server runs {ours.id} (d={ours.dim}, fingerprint"
-            f" {ours.fingerprint[:12]}); start the server with that encoder (COGNATE_ENCODER_PATH), or use"
-            " another data folder and ingest again."
+            f" fingerprint {theirs.fingerprint[:12]}) but this server runs {ours.id} (d={ours.dim},"
+            f" fingerprint {ours.fingerprint[:12]}); start the server with that encoder"
+            " (COGNATE_ENCODER_PATH), or use another data folder and ingest again."
         )

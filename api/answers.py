@@ -1,0 +1,134 @@
+"""Internal types to the JSON of the contract. Plain dicts, written by orjson: searches are hot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from core.collections import CollectionOverview
+from core.search import Hit, SearchResult
+from core.types import Classification, Document, Job, Span
+
+
+def json_response(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def collection_body(overview: CollectionOverview) -> dict[str, Any]:
+    collection, counts, index = overview.collection, overview.counts, overview.index
+    return {
+        "name": collection.name,
+        "description": collection.description,
+        "encoder": {
+            "id": collection.encoder.id,
+            "fingerprint": collection.encoder.fingerprint,
+            "dim": collection.encoder.dim,
+        },
+        "language": collection.settings.language,
+        "chunking": {
+            "max_tokens": collection.settings.max_tokens,
+            "overlap_tokens": collection.settings.overlap_tokens,
+        },
+        "attributes": dict(collection.settings.attributes),
+        "documents": {
+            "total": counts.total,
+            "searchable": counts.searchable,
+            "pending": counts.pending,
+            "failed": counts.failed,
+        },
+        "passages": counts.passages,
+        "index": {
+            "kind": index.kind,
+            "bytes": index.bytes,
+            "recall_at_10": index.recall_at_10,
+            "applied_seq": index.applied_seq,
+            "seq": collection.seq,
+        },
+        "created_at": collection.created_at,
+    }
+
+
+def document_body(document: Document) -> dict[str, Any]:
+    return {
+        "id": document.external_id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": document.metadata,
+        "state": document.state,
+        "reason": document.reason,
+        "seq": document.seq,
+        "job": document.job_id,
+        "updated_at": document.updated_at,
+    }
+
+
+def job_body(job: Job) -> dict[str, Any]:
+    rate = _rate_per_s(job)
+    left = job.total - job.done - job.failed
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "collection": job.collection,
+        "state": job.state,
+        "total": job.total,
+        "done": job.done,
+        "failed": job.failed,
+        "rate_per_s": rate,
+        "eta_s": round(left / rate, 1) if rate and not job.state.is_final else None,
+        "seq": job.seq,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "fields": job.details.get("fields"),
+        "errors": [{"id": error.id, "reason": error.reason} for error in job.errors],
+    }
+
+
+def _rate_per_s(job: Job) -> float | None:
+    """Documents made searchable a second since the job started; None before there is anything to measure."""
+    if job.started_at is None or not job.done:
+        return None
+    seconds = ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
+    return round(job.done / seconds, 2) if seconds > 0 else None
+
+
+def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:
+    return {
+        "hits": [_hit_body(hit) for hit in result.hits],
+        "took_ms": {
+            "encode": round(result.encode_ms, 3),
+            "search": round(result.search_ms, 3),
+            "fetch": round(result.fetch_ms, 3),
+            "total": round(total_ms, 3),
+        },
+        "seq": result.seq,
+    }
+
+
+def _hit_body(hit: Hit) -> dict[str, Any]:
+    passage = hit.passage
+    return {
+        "id": passage.external_id,
+        "score": hit.score,
+        "title": passage.title,
+        "passage": {"text": passage.text, "start": passage.span.start, "end": passage.span.end},
+        "metadata": passage.metadata,
+        "highlights": [_span_body(span) for span in hit.highlights],
+        "scores": {"dense": {"score": hit.score, "rank": hit.rank}},
+    }
+
+
+def _span_body(span: Span) -> dict[str, int]:
+    return {"start": span.start, "end": span.end}
+
+
+def classification_body(result: Classification) -> dict[str, Any]:
+    return {
+        "label": result.label,
+        "score": result.score,
+        "scores": dict(result.scores),
+        "abstained": False,
+    }

@@ -1,0 +1,29 @@
+"""The app factory: routes, error table and middleware around given services."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from api import problems
+from api.config import ApiConfig
+from api.metrics import Metrics
+from api.middleware import Edge
+from api.routes import classify, collections, documents, jobs, operations, search
+from core.services import Services
+
+
+def create_app(services: Services, config: ApiConfig) -> FastAPI:
+    """An ASGI app; the caller owns the services and stops them."""
+    app = FastAPI(
+        title="Cognate",
+        version=config.version,
+        description="Semantic search and classification. Errors are problem+json (RFC 9457).",
+    )
+    app.state.services = services
+    app.state.config = config
+    app.state.metrics = Metrics(services.gauges)
+    problems.install(app)
+    for module in (collections, documents, jobs, search, classify, operations):
+        app.include_router(module.router)
+    app.add_middleware(Edge, config=config, metrics=app.state.metrics)
+    return app

@@ -1,0 +1,28 @@
+"""Annotated dependencies of the routes; async, because sync ones would each cost a thread hop."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from api.config import ApiConfig
+from api.metrics import Metrics
+from core.services import Services
+
+
+async def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+async def _config(request: Request) -> ApiConfig:
+    return cast(ApiConfig, request.app.state.config)
+
+
+async def _metrics(request: Request) -> Metrics:
+    return cast(Metrics, request.app.state.metrics)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+ConfigDep = Annotated[ApiConfig, Depends(_config)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]

@@ -1,0 +1,142 @@
+"""Around every request: request id, API key, body limit, access log, metrics, and a last net for errors."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import time
+import uuid
+from collections.abc import Sequence
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.config import ApiConfig, hash_key
+from api.metrics import Metrics
+from api.problems import problem
+
+log = logging.getLogger("api.access")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+OPEN_PATHS = ("/health/live", "/health/ready")
+UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/import")
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than the limit allows."""
+
+
+class Edge:
+    """Pure ASGI middleware; kept in one place so that every answer, errors included, passes it."""
+
+    def __init__(self, app: ASGIApp, config: ApiConfig, metrics: Metrics) -> None:
+        self._app, self._config, self._metrics = app, config, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers.get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started, answer = time.perf_counter(), _Answer(send, request_id)
+        try:
+            await self._guarded(scope, receive, answer, headers, request_id)
+        finally:
+            self._record(scope, answer.status, time.perf_counter() - started)
+            structlog.contextvars.unbind_contextvars("request_id")
+
+    async def _guarded(
+        self, scope: Scope, receive: Receive, answer: _Answer, headers: Headers, request_id: str
+    ) -> None:
+        limit = self._limit(scope["path"])
+        too_large = problem(
+            413, f"The body is larger than the limit of {limit:,} bytes; send smaller batches.", request_id
+        )
+        if scope["path"] not in OPEN_PATHS and not is_allowed(
+            headers.get("authorization"), self._config.key_hashes
+        ):
+            refusal = problem(
+                401,
+                "A valid API key is needed: send 'Authorization: Bearer <key>'.",
+                request_id,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+            await refusal(scope, receive, answer.send)
+            return
+        if int(headers.get("content-length") or 0) > limit:
+            await too_large(scope, receive, answer.send)
+            return
+        counted = _counted(receive, limit)
+        try:
+            await self._app(scope, counted, answer.send)
+        except BodyTooLarge:
+            if not answer.status:
+                await too_large(scope, receive, answer.send)
+        except Exception:  # the server's outer edge: log it, tell the caller no details
+            log.exception("request failed", extra={"method": scope["method"], "path": scope["path"]})
+            if not answer.status:
+                failure = problem(500, "Internal error; the log has the details.", request_id)
+                await failure(scope, receive, answer.send)
+
+    def _limit(self, path: str) -> int:
+        config = self._config
+        return config.max_upload_bytes if UPLOAD_PATH.fullmatch(path) else config.max_body_bytes
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._metrics.observe_request(scope["method"], route, status, seconds)
+        if log.isEnabledFor(logging.INFO) and scope["path"] not in OPEN_PATHS:
+            log.info(
+                "request",
+                extra={
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": status,
+                    "took_ms": round(seconds * 1000, 2),
+                },
+            )
+
+
+class _Answer:
+    """Adds the request id to the response and remembers its status (0 = not started)."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id, self.status = send, request_id, 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+        await self._send(message)
+
+
+def is_allowed(authorization: str | None, key_hashes: Sequence[bytes]) -> bool:
+    """Whether the header carries one of the keys; compared in constant time over all of them."""
+    if not key_hashes:
+        return True
+    scheme, _, key = (authorization or "").partition(" ")
+    found = hash_key(key.strip().removeprefix("sha256:"))
+    matches = [hmac.compare_digest(found, expected) for expected in key_hashes]
+    return any(matches) and scheme.lower() == "bearer"
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise BodyTooLarge
+        return message
+
+    return limited
+
+
+def _request_id(given: str | None) -> str:
+    return given if given and REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -1,0 +1,118 @@
+"""The error table: which error becomes which HTTP status, as RFC 9457 problem+json."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from core.errors import (
+    CognateError,
+    Conflict,
+    EncoderMismatch,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+
+STATUS_OF: Mapping[type[CognateError], HTTPStatus] = {
+    InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    EncoderMismatch: HTTPStatus.CONFLICT,
+    Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+MAX_ERRORS = 100
+
+
+def problem(
+    status: int,
+    detail: str,
+    request_id: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem+json response (RFC 9457)."""
+    title = HTTPStatus(status).phrase
+    body: dict[str, Any] = {
+        "type": f"urn:cognate:problem:{title.lower().replace(' ', '-')}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    if errors:
+        body["errors"] = list(errors)[:MAX_ERRORS]
+    content = orjson.dumps(body, default=str)
+    return Response(content, status, headers, media_type="application/problem+json")
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def install(app: FastAPI) -> None:
+    """Registers the table on the app."""
+    app.add_exception_handler(CognateError, _on_cognate_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+def _on_cognate_error(request: Request, error: Exception) -> Response:
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
+    if status is None:
+        log.error("error without a status", exc_info=error)
+        return problem(500, "Internal error; the log has the details.", request_id_of(request))
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    elif isinstance(error, Unavailable):
+        headers["Retry-After"] = "1"
+    errors = error.errors if isinstance(error, InvalidInput) else ()
+    return problem(status, _printable(str(error)), request_id_of(request), errors, headers)
+
+
+def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [_explain(item) for item in error.errors()]
+    detail = "; ".join(f"{e['field']}: {e['reason']}" for e in errors[:3])
+    if any(item["type"] == "model_attributes_type" or item["loc"] == ("body",) for item in error.errors()):
+        content_type = request.headers.get("content-type", "")
+        if "json" not in content_type:
+            detail = f"Content-Type is {content_type or 'missing'!r}; send application/json."
+            return problem(415, detail, request_id_of(request))
+    return problem(422, _printable(detail), request_id_of(request), errors)
+
+
+def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404 and detail == "Not Found":
+        detail = f"There is nothing at {request.url.path}; see /docs for the routes."
+    elif error.status_code == 405:
+        detail = f"{request.method} is not allowed at {request.url.path}; see /docs for the routes."
+    return problem(error.status_code, _printable(detail), request_id_of(request), (), error.headers)
+
+
+def _explain(item: Mapping[str, Any]) -> dict[str, Any]:
+    """One validation error as field and reason, without echoing what was sent."""
+    field = ".".join(str(part) for part in item["loc"] if part != "body") or "body"
+    reason = "is not a known field" if item["type"] == "extra_forbidden" else item["msg"]
+    return {"field": _printable(field), "reason": reason}
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode()[:2000]

@@ -1,0 +1,35 @@
+"""Routes of collections."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.answers import collection_body, json_response
+from api.bodies import CollectionBody
+from api.deps import ServicesDep
+from api.json_body import StrictJSONRoute
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictJSONRoute)
+
+
+@router.put("/{name}", status_code=201, responses={200: {"description": "It existed with these settings."}})
+def create_collection(name: str, services: ServicesDep, body: CollectionBody | None = None) -> Response:
+    body = body or CollectionBody()
+    _, is_new = services.collections.create(name, body.description, body.encoder, body.settings())
+    return json_response(collection_body(services.collections.describe(name)), 201 if is_new else 200)
+
+
+@router.get("")
+def list_collections(services: ServicesDep) -> Response:
+    return json_response({"collections": [collection_body(item) for item in services.collections.list()]})
+
+
+@router.get("/{name}")
+def get_collection(name: str, services: ServicesDep) -> Response:
+    return json_response(collection_body(services.collections.describe(name)))
+
+
+@router.delete("/{name}", status_code=204)
+def delete_collection(name: str, services: ServicesDep) -> Response:
+    services.collections.delete(name)
+    return Response(status_code=204)

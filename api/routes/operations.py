@@ -1,0 +1,44 @@
+"""Routes for those who run the service: health, version, metrics."""
+
+from __future__ import annotations
+
+import platform
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.answers import json_response
+from api.deps import ConfigDep, MetricsDep, ServicesDep
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    return json_response({"status": "alive"})
+
+
+@router.get("/health/ready", responses={503: {"description": "Not ready; `checks` says why."}})
+def ready(services: ServicesDep) -> Response:
+    checks = dict(services.checks())
+    return json_response(
+        {"status": "not ready" if checks else "ready", "checks": checks}, 503 if checks else 200
+    )
+
+
+@router.get("/version")
+def version(services: ServicesDep, config: ConfigDep) -> Response:
+    encoder = services.encoder.info
+    return json_response(
+        {
+            "version": config.version,
+            "api": "v1",
+            "python": platform.python_version(),
+            "encoder": {"id": encoder.id, "fingerprint": encoder.fingerprint, "dim": encoder.dim},
+        }
+    )
+
+
+@router.get("/metrics")
+def metrics(metrics: MetricsDep) -> Response:
+    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,44 @@
+"""Routes of search."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Response
+
+from api.answers import json_response, search_body
+from api.bodies import SearchBatchBody, SearchBody
+from api.deps import MetricsDep, ServicesDep
+from api.json_body import StrictJSONRoute
+from core.errors import InvalidInput
+from core.search import SearchResult
+
+router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=StrictJSONRoute)
+
+
+@router.post("/search")
+def search(name: str, body: SearchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
+    started = time.perf_counter()
+    result = services.search.search(services.collections.open(name), body.request())
+    _observe(metrics, result)
+    return json_response(search_body(result, (time.perf_counter() - started) * 1000))
+
+
+@router.post("/search/batch")
+def search_batch(name: str, body: SearchBatchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
+    most = services.search.limits.max_searches
+    if len(body.searches) > most:
+        raise InvalidInput(f"{len(body.searches)} searches were sent; {most} fit in a call.")
+    started = time.perf_counter()
+    requests = [item.request() for item in body.searches]
+    results = services.search.search_batch(services.collections.open(name), requests)
+    for result in results:
+        _observe(metrics, result)
+    total_ms = (time.perf_counter() - started) * 1000
+    return json_response({"results": [search_body(result, total_ms) for result in results]})
+
+
+def _observe(metrics: MetricsDep, result: SearchResult) -> None:
+    metrics.observe_stage("encode", result.encode_ms)
+    metrics.observe_stage("search", result.search_ms)
+    metrics.observe_stage("fetch", result.fetch_ms)

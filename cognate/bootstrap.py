@@ -1,0 +1,237 @@
+"""The one composition root: settings in, running services out."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from classifier.zero_shot import ZeroShotScorer
+from cognate.settings import Settings
+from core.classify import ClassifyLimits, ClassifyService
+from core.collections import CollectionService, check_encoder
+from core.documents import DocumentLimits
+from core.errors import CognateError, StartRefused
+from core.imports import ImportService
+from core.ingest import IngestService
+from core.ports import Encoder
+from core.search import SearchLimits, SearchService
+from core.services import Services
+from core.types import Task, TaskKind
+from encoder.service import TextEncoder, load_encoder
+from indexer.chunking import SentenceChunker
+from indexer.factory import check_index_kind
+from indexer.follower import IndexFollower
+from indexer.imports import FileImportReader
+from migrations.upgrade import upgrade
+from storage.batches import SqlBatchStore
+from storage.change_log import SqlChangeLog
+from storage.collections import SqlCollectionStore
+from storage.database import Database
+from storage.documents import SqlDocumentStore
+from storage.jobs import SqlJobStore
+from workers.embedded import EmbeddedQueue
+from workers.notifier import LocalNotifier
+
+log = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 30.0
+MAX_WAITING_IMPORT_BATCHES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are in the data folder."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "cognate.db"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+
+def database_url(settings: Settings) -> str:
+    """The configured URL, or SQLite in the data folder."""
+    return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
+
+
+@contextmanager
+def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -> Iterator[Services]:
+    """Running services on the data folder; stopped in order at the end.
+
+    Raises StartRefused, SchemaMismatch or EncoderMismatch, each saying what to do. A given `encoder`
+    stays the caller's to close.
+    """
+    layout = Layout(settings.data_dir.resolve())
+    with ExitStack() as stack:
+        _make_folders(layout)
+        stack.enter_context(_exclusive(layout))
+        upgrade(database_url(settings))
+        database = Database(database_url(settings))
+        stack.callback(database.close)
+        if encoder is None:
+            encoder = _load_encoder(settings)
+            stack.callback(encoder.close)
+        yield _assemble(settings, layout, database, encoder, stack)
+
+
+def _assemble(
+    settings: Settings, layout: Layout, database: Database, encoder: TextEncoder, stack: ExitStack
+) -> Services:
+    collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
+    jobs, notifier, queue = SqlJobStore(database), LocalNotifier(), EmbeddedQueue(settings.ingest_workers)
+    _refuse_other_encoders(collections, encoder)
+    indexes = IndexFollower(SqlChangeLog(database), collections, notifier, layout.snapshots)
+    ingest = IngestService(
+        documents,
+        SqlBatchStore(database),
+        jobs,
+        encoder,
+        SentenceChunker(encoder),
+        queue,
+        notifier,
+        DocumentLimits(max_text_bytes=settings.max_text_bytes),
+        settings.max_queued_batches,
+    )
+    imports = ImportService(
+        ingest, collections, FileImportReader(), MAX_WAITING_IMPORT_BATCHES, lambda: queue.is_stopping
+    )
+    indexes.start()
+    stack.callback(indexes.stop)
+    _remove_orphans(layout, jobs)
+    ingest.requeue_unfinished(ignore_leases=True)
+    queue.start(_handler(ingest, imports))
+    stack.callback(queue.stop)
+    stack.enter_context(_sweeping(ingest))
+    return Services(
+        collections=CollectionService(collections, indexes, encoder, check_index_kind),
+        ingest=ingest,
+        imports=imports,
+        search=SearchService(encoder, indexes, documents, SearchLimits()),
+        classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
+        documents=documents,
+        jobs=jobs,
+        indexes=indexes,
+        encoder=encoder,
+        uploads=layout.uploads,
+        checks=lambda: _checks(collections, encoder),
+        gauges=lambda: _gauges(queue, indexes, encoder),
+    )
+
+
+def _load_encoder(settings: Settings) -> TextEncoder:
+    return load_encoder(
+        settings.encoder_path,
+        backend=settings.backend.value,
+        precision=settings.precision.value,
+        threads=settings.threads,
+    )
+
+
+def _handler(ingest: IngestService, imports: ImportService) -> Callable[[Task], None]:
+    run: Mapping[TaskKind, Callable[[str], None]] = {
+        TaskKind.INGEST_BATCH: ingest.run_batch,
+        TaskKind.IMPORT_FILE: imports.run,
+    }
+    return lambda task: run[task.kind](task.id)
+
+
+def _refuse_other_encoders(collections: SqlCollectionStore, encoder: Encoder) -> None:
+    for collection in collections.list():
+        check_encoder(collection, encoder)
+
+
+def _make_folders(layout: Layout) -> None:
+    try:
+        for folder in (layout.root, layout.snapshots, layout.uploads):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartRefused(
+            f"The data folder {layout.root} cannot be used: {error.strerror}. Name another with COGNATE_DATA_DIR."
+        ) from None
+
+
+@contextmanager
+def _exclusive(layout: Layout) -> Iterator[None]:
+    """Holds the data folder: two embedded servers on one folder would both own its leases and snapshots."""
+    with layout.lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartRefused(
+                f"Another Cognate process uses the data folder {layout.root}; stop it, or name another folder"
+                " with --data-dir or COGNATE_DATA_DIR."
+            ) from None
+        yield
+
+
+@contextmanager
+def _sweeping(ingest: IngestService) -> Iterator[None]:
+    """Now and then queues tasks that were lost: queued ones nobody holds, and expired leases."""
+    stop = threading.Event()
+
+    def sweep() -> None:
+        while not stop.wait(SWEEP_EVERY_S):
+            try:
+                ingest.requeue_unfinished(ignore_leases=False)
+            except Exception:  # the thread's outer edge: the next sweep tries again
+                log.exception("sweep failed")
+
+    thread = threading.Thread(target=sweep, name="sweep", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _remove_orphans(layout: Layout, jobs: SqlJobStore) -> None:
+    """Removes uploads that no unfinished import will read, left by a crash between upload and job."""
+    wanted = {
+        job.details.get("path") for job in jobs.list(limit=10_000) if not job.state.is_final
+    }
+    for path in layout.uploads.iterdir():
+        if str(path) not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def _checks(collections: SqlCollectionStore, encoder: TextEncoder) -> dict[str, str]:
+    """What is not ready, and why."""
+    problems = {}
+    try:
+        collections.list()
+    except Exception as error:  # whatever the driver raises, readiness reports it
+        problems["database"] = f"cannot be read: {type(error).__name__}"
+    try:
+        encoder.encode_queries(["ready?"])
+    except CognateError as error:
+        problems["encoder"] = str(error)
+    return problems
+
+
+def _gauges(queue: EmbeddedQueue, indexes: IndexFollower, encoder: TextEncoder) -> dict[str, float]:
+    stats = encoder.stats()
+    return {
+        "queued_batches": queue.depth(),
+        "encoder_useful_tokens": stats.useful_tokens,
+        "encoder_computed_tokens": stats.computed_tokens,
+        "encoder_queued_tokens": stats.queued_tokens,
+        "index_lag": indexes.lag(),
+    }

@@ -1,0 +1,206 @@
+"""The command line: `cognate serve`, `demo`, `ingest`, `search`, `classify`, `jobs`, `db`, `bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cognate.client import FINAL_STATES, Client
+from cognate.settings import read_settings
+from core.errors import CognateError
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Semantic search and classification."
+)
+database = typer.Typer(no_args_is_help=True, help="The database schema.")
+app.add_typer(database, name="db")
+console = Console()
+
+Host = Annotated[str | None, typer.Option(help="Address to bind.")]
+Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes any free one.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of database, snapshots and uploads.")]
+Url = Annotated[str, typer.Option(envvar="COGNATE_URL", help="Address of the server.")]
+Key = Annotated[str, typer.Option(envvar="COGNATE_API_KEY", help="API key of the server.")]
+CollectionName = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the server's JSON.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def main() -> None:
+    """Entry point; deliberate errors are one line on stderr and exit status 1."""
+    try:
+        app()
+    except CognateError as error:
+        Console(stderr=True).print(
+            f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+        )
+        raise SystemExit(1) from None
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Serve the HTTP API with an embedded queue."""
+    from cognate import bootstrap, logs, server  # heavy rooms are loaded by the commands that need them
+
+    settings = read_settings(host=host, port=port, data_dir=data_dir)
+    logs.configure(settings.log_level, settings.log_format)
+    listener = server.bind(settings)
+    if not settings.keys:
+        typer.echo("No API keys are set: only this machine can connect (loopback).")
+    with bootstrap.open_runtime(settings) as services:
+        typer.echo(f"Listening on {server.url_of(listener)}")
+        server.serve_forever(server.make_app(services, settings), listener)
+
+
+@app.command()
+def demo(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    stay: Annotated[bool, typer.Option(help="Leave the server running.")] = True,
+) -> None:
+    """Ingest the Python standard library's docstrings, answer sample questions, keep serving."""
+    from cognate import logs
+    from cognate.demo import run_demo
+
+    settings = read_settings(host=host, port=port, data_dir=data_dir)
+    logs.configure("WARNING", settings.log_format)
+    run_demo(settings, console, stay)
+
+
+@app.command()
+def ingest(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help=".csv .tsv .jsonl .json .parquet")
+    ],
+    collection: CollectionName,
+    id_field: Annotated[str | None, typer.Option(help="Column of the id; guessed when absent.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Column of the text; guessed when absent.")] = None,
+    title_field: Annotated[str | None, typer.Option(help="Column of the title; guessed when absent.")] = None,
+    metadata_fields: Annotated[
+        str | None, typer.Option(help="Columns, by commas; default: the rest.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Import a file into a collection, which is created if need be."""
+    from cognate.progress import follow_jobs, summarise
+
+    client = Client(url, api_key)
+    try:
+        client.collection(collection)
+    except CognateError:
+        client.create_collection(collection)
+    given = {
+        "id_field": id_field,
+        "text_field": text_field,
+        "title_field": title_field,
+        "metadata_fields": metadata_fields,
+    }
+    job = client.upload(collection, file, {name: value for name, value in given.items() if value})
+    console.print(f"Fields: {json.dumps(job['fields'])}", soft_wrap=True)
+    if summarise(follow_jobs(client, [job["id"]], console, file.name), console):
+        raise typer.Exit(2)
+
+
+@app.command()
+def search(
+    query: str,
+    collection: CollectionName,
+    k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Find the documents nearest to a query."""
+    answer = Client(url, api_key).search(collection, query, k)
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    for hit in answer["hits"]:
+        console.print(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}", markup=False, style="bold")
+        console.print(
+            f"       {' '.join(hit['passage']['text'].split())[:300]}", markup=False, highlight=False
+        )
+    console.print(f"{len(answer['hits'])} hits in {answer['took_ms']['total']:.1f} ms")
+
+
+@app.command()
+def classify(
+    texts: Annotated[list[str], typer.Argument(help="Texts to classify.")],
+    labels: Annotated[list[str], typer.Option("--label", "-l", help="A label; give it twice or more.")],
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Classify texts by label names alone (zero-shot)."""
+    answer = Client(url, api_key).classify(texts, labels)
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    for text, result in zip(texts, answer["results"], strict=True):
+        console.print(f"{result['label']}  {result['score']:.3f}  {text}", markup=False)
+
+
+@app.command()
+def jobs(
+    job_id: Annotated[str | None, typer.Argument(help="One job with its errors.")] = None,
+    cancel: Annotated[bool, typer.Option(help="Cancel that job.")] = False,
+    follow: Annotated[bool, typer.Option(help="Show that job's progress until it is over.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """List jobs, or show, follow or cancel one."""
+    from cognate.progress import follow_jobs, summarise
+
+    client = Client(url, api_key)
+    if job_id is None:
+        console.print(_job_table(client.jobs()))
+        return
+    job = client.cancel(job_id) if cancel else client.job(job_id)
+    if follow and job["state"] not in FINAL_STATES:
+        job = follow_jobs(client, [job_id], console, job["kind"])[0]
+    console.print(_job_table([job]))
+    summarise([job], console)
+
+
+def _job_table(rows: list[dict[str, Any]]) -> Table:
+    columns = ("id", "kind", "collection", "state", "total", "done", "failed", "created_at")
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[column]) for column in columns))
+    return table
+
+
+@database.command()
+def upgrade(data_dir: DataDir = None) -> None:
+    """Bring the database schema to this version."""
+    from migrations.upgrade import upgrade as upgrade_database
+
+    from cognate.bootstrap import database_url
+
+    settings = read_settings(data_dir=data_dir)
+    url = database_url(settings)
+    revision = upgrade_database(url)
+    console.print(f"The schema is at revision {revision}.")
+
+
+@app.command()
+def bench(
+    corpus: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="JSONL with id, title, text; .gz too.")
+    ],
+    limit: Annotated[int, typer.Option(help="Documents to ingest.")] = 5000,
+    seconds: Annotated[float, typer.Option(help="Length of each search run.")] = 10.0,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Measure a running server: ingest rate, search rate and latencies, with and without ingest under way."""
+    from cognate.load import bench_server, report_table
+
+    console.print(report_table(bench_server(url, api_key, corpus, limit, seconds)))

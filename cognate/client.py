@@ -1,0 +1,107 @@
+"""A thin HTTP client of the contract, for the command line and the demo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from core.errors import CognateError, Unavailable
+
+Item = TypeVar("Item")
+Json = dict[str, Any]
+TIMEOUT_S = 120.0
+POLL_S = 0.2
+FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
+
+
+class RequestFailed(CognateError):
+    """The server refused; the message is its own."""
+
+
+class Client:
+    """Speaks to one server. Raises RequestFailed with the server's reason, Unavailable when none answers."""
+
+    def __init__(self, url: str, api_key: str = "") -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._url = url
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+
+    def create_collection(self, name: str) -> Json:
+        return self._call("PUT", f"/v1/collections/{name}", json={})
+
+    def collection(self, name: str) -> Json:
+        return self._call("GET", f"/v1/collections/{name}")
+
+    def add(self, collection: str, documents: Sequence[Json], wait: bool = False) -> Json:
+        """The job of these documents, which are retried while the server says that it is overloaded."""
+        path = f"/v1/collections/{collection}/documents"
+        while True:
+            answer = self._send("POST", path, json={"documents": list(documents)}, params={"wait": wait})
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return dict(_checked(answer)["job"])
+            time.sleep(float(answer.headers.get("Retry-After", "1")))
+
+    def upload(self, collection: str, path: Path, fields: dict[str, str]) -> Json:
+        """The job of an import."""
+        with path.open("rb") as file:
+            answer = self._send(
+                "POST", f"/v1/collections/{collection}/import", files={"file": (path.name, file)}, data=fields
+            )
+        return dict(_checked(answer)["job"])
+
+    def search(self, collection: str, query: str, k: int) -> Json:
+        return self._call("POST", f"/v1/collections/{collection}/search", json={"query": query, "k": k})
+
+    def classify(self, texts: Sequence[str], labels: Sequence[str | Json]) -> Json:
+        return self._call("POST", "/v1/classify", json={"texts": list(texts), "labels": list(labels)})
+
+    def job(self, job_id: str) -> Json:
+        return self._call("GET", f"/v1/jobs/{job_id}")
+
+    def jobs(self) -> list[Json]:
+        return list(self._call("GET", "/v1/jobs")["jobs"])
+
+    def cancel(self, job_id: str) -> Json:
+        return self._call("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def follow(self, job_ids: Sequence[str], on_progress: Callable[[list[Json]], None]) -> list[Json]:
+        """Polls the jobs until all are over; they are given to `on_progress` each time."""
+        over: dict[str, Json] = {}
+        while True:
+            jobs = [over.get(job_id) or self.job(job_id) for job_id in job_ids]
+            over = {job["id"]: job for job in jobs if job["state"] in FINAL_STATES}
+            on_progress(jobs)
+            if len(over) == len(set(job_ids)):
+                return jobs
+            time.sleep(POLL_S)
+
+    def _call(self, method: str, path: str, **options: Any) -> Json:
+        return _checked(self._send(method, path, **options))
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"No answer from {self._url} ({type(error).__name__}). Start a server with 'cognate serve',"
+                " or name another with --url or COGNATE_URL."
+            ) from None
+
+
+def _checked(answer: httpx.Response) -> Json:
+    if answer.is_success:
+        return dict(answer.json()) if answer.content else {}
+    is_problem = "json" in answer.headers.get("content-type", "")
+    raise RequestFailed(str(answer.json().get("detail")) if is_problem else f"HTTP {answer.status_code}")
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

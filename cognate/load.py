@@ -1,0 +1,206 @@
+"""Load generator: ingest rate, search rate and latency percentiles of a running server."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from rich.table import Table
+
+from cognate.client import Client, in_batches
+from core.errors import InvalidInput
+
+BATCH = 500
+QUERY_WORDS = 8
+QUERIES = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRun:
+    """Latencies in milliseconds of one run with `clients` callers that never pause."""
+
+    name: str
+    clients: int
+    searches: int
+    errors: int
+    rate_per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    documents: int
+    ingest_s: float
+    ingest_rate_per_s: float
+    runs: tuple[SearchRun, ...]
+    resident_mb: float
+
+
+def bench_server(url: str, api_key: str, corpus: Path, limit: int, seconds: float) -> Report:
+    """Ingests `limit` documents of a JSONL corpus, then searches, idle and while ingesting."""
+    client = Client(url, api_key)
+    documents = read_corpus(corpus, limit)
+    queries = queries_from(documents)
+    stamp = f"bench-{time.time_ns():x}"
+    client.create_collection(stamp)
+    started = time.perf_counter()
+    _ingest(client, stamp, documents)
+    ingest_s = time.perf_counter() - started
+    target = _Target(url, api_key, f"/v1/collections/{stamp}/search", queries)
+    target.run("warm-up", 1, min(seconds, 2.0))
+    runs = [target.run("idle", clients, seconds) for clients in (1, 8)]
+    with _IngestInBackground(client, f"{stamp}-more", documents):
+        runs += [target.run("while ingesting", clients, seconds) for clients in (1, 8)]
+    return Report(
+        len(documents), ingest_s, len(documents) / ingest_s, tuple(runs), _resident_mb(url, api_key)
+    )
+
+
+def read_corpus(path: Path, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` documents. Raises InvalidInput when there is none."""
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in islice(lines, limit)]
+    documents = [
+        {"id": str(row.get("id", row.get("_id", i))), "title": row.get("title") or "", "text": row["text"]}
+        for i, row in enumerate(rows)
+        if str(row.get("text", "")).strip()
+    ]
+    if not documents:
+        raise InvalidInput(f"{path} holds no documents with a text.")
+    return documents
+
+
+def queries_from(documents: Sequence[dict[str, Any]]) -> list[str]:
+    """Short queries: the first words of texts spread over the corpus."""
+    step = max(1, len(documents) // QUERIES)
+    return [" ".join(document["text"].split()[:QUERY_WORDS]) for document in documents[::step]]
+
+
+def _ingest(client: Client, collection: str, documents: Sequence[dict[str, Any]]) -> None:
+    jobs = [client.add(collection, batch)["id"] for batch in in_batches(documents, BATCH)]
+    client.follow(jobs, lambda _: None)
+
+
+class _IngestInBackground:
+    """Feeds changed documents again and again until the block ends."""
+
+    def __init__(self, client: Client, collection: str, documents: Sequence[dict[str, Any]]) -> None:
+        self._client, self._collection, self._documents = client, collection, documents
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+
+    def __enter__(self) -> None:
+        self._client.create_collection(self._collection)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _feed(self) -> None:
+        round_number = 0
+        while not self._stop.is_set():
+            round_number += 1
+            for batch in in_batches(self._documents, BATCH):
+                changed = [{**d, "text": f"{d['text']} ({round_number})"} for d in batch]
+                job = self._client.add(self._collection, changed)
+                while not self._stop.is_set() and self._client.job(job["id"])["finished_at"] is None:
+                    self._stop.wait(0.1)
+                if self._stop.is_set():
+                    self._client.cancel(job["id"])
+                    return
+
+
+class _Target:
+    """One search route and the queries to send there."""
+
+    def __init__(self, url: str, api_key: str, path: str, queries: Sequence[str]) -> None:
+        self._address = urlsplit(url)
+        self._path = path
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._bodies = [json.dumps({"query": query, "k": 10}).encode() for query in queries]
+
+    def run(self, name: str, clients: int, seconds: float) -> SearchRun:
+        """Searches with `clients` connections for `seconds`."""
+        latencies: list[list[float]] = [[] for _ in range(clients)]
+        errors = [0] * clients
+        deadline = time.perf_counter() + seconds
+
+        def work(number: int) -> None:
+            errors[number] = self._search_until(deadline, number, latencies[number])
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
+        started = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.perf_counter() - started
+        all_ms = np.array([latency for one in latencies for latency in one]) * 1000
+        p50, p95, p99 = np.percentile(all_ms, [50, 95, 99]) if len(all_ms) else (np.nan,) * 3
+        return SearchRun(
+            name, clients, len(all_ms), sum(errors), len(all_ms) / took, float(p50), float(p95), float(p99)
+        )
+
+    def _search_until(self, deadline: float, offset: int, latencies: list[float]) -> int:
+        """Fills `latencies` in seconds; how many searches did not answer 200."""
+        connection = http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=60)
+        errors, i = 0, offset * 61
+        while (started := time.perf_counter()) < deadline:
+            connection.request("POST", self._path, self._bodies[i % len(self._bodies)], self._headers)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status == http.client.OK:
+                latencies.append(time.perf_counter() - started)
+            else:
+                errors += 1
+            i += 1
+        connection.close()
+        return errors
+
+
+def _resident_mb(url: str, api_key: str) -> float:
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    found = [line.split()[1] for line in lines if line.startswith("process_resident_memory_bytes")]
+    return float(found[0]) / 1e6 if found else float("nan")
+
+
+def report_table(report: Report) -> Table:
+    """The report as one table."""
+    table = Table(
+        "work",
+        "clients",
+        "per second",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "errors",
+        title=f"{report.documents:,} documents",
+        caption=f"resident memory of the server: {report.resident_mb:,.0f} MB",
+    )
+    table.add_row("ingest to searchable", "1", f"{report.ingest_rate_per_s:,.0f}", "", "", "", "")
+    for run in report.runs:
+        latencies = (f"{value:.1f}" for value in (run.p50_ms, run.p95_ms, run.p99_ms))
+        table.add_row(
+            f"search, {run.name}", str(run.clients), f"{run.rate_per_s:,.0f}", *latencies, str(run.errors)
+        )
+    return table

@@ -1,0 +1,38 @@
+"""Structured logs: standard-library records, rendered by structlog for people or machines."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+
+from cognate.settings import LogFormat
+
+
+def configure(level: str, log_format: LogFormat) -> None:
+    """Sets up the root logger; fields of `extra` and the bound request id are part of each line."""
+    renderer: structlog.typing.Processor
+    if log_format is LogFormat.JSON:
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer()
+    exceptions: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info] if log_format is LogFormat.JSON else []
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, renderer],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,41 @@
+"""Progress of jobs in the terminal: bar, rate and estimated time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cognate.client import Client
+
+
+def follow_jobs(client: Client, job_ids: Sequence[str], console: Console, title: str) -> list[dict[str, Any]]:
+    """Shows a bar until the jobs are over; the jobs at their end."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        line = bar.add_task(title, total=None, rate="")
+
+        def show(jobs: list[dict[str, Any]]) -> None:
+            finished = sum(job["done"] + job["failed"] for job in jobs)
+            seconds = bar.tasks[line].elapsed or 0.0
+            rate = f"{finished / seconds:,.0f} documents/s" if seconds > 1 else ""
+            bar.update(line, completed=finished, total=sum(job["total"] for job in jobs), rate=rate)
+
+        return client.follow(job_ids, show)
+
+
+def summarise(jobs: Sequence[dict[str, Any]], console: Console) -> int:
+    """Prints what came of the jobs with the first errors; how many documents failed."""
+    done, failed = sum(job["done"] for job in jobs), sum(job["failed"] for job in jobs)
+    console.print(f"{done:,} documents are searchable, {failed:,} failed.")
+    for error in [error for job in jobs for error in job["errors"]][:10]:
+        console.print(f"  {error['id']}: {error['reason']}", style="red", markup=False, highlight=False)
+    return failed

@@ -1,0 +1,86 @@
+"""All settings, in one class: `COGNATE_*` environment variables or a `.env` file, read only here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import StartRefused
+
+LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
+class Backend(StrEnum):
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+class Precision(StrEnum):
+    BF16 = "bf16"
+    F32 = "f32"
+
+
+class LogFormat(StrEnum):
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Settings(BaseSettings):
+    """Frozen after reading. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="COGNATE_", env_file=".env", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(
+        default=Path("cognate-data"), description="Folder of database, snapshots and uploads."
+    )
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty = SQLite in the data folder.")
+    host: str = Field(
+        default="127.0.0.1", description="Address to bind; beyond loopback API keys are needed."
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to bind; 0 = any free one.")
+    api_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Accepted keys, separated by commas, plain or as sha256:<hex digest>.",
+    )
+    encoder_path: Path | None = Field(default=None, description="Model folder; empty = the shipped model.")
+    backend: Backend = Field(default=Backend.OPENVINO, description="What computes the encoder.")
+    precision: Precision = Field(default=Precision.BF16, description="Arithmetic of the OpenVINO backend.")
+    threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
+    ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
+    max_queued_batches: int = Field(
+        default=10_000, ge=1, description="Batches that may wait before uploads are refused with 429."
+    )
+    max_body_bytes: int = Field(default=64 * 1024**2, ge=1024, description="Largest JSON body.")
+    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024, description="Largest import file.")
+    max_text_bytes: int = Field(default=1024**2, ge=1, description="Largest text of one document.")
+    wait_limit_s: float = Field(default=30.0, gt=0, description="Longest `wait=true`.")
+    zero_shot_temperature: float = Field(
+        default=0.05, gt=0, description="Softmax temperature of zero-shot classification."
+    )
+    log_level: str = Field(default="INFO", description="Level of the log: DEBUG, INFO, WARNING or ERROR.")
+    log_format: LogFormat = Field(
+        default=LogFormat.CONSOLE, description="Lines for people or JSON for machines."
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(key.strip() for key in self.api_keys.get_secret_value().split(",") if key.strip())
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK_HOSTS
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Settings from the environment; `overrides` that are not None win. Raises StartRefused."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks the values
+    except ValidationError as error:
+        reasons = "; ".join(f"COGNATE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise StartRefused(f"The settings cannot be used. {reasons}") from None

@@ -1,0 +1,225 @@
+"""Bad input: a clear 4xx as problem+json, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+Q = "/v1/collections/news/search"
+D = "/v1/collections/news/documents"
+
+
+def check_problem(answer: Any, status: int, *words: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert set(body) >= {"type", "title", "status", "detail", "request_id"}
+    assert body["status"] == status
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text
+    for word in words:
+        assert word in body["detail"], body["detail"]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"id": "a", "text": ""}, "empty"),
+        ({"id": "a", "text": " \n "}, "empty"),
+        ({"id": "a", "text": "x" * 10_000_000}, "the limit is 1,048,576"),
+        ({"id": "a", "text": "a\x00"}, "NUL"),
+        ({"id": "a", "text": "a\ud800"}, "surrogate"),
+        ({"id": "x" * 600, "text": "t"}, "600 bytes; the limit is 512"),
+        ({"id": "a", "text": "t", "metadata": {"x": float("nan")}}, "finite"),
+        ({"id": 7, "text": "t"}, "must be a string"),
+        ({"id": "a", "txt": "t"}, "'txt'"),
+    ],
+)
+def test_a_bad_document_alone_is_a_422(client: TestClient, news: str, document: object, reason: str) -> None:
+    content = json.dumps({"documents": [document]})
+    answer = client.post(D, content=content, headers={"Content-Type": "application/json"})
+    check_problem(answer, 422, reason)
+    assert answer.json()["errors"][0]["reason"]
+    assert client.get(news).json()["documents"]["total"] == 0
+
+
+def test_metadata_nested_a_hundred_thousand_deep_is_refused(client: TestClient, news: str) -> None:
+    deep = '{"a":' * 100_000 + "1" + "}" * 100_000
+    content = '{"documents":[{"id":"a","text":"t","metadata":' + deep + "}]}"
+    answer = client.post(D, content=content, headers={"Content-Type": "application/json"})
+    check_problem(answer, 400, "nested too deeply")
+
+
+def test_one_bad_document_in_a_thousand_fails_alone(client: TestClient, news: str) -> None:
+    documents: list[dict[str, Any]] = [{"id": str(i), "text": f"text {i}"} for i in range(1000)]
+    documents[3]["metadata"] = {"x": float("nan")}
+    documents[4]["text"] = "\ud800"
+    answer = client.post(
+        f"{D}?wait=true",
+        content=json.dumps({"documents": documents}),
+        headers={"Content-Type": "application/json"},
+    )
+    job = answer.json()["job"]
+    assert (job["done"], job["failed"]) == (998, 2)
+    assert [error["id"] for error in job["errors"]] == ["3", "4"]
+
+
+def test_an_id_twice_in_a_batch_is_refused(client: TestClient, news: str) -> None:
+    documents = [{"id": "a", "text": "1"}, {"id": "a", "text": "2"}]
+    check_problem(client.post(D, json={"documents": documents}), 422, "'a'")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"query": "x", "k": 0}, ("k is 0",)),
+        ({"query": "x", "k": -1}, ("k is -1",)),
+        ({"query": "x", "k": 1_000_000}, ("1000000", "1 to 1000")),
+        ({"query": "x", "k": 10**30}, ("k",)),
+        ({"query": "x", "k": "10"}, ("k: ",)),
+        ({"query": "x", "k": 1.5}, ("k: ",)),
+        ({"query": "x", "k": True}, ("k: ",)),
+        ({"query": 3}, ("query: ",)),
+        ({"query": None}, ("query: ",)),
+        ({"query": ""}, ("'query' is empty",)),
+        ({"qeury": "x"}, ("qeury: is not a known field",)),
+        ({"query": "x", "mode": "hybrid"}, ("mode 'hybrid' is not available; use dense",)),
+        ({"query": "x", "mode": "lexical"}, ("use dense",)),
+        ({}, ("query: ",)),
+        ([], ("body",)),
+        ("query", ("body",)),
+    ],
+)
+def test_a_bad_search_is_a_422(client: TestClient, news: str, body: object, words: tuple[str, ...]) -> None:
+    check_problem(client.post(Q, json=body), 422, *words)
+
+
+@pytest.mark.parametrize("name", ["a.b", "..a", "a b", "é", "-a", "x" * 65, "a%00b"])
+def test_a_bad_collection_name_is_a_422(client: TestClient, name: str) -> None:
+    check_problem(client.put(f"/v1/collections/{name}", json={}), 422, "is not allowed")
+
+
+def test_a_collection_name_with_a_slash_names_nothing(client: TestClient) -> None:
+    assert client.put("/v1/collections/a/b", json={}).status_code == 404
+    assert client.put("/v1/collections/a%2Fb", json={}).status_code in (404, 422)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/collections/none", "/v1/collections/none/documents/x", "/v1/jobs/none", "/nothing"]
+)
+def test_what_does_not_exist_is_a_404(client: TestClient, path: str) -> None:
+    check_problem(client.get(path), 404)
+
+
+def test_writing_to_an_unknown_collection_is_a_404(client: TestClient) -> None:
+    documents = {"documents": [{"id": "a", "text": "t"}]}
+    check_problem(client.post("/v1/collections/none/documents", json=documents), 404, "none")
+    check_problem(client.post("/v1/collections/none/search", json={"query": "x"}), 404, "none")
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"documents": [{"id": "a", "te', b"", b"{", b"\xff\xfe{}", b"nonsense"]
+)
+def test_broken_json_is_a_4xx_that_says_where(client: TestClient, news: str, content: bytes) -> None:
+    answer = client.post(D, content=content, headers={"Content-Type": "application/json"})
+    check_problem(answer, answer.status_code)
+    assert answer.status_code in (400, 422)
+
+
+def test_another_content_type_is_a_415(client: TestClient, news: str) -> None:
+    body = json.dumps({"query": "x"})
+    check_problem(
+        client.post(Q, content=body, headers={"Content-Type": "text/plain"}), 415, "application/json"
+    )
+    check_problem(client.post(Q, data={"query": "x"}), 415, "application/json")
+
+
+def test_a_body_over_the_limit_is_a_413_that_names_it(client: TestClient, news: str) -> None:
+    big = b"x" * (12 * 1024**2 + 1)
+    check_problem(
+        client.post(D, content=big, headers={"Content-Type": "application/json"}), 413, "12,582,912"
+    )
+
+    def chunks() -> Any:  # without a Content-Length
+        for _ in range(13):
+            yield b"x" * 1024**2
+
+    check_problem(client.post(D, content=chunks(), headers={"Content-Type": "application/json"}), 413)
+
+
+def test_too_many_documents_are_a_413(client: TestClient, news: str) -> None:
+    documents = [{"id": str(i), "text": "t"} for i in range(10_001)]
+    check_problem(client.post(D, json={"documents": documents}), 413, "10,000")
+
+
+def test_a_method_that_is_not_allowed_is_a_405(client: TestClient) -> None:
+    check_problem(client.delete("/v1/collections"), 405, "DELETE")
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "words"),
+    [
+        ("empty.csv", b"", ("empty",)),
+        ("rows.csv", b"id,name\n1,x\n", ("text",)),
+        ("rows.csv", "id,text\n1,caf\xe9\n".encode("latin-1"), ("UTF-8",)),
+        ("rows.parquet", b"PAR0 this is not Parquet at all", ("Parquet",)),
+        ("rows.xlsx", b"PK", (".csv",)),
+        ("rows.json", b'{"documents": [', ()),
+        ("rows.jsonl.gz", b"not gzip", ()),
+    ],
+)
+def test_a_bad_file_is_refused_and_not_kept(
+    client: TestClient, news: str, services: Any, filename: str, content: bytes, words: tuple[str, ...]
+) -> None:
+    check_problem(client.post(f"{news}/import", files={"file": (filename, content)}), 422, *words)
+    assert list(services.uploads.iterdir()) == []
+
+
+def test_an_import_with_a_text_column_that_is_not_there_names_the_columns(
+    client: TestClient, news: str
+) -> None:
+    files = {"file": ("rows.csv", b"id,body\n1,x\n")}
+    check_problem(client.post(f"{news}/import", files=files, data={"text_field": "txt"}), 422, "txt", "body")
+
+
+def test_ragged_rows_fail_alone(client: TestClient, news: str) -> None:
+    content = b"id,text\n1,good\n2,too,many,cells\n3,good\n"
+    job = client.post(f"{news}/import", files={"file": ("rows.csv", content)}).json()["job"]
+    while not job["finished_at"]:
+        job = client.get(f"/v1/jobs/{job['id']}").json()
+    assert (job["total"], job["done"], job["failed"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"texts": [], "labels": ["a", "b"]}, ("0 texts",)),
+        ({"texts": ["x"], "labels": ["a"]}, ("1 labels",)),
+        ({"texts": ["x"], "labels": ["a", "a"]}, ("share the name",)),
+        ({"texts": [" "], "labels": ["a", "b"]}, ("texts[0] is empty",)),
+        ({"texts": ["x"], "labels": ["a", {"name": "b", "exmples": []}]}, ("exmples",)),
+        ({"texts": "x", "labels": ["a", "b"]}, ("texts",)),
+    ],
+)
+def test_a_bad_classification_is_a_422(client: TestClient, body: object, words: tuple[str, ...]) -> None:
+    check_problem(client.post("/v1/classify", json=body), 422, *words)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"chunking": {"max_tokens": 3}},
+        {"chunking": {"max_tokens": 100_000}},
+        {"chunking": {"max_tokens": 64, "overlap_tokens": 60}},
+        {"index": "NoSuchIndex"},
+        {"encoder": "other"},
+        {"attributes": {"x": "colour"}},
+        {"language": "english"},
+        {"chunks": {}},
+    ],
+)
+def test_bad_collection_settings_are_a_422(client: TestClient, body: object) -> None:
+    check_problem(client.put("/v1/collections/news", json=body), 422)

@@ -1,0 +1,120 @@
+"""The search use case over a fake index and a fake database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.errors import InvalidInput, Unavailable
+from core.search import SearchLimits, SearchRequest, SearchService, highlights, query_words
+from core.types import Collection, CollectionSettings, Float32, IndexHit, PassageRow, Span
+from tests.fakes import FakeEncoder
+
+ENCODER = FakeEncoder()
+COLLECTION = Collection(1, "u", "news", "", ENCODER.info, CollectionSettings(), 7, 0, datetime.now(UTC))
+
+
+@dataclass
+class View:
+    hits: list[IndexHit]
+    seq: int = 7
+    asked: list[int] = field(default_factory=list)
+
+    def search(self, xq: Float32, k: int) -> list[list[IndexHit]]:
+        self.asked.append(k)
+        return [self.hits[:k] for _ in xq]
+
+
+@dataclass
+class Indexes:
+    the_view: View
+    in_time: bool = True
+
+    def view(self, collection: Collection) -> View:
+        return self.the_view
+
+    def stats(self, collection: Collection) -> Any:
+        raise AssertionError
+
+    def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
+        return self.in_time
+
+
+@dataclass
+class Rows:
+    gone: set[int]
+
+    def passages(self, collection_id: int, passage_ids: list[int]) -> dict[int, PassageRow]:
+        return {
+            i: PassageRow(i, f"d{i}", "title", "the text", Span(0, 8), {})
+            for i in passage_ids
+            if i not in self.gone
+        }
+
+
+def service(view: View, gone: set[int] | None = None, in_time: bool = True) -> SearchService:
+    return SearchService(ENCODER, Indexes(view, in_time), Rows(gone or set()), SearchLimits())  # type: ignore[arg-type]  # only what search uses
+
+
+def hits(count: int) -> list[IndexHit]:
+    return [IndexHit(i, i, 1 - i / 1000) for i in range(count)]
+
+
+def test_hits_come_in_the_order_of_the_index_with_ranks_from_one() -> None:
+    result = service(View(hits(20))).search(COLLECTION, SearchRequest("a query", k=3))
+    assert [(hit.passage.external_id, hit.rank) for hit in result.hits] == [("d0", 1), ("d1", 2), ("d2", 3)]
+    assert result.seq == 7
+
+
+def test_an_offset_skips_hits_and_keeps_their_ranks() -> None:
+    result = service(View(hits(20))).search(COLLECTION, SearchRequest("a query", k=2, offset=4))
+    assert [(hit.passage.external_id, hit.rank) for hit in result.hits] == [("d4", 5), ("d5", 6)]
+
+
+def test_documents_gone_from_the_database_are_replaced_by_the_next_ones() -> None:
+    view = View(hits(50))
+    result = service(view, gone=set(range(12))).search(COLLECTION, SearchRequest("a query", k=10))
+    assert [hit.passage.passage_id for hit in result.hits] == list(range(12, 22))
+    assert view.asked[0] == 10
+    assert len(view.asked) > 1
+
+
+def test_an_exhausted_view_returns_what_is_left() -> None:
+    result = service(View(hits(5)), gone={0, 1}).search(COLLECTION, SearchRequest("a query", k=10))
+    assert [hit.passage.passage_id for hit in result.hits] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (SearchRequest(" \n"), "'query' is empty"),
+        (SearchRequest("q\x00"), "NUL"),
+        (SearchRequest("q\ud800"), "surrogate"),
+        (SearchRequest("q" * 40_000), "the limit is 32,768"),
+        (SearchRequest("q", k=0), "k is 0; it must be 1 to 1000"),
+        (SearchRequest("q", k=-1), "k is -1"),
+        (SearchRequest("q", k=1_000_000), "k is 1000000"),
+        (SearchRequest("q", offset=-1), "offset is -1"),
+        (SearchRequest("q", offset=10_000), "at most 10000"),
+        (SearchRequest("q", mode="hybrid"), "mode 'hybrid' is not available; use dense"),
+        (SearchRequest("q", min_seq=8), "newest change is 7"),
+    ],
+)
+def test_a_bad_request_is_refused_with_what_is_allowed(request_: SearchRequest, reason: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        service(View([])).search(COLLECTION, request_)
+    assert reason in str(error.value)
+
+
+def test_an_index_that_stays_behind_min_seq_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        service(View([]), in_time=False).search(COLLECTION, SearchRequest("q", min_seq=7))
+
+
+def test_highlights_are_the_words_of_the_query_whatever_their_case() -> None:
+    text = "Remove a Directory; directories are not removed."
+    found = [text[span.start : span.end] for span in highlights(text, query_words("remove directory"))]
+    assert found == ["Remove", "Directory"]

@@ -1,0 +1,86 @@
+"""Fakes of the ports: small, deterministic, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from core.types import CollectionSettings, EncoderInfo, Float32, Int64, Lane, PassageText, Span, Task
+
+DIM = 64
+FAKE_INFO = EncoderInfo("fake", "f" * 64, DIM, 256)
+
+
+@dataclass
+class FakeEncoder:
+    """Bag of hashed words: texts that share words are near. `refuse` makes passages fail."""
+
+    refuse: Callable[[str], bool] = lambda text: False
+    info: EncoderInfo = FAKE_INFO
+    encoded: list[str] = field(default_factory=list)
+
+    def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
+        return np.stack([word_vector(text) for text in texts])
+
+    def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
+        for passage in passages:
+            if self.refuse(passage.text):
+                raise ValueError("this text cannot be encoded")
+        self.encoded += [passage.text for passage in passages]
+        return np.stack([word_vector(f"{passage.title} {passage.text}") for passage in passages])
+
+    def token_spans(self, texts: Sequence[str]) -> list[Int64]:
+        return [
+            np.array([m.span() for m in re.finditer(r"\w+|[^\w\s]", text)], dtype=np.int64).reshape(-1, 2)
+            for text in texts
+        ]
+
+    def stats(self) -> Any:
+        return SimpleNamespace(useful_tokens=0, computed_tokens=0, queued_tokens=0)
+
+    def close(self) -> None:
+        pass
+
+
+def word_vector(text: str) -> Float32:
+    vector = np.full(DIM, 1e-3, dtype=np.float32)
+    for word in re.findall(r"\w+", text.lower()):
+        vector[crc32(word.encode()) % DIM] += 1
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+class WholeTextChunker:
+    """One passage a document."""
+
+    def split(self, documents: Sequence[PassageText], settings: CollectionSettings) -> list[tuple[Span, ...]]:
+        return [(Span(0, len(document.text)),) for document in documents]
+
+
+@dataclass
+class ListQueue:
+    """Remembers tasks; the test runs them."""
+
+    tasks: list[Task] = field(default_factory=list)
+
+    def enqueue(self, tasks: Sequence[Task]) -> None:
+        self.tasks += tasks
+
+    def depth(self) -> int:
+        return len(self.tasks)
+
+
+@dataclass
+class RecordingNotifier:
+    published: list[tuple[int, int]] = field(default_factory=list)
+
+    def publish(self, collection_id: int, seq: int) -> None:
+        self.published.append((collection_id, seq))
+
+    def subscribe(self, listener: Callable[[int, int], None]) -> None:
+        raise AssertionError("nothing should subscribe here")
