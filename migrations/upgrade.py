@@ -24,7 +24,7 @@ def upgrade(url: str) -> None:
     Several processes may call it at once: they wait for each other. Raises SchemaMismatch when the database
     was made by a newer version.
     """
-    with _transaction(url) as connection:
+    with _transaction(url, "BEGIN IMMEDIATE") as connection:
         config = alembic_config(connection)
         script = ScriptDirectory.from_config(config)
         found = _revision(connection)
@@ -36,7 +36,7 @@ def upgrade(url: str) -> None:
 
 def check(url: str) -> None:
     """Raises SchemaMismatch unless the database has exactly the schema of this code."""
-    with _transaction(url) as connection:
+    with _transaction(url, "BEGIN") as connection:
         script = ScriptDirectory.from_config(alembic_config(connection))
         found = _revision(connection)
     expected = script.get_current_head()
@@ -78,13 +78,13 @@ def _refuse_unknown(script: ScriptDirectory, found: str) -> None:
 
 
 @contextmanager
-def _transaction(url: str) -> Iterator[Connection]:
+def _transaction(url: str, sqlite_begin: str) -> Iterator[Connection]:
     parsed = make_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     # isolation_level None: the driver must not begin by itself, or tables would be made outside of it.
     connect = {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S} if is_sqlite else {}
     engine = create_engine(parsed, poolclass=NullPool, connect_args=connect)
     if is_sqlite:
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(sqlite_begin))
     with engine.begin() as connection:
         yield connection

@@ -1,0 +1,247 @@
+"""Random programs of requests and workers against a simple model of what should be stored."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from core.types import ClaimedBatch, FailedDocument
+from storage.database import Database
+from tests.storage.world import World, encode, new, vectors
+
+IDS = ["a", "b", "c", "d"]
+SENT = st.dictionaries(
+    st.sampled_from(IDS), st.tuples(st.sampled_from(["x", "yy", "zzz"]), st.integers(0, 1))
+)
+NAMES = itertools.count()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A version that awaits encoding."""
+
+    text: str
+    tag: int
+    job: str
+    batch: str
+
+
+@dataclass
+class Doc:
+    """The searchable version, the one under way, and whether the document failed without either."""
+
+    live: tuple[str, int] | None = None
+    waiting: Waiting | None = None
+    has_failed: bool = False
+
+
+class Program(RuleBasedStateMachine):
+    """Every step goes to the database and to the model; they must agree after it."""
+
+    database: Database
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.database, f"c{next(NAMES)}")
+        self.docs = {id_: Doc() for id_ in IDS}
+        self.done: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+        self.total: dict[str, int] = {}
+        self.batches: list[str] = []
+        self.claims: list[ClaimedBatch] = []
+        self.cursor = (0, 0)
+        self.index: dict[int, tuple[list[int], list[list[float]]]] = {}
+
+    def supersede(self, doc: Doc) -> None:
+        if doc.waiting:
+            self.done[doc.waiting.job] += 1
+        doc.waiting = None
+
+    @rule(sent=SENT)
+    def send(self, sent: dict[str, tuple[str, int]]) -> None:
+        accepted = self.world.send(*(new(id_, text, tag=tag) for id_, (text, tag) in sent.items()))
+        job = accepted.job_id
+        batch = accepted.batch_ids[0] if accepted.batch_ids else ""
+        self.batches += accepted.batch_ids
+        self.total[job], self.done[job], self.failed[job] = len(sent), 0, 0
+        for id_, (text, tag) in sent.items():
+            doc = self.docs[id_]
+            before = doc.waiting
+            self.supersede(doc)
+            if before and before.text == text:
+                doc.waiting = replace(before, tag=tag, job=job)
+            elif doc.live and doc.live[0] == text:
+                doc.live = (text, tag)
+                self.done[job] += 1
+            else:
+                doc.waiting = Waiting(text, tag, job, batch)
+                doc.has_failed = False
+
+    @precondition(lambda self: self.batches)
+    @rule(data=st.data())
+    def claim(self, data: st.DataObject) -> None:
+        batch = self.world.batches.claim(data.draw(st.sampled_from(self.batches)), 60)
+        if batch is not None:
+            self.claims.append(batch)
+            assert {i.external_id: i.text for i in batch.items} == self.owned(batch.id)
+
+    def owned(self, batch_id: str) -> dict[str, str]:
+        waiting = {id_: doc.waiting for id_, doc in self.docs.items() if doc.waiting}
+        return {id_: w.text for id_, w in waiting.items() if w.batch == batch_id}
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), bad=st.sets(st.sampled_from(IDS), max_size=2))
+    def complete(self, data: st.DataObject, bad: set[str]) -> None:
+        batch = data.draw(st.sampled_from(self.claims))
+        good = [i for i in batch.items if i.external_id not in bad]
+        failed = [FailedDocument(i.document_id, i.external_id, "bad") for i in batch.items if i not in good]
+        if self.world.batches.complete(batch, encode(good), failed) is None:
+            return
+        newest = max(claim.attempt for claim in self.claims if claim.id == batch.id)
+        assert batch.attempt == newest
+        for id_ in self.owned(batch.id):
+            self.arrive(self.docs[id_], is_bad=id_ in bad)
+
+    def arrive(self, doc: Doc, is_bad: bool) -> None:
+        assert doc.waiting
+        (self.failed if is_bad else self.done)[doc.waiting.job] += 1
+        if not is_bad:
+            doc.live = (doc.waiting.text, doc.waiting.tag)
+        doc.has_failed = doc.live is None
+        doc.waiting = None
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        self.world.batches.release(data.draw(st.sampled_from(self.claims)))
+
+    @rule()
+    def leases_expire(self) -> None:
+        self.world.clock.advance(61)
+
+    @rule(ids=st.sets(st.sampled_from(IDS), min_size=1))
+    def delete(self, ids: set[str]) -> None:
+        there = [id_ for id_ in ids if self.is_there(self.docs[id_])]
+        assert self.world.documents.delete(self.world.id, sorted(ids))[0] == len(there)
+        for id_ in there:
+            self.supersede(self.docs[id_])
+            self.docs[id_] = Doc()
+
+    @staticmethod
+    def is_there(doc: Doc) -> bool:
+        return bool(doc.live or doc.waiting or doc.has_failed)
+
+    @precondition(lambda self: self.total)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.total)))
+        self.world.jobs.cancel(job)
+        for doc in self.docs.values():
+            if doc.waiting and doc.waiting.job == job:
+                self.failed[job] += 1
+                doc.has_failed = doc.live is None
+                doc.waiting = None
+
+    @rule(limit=st.integers(1, 3))
+    def follow(self, limit: int) -> None:
+        while True:
+            page = self.world.log.read(self.world.id, self.cursor, limit)
+            for entry in page.entries:
+                self.index[entry.document_id] = (entry.passage_ids.tolist(), entry.vectors.tolist())
+            self.cursor = page.cursor
+            if page.is_last:
+                assert page.applied_seq == self.world.seq
+                return
+
+    @rule()
+    def purge(self) -> None:
+        self.follow(3)  # a follower that is behind would have to start anew
+        self.world.log.purge(self.world.id, self.world.clock.now)
+
+    @invariant()
+    def counts_add_up(self) -> None:
+        live = sum(1 for doc in self.docs.values() if doc.live)
+        pending = sum(1 for doc in self.docs.values() if doc.waiting and not doc.live)
+        failed = sum(1 for doc in self.docs.values() if doc.has_failed)
+        assert self.world.counts() == (live, pending, failed)
+        for job_id, total in self.total.items():
+            job = self.world.jobs.get(job_id)
+            waiting = sum(1 for doc in self.docs.values() if doc.waiting and doc.waiting.job == job_id)
+            assert (job.total, job.done, job.failed) == (total, self.done[job_id], self.failed[job_id])
+            assert job.total == job.done + job.failed + waiting
+            assert job.state.is_final == (waiting == 0)
+
+    @invariant()
+    def the_newest_version_is_told(self) -> None:
+        listed = self.world.documents.list(self.world.id, None, 10, None)
+        assert [d.external_id for d in listed] == [id_ for id_ in IDS if self.is_there(self.docs[id_])]
+        for document in listed:
+            doc = self.docs[document.external_id]
+            newest = (doc.waiting.text, doc.waiting.tag) if doc.waiting else doc.live
+            assert newest is None or (document.text, document.metadata["tag"]) == newest
+
+    def teardown(self) -> None:
+        self.follow(2)
+        self.compare_index()
+        self.finish_all()
+        self.follow(2)
+        self.compare_index()
+
+    def finish_all(self) -> None:
+        """What is left over is found, can be done, and then all jobs are over."""
+        for task in self.world.batches.unfinished(ignore_leases=True):
+            if task.id in self.batches:
+                self.world.clock.advance(61)
+                batch = self.world.batches.claim(task.id, 60)
+                if batch:
+                    assert self.world.batches.complete(batch, encode(batch.items), []) is not None
+                for id_ in self.owned(task.id):
+                    self.arrive(self.docs[id_], is_bad=False)
+        self.counts_add_up()
+        assert not any(doc.waiting for doc in self.docs.values())
+
+    def compare_index(self) -> None:
+        """Incremental replay, replay from zero and the model hold the same documents and vectors."""
+        followed = {id_: entry for id_, entry in self.index.items() if entry[0]}
+        from_zero = {
+            entry.document_id: (entry.passage_ids.tolist(), entry.vectors.tolist())
+            for entry in self.world.read_log()
+            if len(entry.passage_ids)
+        }
+        assert followed == from_zero
+        expected = {id_: vectors("", doc.live[0]) for id_, doc in self.docs.items() if doc.live}
+        found = {}
+        for passage_ids, rows in from_zero.values():
+            hits = self.world.documents.passages(self.world.id, passage_ids)
+            assert hits.keys() == set(passage_ids)
+            [external_id] = {hit.external_id for hit in hits.values()}
+            found[external_id] = np.array(rows, np.float16)
+        assert found.keys() == expected.keys()
+        for id_, array in expected.items():
+            np.testing.assert_array_equal(found[id_], array)
+
+
+def test_the_stores_agree_with_the_model_in_random_programs(database: Database) -> None:
+    program = type("ProgramHere", (Program,), {"database": database})
+    checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+    run_state_machine_as_test(
+        program,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=checks,
+            derandomize=True,
+        ),
+    )
