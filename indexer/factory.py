@@ -30,7 +30,7 @@ def choose_factory(setting: str, rows: int, d: int) -> str:
     return setting if rows >= _training_rows(new_index(setting, d)) else FLAT
 
 
-def validate_factory(setting: str, d: int) -> None:
+def check_index_kind(setting: str, d: int) -> None:
     """Raises InvalidInput unless `setting` is "auto" or a factory that can filter, grow and be copied."""
     if setting == AUTO:
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import NotFound
 from core.ports import ChangeLog, CollectionStore, Notifier
 from core.types import Collection, IndexStats
 from indexer.followed import Followed
@@ -168,6 +169,8 @@ class IndexFollower:
         """Applies one page; whether there is more to read now."""
         try:
             page = self._log.read(followed.collection.id, followed.cursor, self._settings.page_limit)
+        except NotFound:  # deleted a moment ago; the next listing drops it
+            return False
         except Exception:  # the database is away: keep serving, try again
             logger.exception("log_not_read", extra={"collection": followed.collection.name})
             return False

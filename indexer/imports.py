@@ -1,0 +1,80 @@
+"""Uploaded files as documents; implements `core.ports.ImportReader`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from core.errors import InvalidInput
+from core.types import ImportFields, ImportPlan, RejectedItem
+from indexer.fields import METADATA, plan_fields
+from indexer.plain_values import to_plain, to_text
+from indexer.readers import Row, open_rows
+
+SAMPLE_ROWS = 100
+OWN_METADATA = "metadata"
+
+
+class FileImportReader:
+    """Reads `.csv .tsv .jsonl .json .parquet`, each also `.gz` and `.zst`."""
+
+    def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
+        """Which columns hold what, from the first 100 rows. Raises InvalidInput, TooLarge."""
+        rows = [row for _, row in islice(open_rows(path, filename), SAMPLE_ROWS)]
+        sample = [row for row in rows if not isinstance(row, RejectedItem)]
+        if not sample:
+            problem = next((row.reason for row in rows if isinstance(row, RejectedItem)), "it has no rows")
+            raise InvalidInput(f"File {filename!r} holds no readable row: {problem}")
+        columns = list(dict.fromkeys(column for row in sample for column in row))
+        return plan_fields([_plain_row(row) for row in sample], columns, fields)
+
+    def items(
+        self, path: Path, filename: str, plan: ImportPlan, skip_rows: int
+    ) -> Iterator[Mapping[str, object] | RejectedItem]:
+        """One document mapping, or the reason it cannot be read, a row, after the first `skip_rows` of them.
+
+        Raises InvalidInput when the file turns out to be damaged further on.
+        """
+        for number, row in open_rows(path, filename, skip_rows):
+            yield row if isinstance(row, RejectedItem) else to_item(number, row, plan)
+
+
+def to_item(number: int, row: Row, plan: ImportPlan) -> Mapping[str, object] | RejectedItem:
+    """`{"id", "text", "title", "metadata"}` of row `number`; missing values are left out of the metadata.
+
+    Nothing is validated here but what cannot become JSON at all.
+    """
+    try:
+        values = {column: to_plain(value) for column, value in row.items()}
+    except ValueError as error:
+        return RejectedItem(None, f"row {number}: {error}")
+    id_ = to_text(values.get(plan.id_field)) if plan.id_field else f"row-{number}"
+    if not id_:
+        return RejectedItem(None, f"row {number}: column {plan.id_field!r}, which holds the id, is empty")
+    title = to_text(values.get(plan.title_field)) if plan.title_field else None
+    text = to_text(values.get(plan.text_field)) or ""
+    return {"id": id_, "text": text, "title": title or "", "metadata": _metadata(values, plan)}
+
+
+def _metadata(values: Mapping[str, object], plan: ImportPlan) -> dict[str, object]:
+    """Named columns; where they were guessed, also columns that appear only after the sample.
+
+    A guessed column "metadata" that holds an object is that object: the shape of our own documents.
+    """
+    is_guessed = METADATA in plan.guessed
+    used = {plan.id_field, plan.text_field, plan.title_field}
+    columns = [name for name in values if name not in used] if is_guessed else list(plan.metadata_fields)
+    kept = {name: values.get(name) for name in columns if values.get(name) not in (None, "")}
+    own = kept.get(OWN_METADATA)
+    if is_guessed and isinstance(own, dict):
+        del kept[OWN_METADATA]
+        kept = {**own, **kept}
+    return kept
+
+
+def _plain_row(row: Row) -> Mapping[str, object]:
+    try:
+        return {column: to_plain(value) for column, value in row.items()}
+    except ValueError:
+        return {}
