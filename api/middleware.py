@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.config import ApiConfig, hash_key
@@ -22,10 +23,6 @@ log = logging.getLogger("api.access")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 OPEN_PATHS = ("/health/live", "/health/ready")
 UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/import")
-
-
-class BodyTooLarge(Exception):
-    """More bytes came than the limit allows."""
 
 
 class Edge:
@@ -53,9 +50,6 @@ class Edge:
         self, scope: Scope, receive: Receive, answer: _Answer, headers: Headers, request_id: str
     ) -> None:
         limit = self._limit(scope["path"])
-        too_large = problem(
-            413, f"The body is larger than the limit of {limit:,} bytes; send smaller batches.", request_id
-        )
         if scope["path"] not in OPEN_PATHS and not is_allowed(
             headers.get("authorization"), self._config.key_hashes
         ):
@@ -68,14 +62,11 @@ class Edge:
             await refusal(scope, receive, answer.send)
             return
         if int(headers.get("content-length") or 0) > limit:
-            await too_large(scope, receive, answer.send)
+            await problem(413, _too_large(limit), request_id)(scope, receive, answer.send)
             return
         counted = _counted(receive, limit)
         try:
             await self._app(scope, counted, answer.send)
-        except BodyTooLarge:
-            if not answer.status:
-                await too_large(scope, receive, answer.send)
         except Exception:  # the server's outer edge: log it, tell the caller no details
             log.exception("request failed", extra={"method": scope["method"], "path": scope["path"]})
             if not answer.status:
@@ -132,10 +123,14 @@ def _counted(receive: Receive, limit: int) -> Receive:
         message = await receive()
         received += len(message.get("body", b""))
         if received > limit:
-            raise BodyTooLarge
+            raise HTTPException(413, _too_large(limit))
         return message
 
     return limited
+
+
+def _too_large(limit: int) -> str:
+    return f"The body is larger than the limit of {limit:,} bytes; send less at a time."
 
 
 def _request_id(given: str | None) -> str:

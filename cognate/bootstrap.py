@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from classifier.zero_shot import ZeroShotScorer
 from cognate.settings import Settings
@@ -22,7 +23,8 @@ from core.ports import Encoder
 from core.search import SearchLimits, SearchService
 from core.services import Services
 from core.types import Task, TaskKind
-from encoder.service import TextEncoder, load_encoder
+from encoder.engine import EngineStats
+from encoder.service import EncoderService, load_encoder
 from indexer.chunking import SentenceChunker
 from indexer.factory import check_index_kind
 from indexer.follower import IndexFollower
@@ -71,8 +73,16 @@ def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
 
 
+class RunningEncoder(Encoder, Protocol):
+    """An encoder with counters, to be closed at the end."""
+
+    def stats(self) -> EngineStats: ...
+
+    def close(self) -> None: ...
+
+
 @contextmanager
-def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -> Iterator[Services]:
+def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> Iterator[Services]:
     """Running services on the data folder; stopped in order at the end.
 
     Raises StartRefused, SchemaMismatch or EncoderMismatch, each saying what to do. A given `encoder`
@@ -92,7 +102,7 @@ def open_runtime(settings: Settings, encoder: TextEncoder | None = None) -> Iter
 
 
 def _assemble(
-    settings: Settings, layout: Layout, database: Database, encoder: TextEncoder, stack: ExitStack
+    settings: Settings, layout: Layout, database: Database, encoder: RunningEncoder, stack: ExitStack
 ) -> Services:
     collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
     jobs, notifier, queue = SqlJobStore(database), LocalNotifier(), EmbeddedQueue(settings.ingest_workers)
@@ -135,7 +145,7 @@ def _assemble(
     )
 
 
-def _load_encoder(settings: Settings) -> TextEncoder:
+def _load_encoder(settings: Settings) -> EncoderService:
     return load_encoder(
         settings.encoder_path,
         backend=settings.backend.value,
@@ -163,7 +173,8 @@ def _make_folders(layout: Layout) -> None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StartRefused(
-            f"The data folder {layout.root} cannot be used: {error.strerror}. Name another with COGNATE_DATA_DIR."
+            f"The data folder {layout.root} cannot be used: {error.strerror}."
+            " Name another with COGNATE_DATA_DIR."
         ) from None
 
 
@@ -204,15 +215,13 @@ def _sweeping(ingest: IngestService) -> Iterator[None]:
 
 def _remove_orphans(layout: Layout, jobs: SqlJobStore) -> None:
     """Removes uploads that no unfinished import will read, left by a crash between upload and job."""
-    wanted = {
-        job.details.get("path") for job in jobs.list(limit=10_000) if not job.state.is_final
-    }
+    wanted = {job.details.get("path") for job in jobs.list(limit=10_000) if not job.state.is_final}
     for path in layout.uploads.iterdir():
         if str(path) not in wanted:
             path.unlink(missing_ok=True)
 
 
-def _checks(collections: SqlCollectionStore, encoder: TextEncoder) -> dict[str, str]:
+def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]:
     """What is not ready, and why."""
     problems = {}
     try:
@@ -226,12 +235,16 @@ def _checks(collections: SqlCollectionStore, encoder: TextEncoder) -> dict[str, 
     return problems
 
 
-def _gauges(queue: EmbeddedQueue, indexes: IndexFollower, encoder: TextEncoder) -> dict[str, float]:
+def _gauges(queue: EmbeddedQueue, indexes: IndexFollower, encoder: RunningEncoder) -> dict[str, float]:
     stats = encoder.stats()
     return {
         "queued_batches": queue.depth(),
-        "encoder_useful_tokens": stats.useful_tokens,
-        "encoder_computed_tokens": stats.computed_tokens,
-        "encoder_queued_tokens": stats.queued_tokens,
-        "index_lag": indexes.lag(),
+        "encoder_tokens_useful": stats.tokens_useful,
+        "encoder_tokens_computed": stats.tokens_computed,
+        "encoder_failed_batches": stats.failed_batches,
+        "encoder_waiting_tokens_interactive": stats.interactive.waiting_tokens,
+        "encoder_waiting_tokens_bulk": stats.bulk.waiting_tokens,
+        "encoder_wait_seconds_interactive": stats.interactive.wait_sum_s,
+        "encoder_wait_seconds_bulk": stats.bulk.wait_sum_s,
+        "index_lag": sum(indexes.lag().values()),
     }

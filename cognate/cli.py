@@ -180,14 +180,13 @@ def _job_table(rows: list[dict[str, Any]]) -> Table:
 @database.command()
 def upgrade(data_dir: DataDir = None) -> None:
     """Bring the database schema to this version."""
+    from cognate.bootstrap import database_url
     from migrations.upgrade import upgrade as upgrade_database
 
-    from cognate.bootstrap import database_url
-
     settings = read_settings(data_dir=data_dir)
-    url = database_url(settings)
-    revision = upgrade_database(url)
-    console.print(f"The schema is at revision {revision}.")
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade_database(database_url(settings))
+    console.print("The database has the schema of this version.")
 
 
 @app.command()

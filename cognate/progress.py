@@ -34,7 +34,7 @@ def follow_jobs(client: Client, job_ids: Sequence[str], console: Console, title:
 
 def summarise(jobs: Sequence[dict[str, Any]], console: Console) -> int:
     """Prints what came of the jobs with the first errors; how many documents failed."""
-    done, failed = sum(job["done"] for job in jobs), sum(job["failed"] for job in jobs)
+    done, failed = (sum(int(job[count]) for job in jobs) for count in ("done", "failed"))
     console.print(f"{done:,} documents are searchable, {failed:,} failed.")
     for error in [error for job in jobs for error in job["errors"]][:10]:
         console.print(f"  {error['id']}: {error['reason']}", style="red", markup=False, highlight=False)

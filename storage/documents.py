@@ -20,12 +20,12 @@ from core.types import (
     RejectedItem,
     Span,
 )
-from storage.acceptance import hash_documents
+from storage.acceptance import Hashed, hash_documents
 from storage.clock import Clock, utc_now
 from storage.collections import head_seq, lock_collection, next_seq, no_collection
 from storage.database import Database, chunked
 from storage.intake import take_in
-from storage.jobs import JobChange, add_errors, mark_running, require_open_job, settle
+from storage.jobs import JobChange, add_errors, insert_job, mark_running, require_open_job, settle
 from storage.schema import Documents, Jobs, Passages, Revisions
 
 
@@ -36,6 +36,19 @@ class SqlDocumentStore:
         self._database = database
         self._clock = clock
         self._select_passages = _passages_query()
+
+    def submit(
+        self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
+    ) -> Accepted:
+        """Creates a job of kind documents and accepts into it, in one transaction: all or nothing.
+
+        Raises NotFound when the collection is gone.
+        """
+        prepared = hash_documents(documents)
+        with self._database.write() as connection:
+            now = self._clock()
+            job_id = insert_job(connection, collection_id, JobKind.DOCUMENTS, {}, now)
+            return _take(connection, job_id, prepared, rejected, None, True, now)
 
     def accept(
         self,
@@ -51,25 +64,9 @@ class SqlDocumentStore:
         done. One whose very content already awaits encoding is not queued twice: this job waits for it.
         Raises Conflict when the job is over, NotFound when it is gone.
         """
-        hashed, repeated = hash_documents(documents)
-        refused = [*rejected, *repeated]
+        prepared = hash_documents(documents)
         with self._database.write() as connection:
-            job = require_open_job(connection, job_id)
-            now = self._clock()
-            intake = take_in(connection, job, hashed, now)
-            add_errors(connection, job_id, refused)
-            _note_progress(connection, job_id, details, is_last)
-            if job.kind is JobKind.IMPORT:
-                mark_running(connection, [job_id], now)
-            earlier = intake.superseded
-            own = JobChange(
-                total=len(documents) + len(rejected),
-                done=intake.done + earlier.get(job_id, 0),
-                failed=len(refused),
-                seq=intake.needed_seq,
-            )
-            settle(connection, {**_done(earlier), job_id: own}, now)
-            return Accepted(job_id, intake.batch_ids, intake.seq)
+            return _take(connection, job_id, prepared, rejected, details, is_last, self._clock())
 
     def get(self, collection_id: int, external_id: str) -> Document:
         """The newest accepted version. Raises NotFound."""
@@ -122,6 +119,34 @@ class SqlDocumentStore:
                         span = Span(start, end)
                         found[passage_id] = PassageRow(passage_id, external_id, title, text, span, metadata)
         return found
+
+
+def _take(
+    connection: Connection,
+    job_id: str,
+    prepared: tuple[list[Hashed], list[RejectedItem]],
+    rejected: Sequence[RejectedItem],
+    details: Mapping[str, Any] | None,
+    is_last: bool,
+    now: datetime,
+) -> Accepted:
+    hashed, repeated = prepared
+    refused = [*rejected, *repeated]
+    job = require_open_job(connection, job_id)
+    intake = take_in(connection, job, hashed, now)
+    add_errors(connection, job_id, refused)
+    _note_progress(connection, job_id, details, is_last)
+    if job.kind is JobKind.IMPORT:
+        mark_running(connection, [job_id], now)
+    earlier = intake.superseded
+    own = JobChange(
+        total=len(hashed) + len(refused),
+        done=intake.done + earlier.get(job_id, 0),
+        failed=len(refused),
+        seq=intake.needed_seq,
+    )
+    settle(connection, {**_done(earlier), job_id: own}, now)
+    return Accepted(job_id, intake.batch_ids, intake.seq)
 
 
 def _passages_query() -> Select[*tuple[Any, ...]]:

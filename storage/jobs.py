@@ -51,17 +51,8 @@ class SqlJobStore:
 
     def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:
         """A queued job without documents. Raises NotFound when the collection is gone."""
-        job_id = new_id()
         with self._database.write() as connection:
-            if not lock_collection(connection, collection_id):
-                raise no_collection(collection_id)
-            name = connection.execute(
-                select(Collections.name).where(Collections.id == collection_id)
-            ).scalar_one()
-            row = {"id": job_id, "collection_id": collection_id, "collection_name": name}
-            counts = {"total": 0, "done": 0, "failed": 0, "seq": 0, "is_complete": False}
-            fresh = {"kind": kind, "state": JobState.QUEUED, "created_at": self._clock()}
-            connection.execute(insert(Jobs).values(**row, **counts, **fresh, details=dict(details)))
+            job_id = insert_job(connection, collection_id, kind, details, self._clock())
             return _read(connection, job_id)
 
     def get(self, job_id: str) -> Job:
@@ -107,6 +98,21 @@ class SqlJobStore:
             connection.execute(update(Jobs).where(Jobs.id == job_id).values(is_complete=True))
             add_errors(connection, job_id, [RejectedItem(None, reason)])
             settle(connection, {job_id: JobChange(total=1, failed=1)}, self._clock())
+
+
+def insert_job(
+    connection: Connection, collection_id: int, kind: JobKind, details: Mapping[str, Any], now: datetime
+) -> str:
+    """Id of a new queued job without documents. Raises NotFound when the collection is gone."""
+    if not lock_collection(connection, collection_id):
+        raise no_collection(collection_id)
+    name = connection.execute(select(Collections.name).where(Collections.id == collection_id)).scalar_one()
+    job_id = new_id()
+    row = {"id": job_id, "collection_id": collection_id, "collection_name": name}
+    counts = {"total": 0, "done": 0, "failed": 0, "seq": 0, "is_complete": False}
+    fresh = {"kind": kind, "state": JobState.QUEUED, "created_at": now}
+    connection.execute(insert(Jobs).values(**row, **counts, **fresh, details=dict(details)))
+    return job_id
 
 
 def lock_job(connection: Connection, job_id: str) -> OpenJob | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from core.types import CollectionSettings, EncoderInfo, Float32, Int64, Lane, PassageText, Span, Task
+from encoder.engine import EngineStats
+from encoder.lanes import LaneStats
 
 DIM = 64
 FAKE_INFO = EncoderInfo("fake", "f" * 64, DIM, 256)
@@ -41,8 +41,9 @@ class FakeEncoder:
             for text in texts
         ]
 
-    def stats(self) -> Any:
-        return SimpleNamespace(useful_tokens=0, computed_tokens=0, queued_tokens=0)
+    def stats(self) -> EngineStats:
+        idle = LaneStats(0, 0, 0, 0.0, ())
+        return EngineStats(0, 0, 0, 0, idle, idle)
 
     def close(self) -> None:
         pass
