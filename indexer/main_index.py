@@ -16,6 +16,8 @@ from indexer.factory import choose_factory, inner_index, new_index
 EF_CONSTRUCTION = 80
 EF_SEARCH = 128
 ADD_ROWS = 1_024
+# Of an index that changes its vectors, so many times the wanted rows are fetched and scored again.
+REFINE = 4
 
 
 class BuildCancelled(Exception):
@@ -63,8 +65,9 @@ class MainIndex:
     def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
         """Scores and positions, both (n, fetch), best first; missing places have position -1."""
         use_threads(1)
-        D, I = self.index.search(xq, fetch, params=self._parameters(alive))  # noqa: N806, E741
-        return (D, I) if self.is_lossless else self._score_again(xq, I)
+        wide = fetch if self.is_lossless else min(REFINE * fetch, alive.count)
+        D, I = self.index.search(xq, wide, params=self._parameters(alive))  # noqa: N806, E741
+        return (D, I) if self.is_lossless else self._score_again(xq, I, fetch)
 
     def search_exactly(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
         """As `search`, by scanning all vectors."""
@@ -81,10 +84,10 @@ class MainIndex:
             return faiss.SearchParametersPreTransform(index_params=parameters)
         return parameters
 
-    def _score_again(self, xq: Float32, positions: Int64) -> tuple[Float32, Int64]:
+    def _score_again(self, xq: Float32, positions: Int64, fetch: int) -> tuple[Float32, Int64]:
         scores = np.einsum("nd,nfd->nf", xq, self.vectors[positions].astype(np.float32))
         scores[positions < 0] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :fetch]
         return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
 
 
