@@ -32,6 +32,8 @@ def plan_fields(
     free = [column for column in free if column != id_field]
     title_field = fields.title_field or _by_name(TITLE_NAMES, free)
     text_field = fields.text_field or _by_name(TEXT_NAMES, free) or _longest(sample, free, title_field)
+    if text_field is None and len(columns) == 1:
+        text_field = columns[0]
     if text_field is None:
         raise InvalidInput(
             f"No column looks like the text; found the columns {_listed(columns)}. Name one as text_field"
@@ -74,9 +76,7 @@ def _by_name(names: Sequence[str], columns: Sequence[str]) -> str | None:
 
 
 def _longest(sample: Sequence[Mapping[str, object]], columns: Sequence[str], title: str | None) -> str | None:
-    """The column with the longest text on average, if it is long enough; a lone column in any case."""
-    if len(columns) == 1:
-        return columns[0]
+    """The column with the longest text on average, if it is long enough; else the title."""
     lengths = {column: _mean_length(sample, column) for column in columns if column != title}
     best = max(lengths, key=lambda column: lengths[column], default=None)
     return best if best is not None and lengths[best] >= SHORTEST_TEXT else title

@@ -97,7 +97,7 @@ class Followed:
         return self._aside or self.index
 
     def _start_again(self, reason: str) -> None:
-        logger.warning("index_rebuild", extra={"collection": self.collection.name, "reason": reason})
+        logger.warning("index_rebuild_started", extra={"collection": self.collection.name, "reason": reason})
         self._aside, self._floor = self._new_index(None), self.collection.seq
 
     def _new_index(self, state: IndexState | None) -> CollectionIndex:

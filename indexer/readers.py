@@ -8,7 +8,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Final
@@ -212,20 +212,22 @@ def _read_parquet(path: Path, compression: str | None) -> Iterator[NumberedRow]:
                 yield number, row
 
 
-def _seekable(path: Path, compression: str | None) -> IO[bytes]:
+@contextmanager
+def _seekable(path: Path, compression: str | None) -> Iterator[IO[bytes]]:
     """The file itself, or its unpacked content in an unnamed temporary file: Parquet is read from its end."""
-    if compression is None:
-        return open(path, "rb")
-    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    size = 0
-    with closing(_stream(path, compression)) as stream:
-        while block := stream.read(COPY_BYTES):
-            size += len(block)
-            if size > MAX_UNPACKED_PARQUET_BYTES:
-                raise TooLarge(f"The file unpacks to more than {MAX_UNPACKED_PARQUET_BYTES >> 30} GiB")
-            unpacked.write(block)
-    unpacked.seek(0)
-    return unpacked
+    with open(path, "rb") if compression is None else tempfile.TemporaryFile() as file:
+        if compression is not None:
+            with closing(_stream(path, compression)) as packed:
+                _unpack(packed, file)
+        yield file
+
+
+def _unpack(packed: IO[bytes], file: IO[bytes]) -> None:
+    while block := packed.read(COPY_BYTES):
+        file.write(block)
+        if file.tell() > MAX_UNPACKED_PARQUET_BYTES:
+            raise TooLarge(f"The file unpacks to more than {MAX_UNPACKED_PARQUET_BYTES >> 30} GiB")
+    file.seek(0)
 
 
 def _describe_encoding(path: Path, filename: str, compression: str | None) -> str:

@@ -103,7 +103,7 @@ class RandomProgram(RuleBasedStateMachine):
 
 TestRandomProgram = RandomProgram.TestCase
 TestRandomProgram.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, derandomize=True
+    max_examples=25, stateful_step_count=25, deadline=None, derandomize=True
 )
 
 

@@ -1,0 +1,204 @@
+"""A snapshot restores the same index; anything damaged or foreign is set aside with a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from core.types import Collection
+from indexer.collection_index import CollectionIndex, IndexState
+from indexer.main_index import Build
+from indexer.snapshot import Layout, SnapshotStore
+from tests.indexer.fakes import D, FakeDatabase, unit_rows
+
+FILES = (Layout.MAIN, Layout.PASSAGE_IDS, Layout.DOCUMENT_IDS, Layout.ALIVE, Layout.DELTA, Layout.MANIFEST)
+
+
+def sample(index: str = "auto", documents: int = 60) -> tuple[Collection, CollectionIndex]:
+    """A collection with rows in main and delta, some of them dead."""
+    database, rng = FakeDatabase(), np.random.default_rng(0)
+    id_ = database.add_collection("news", index=index).id
+    owner = CollectionIndex(D, index)
+    for step in range(2):
+        database.put(id_, {i: unit_rows(rng, 2) for i in range(step * 10, documents)})
+        database.put(id_, {3 + step: unit_rows(rng, 0)})
+        owner.apply(database.read(id_, owner.cursor, 100_000))
+        if step == 0:
+            owner.compact(Build(index))
+    return database.collections[id_], owner
+
+
+def only_snapshot(root: Path) -> Path:
+    (folder,) = root.glob(f"*/{Layout.PREFIX}*")
+    return folder
+
+
+@pytest.mark.parametrize("setting", ["auto", "HNSW8", "SQ8"])
+def test_a_restored_index_answers_the_same(tmp_path: Path, setting: str) -> None:
+    collection, index = sample(setting, documents=6000 if setting == "SQ8" else 60)
+    store = SnapshotStore(tmp_path)
+    assert store.save(collection, index.capture())
+    state = store.load(collection)
+    assert state is not None
+    restored = CollectionIndex(D, setting, state)
+    queries = unit_rows(np.random.default_rng(1), 20).astype(np.float32)
+    assert restored.view.search(queries, 10) == index.view.search(queries, 10)
+    assert restored.cursor == index.cursor
+    found, expected = restored.stats(), index.stats()
+    assert replace(found, bytes=0) == replace(expected, bytes=0)
+
+
+def test_the_empty_index_can_be_saved(tmp_path: Path) -> None:
+    collection = FakeDatabase().add_collection("news")
+    store = SnapshotStore(tmp_path)
+    assert store.save(collection, CollectionIndex(D, "auto").capture())
+    state = store.load(collection)
+    assert state is not None
+    assert len(state.alive) == 0
+
+
+def test_only_the_newest_snapshot_is_kept(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    for _ in range(3):
+        assert store.save(collection, index.capture())
+    assert only_snapshot(tmp_path).name == "snapshot-000000000003"
+    assert [path.name for path in (tmp_path / collection.uid).iterdir()] == ["snapshot-000000000003"]
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [truncate, flip_a_byte, empty, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_file_is_noticed(
+    tmp_path: Path, name: str, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+    harm(only_snapshot(tmp_path) / name)
+    assert store.load(collection) is None
+    (record,) = [record for record in caplog.records if record.message == "snapshot_rejected"]
+    assert record.__dict__["reason"]
+    assert [path.name for path in (tmp_path / collection.uid).iterdir()] == ["snapshot-000000000001.rejected"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", "{", '{"checksum": 1}', "\x00" * 50])
+def test_a_garbage_manifest_is_noticed(tmp_path: Path, content: str) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+    (only_snapshot(tmp_path) / Layout.MANIFEST).write_text(content)
+    assert store.load(collection) is None
+
+
+def test_a_changed_number_in_the_manifest_is_noticed(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+    path = only_snapshot(tmp_path) / Layout.MANIFEST
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"seq": manifest["seq"] - 1}))
+    assert store.load(collection) is None
+
+
+def foreign(collection: Collection, what: str) -> Collection:
+    encoder = collection.encoder
+    return {
+        "encoder": replace(collection, encoder=replace(encoder, fingerprint="0" * 64)),
+        "d": replace(collection, encoder=replace(encoder, dim=D + 1)),
+        "the database only at": replace(collection, seq=collection.seq - 1),
+        "purged up to": replace(collection, purged_seq=collection.seq + 1),
+    }[what]
+
+
+@pytest.mark.parametrize("what", ["encoder", "d", "the database only at", "purged up to"])
+def test_a_snapshot_of_another_encoder_or_history_is_set_aside(
+    tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+    assert store.load(foreign(collection, what)) is None
+    assert what in caplog.records[-1].__dict__["reason"]
+    assert store.load(collection) is None  # nothing comes back from aside
+
+
+def test_a_snapshot_of_another_collection_is_set_aside(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+    (tmp_path / collection.uid).rename(tmp_path / "uid-other")
+    assert store.load(replace(collection, uid="uid-other")) is None
+
+
+def test_one_rejected_snapshot_is_kept(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    for _ in range(2):
+        store.save(collection, index.capture())
+        (tmp_path / collection.uid / "other").mkdir(exist_ok=True)
+        store.load(replace(collection, seq=0))
+    assert len(list(tmp_path.glob(f"*/*{Layout.REJECTED}"))) == 1
+
+
+def test_a_full_disk_leaves_the_previous_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+
+    def refuse(*args: object) -> None:
+        raise RuntimeError("write error in main.faiss: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(faiss, "write_index", refuse)
+        assert not store.save(collection, index.capture())
+    assert "snapshot_not_written" in caplog.text
+    assert [path.name for path in (tmp_path / collection.uid).iterdir()] == ["snapshot-000000000001"]
+    assert store.load(collection) is not None
+
+
+def test_snapshots_of_collections_that_are_gone_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    store.save(collection, index.capture())
+    store.save(replace(collection, uid="uid-gone"), index.capture())
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("keep")
+    store.drop_others({collection.uid})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", collection.uid]
+
+
+@pytest.mark.parametrize("uid", ["../escape", "a/b", "", ".", "x" * 300])
+def test_a_uid_never_leaves_the_root(tmp_path: Path, uid: str) -> None:
+    assert Layout.collection(tmp_path, uid).parent == tmp_path
+
+
+def test_float16_holds_the_delta_without_loss(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    captured: IndexState = index.capture()
+    store.save(collection, captured)
+    state = store.load(collection)
+    assert state is not None
+    np.testing.assert_array_equal(state.delta.vectors, captured.delta.vectors)
