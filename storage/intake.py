@@ -76,7 +76,7 @@ def _stored(connection: Connection, collection_id: int, documents: Sequence[Hash
 def _drop_superseded(connection: Connection, changes: Sequence[Change]) -> Counter[str]:
     """Frees documents from earlier jobs; how many each of those jobs no longer waits for."""
     awaited = [c for c in changes if c.stored and c.stored.awaiting_job_id]
-    for chunk in chunked([c.document_id for c in awaited if c.action is Action.REVISE]):
+    for chunk in chunked([c.document_id for c in awaited if c.action is not Action.JOIN]):
         connection.execute(delete(Revisions).where(Revisions.document_id.in_(chunk)))
     return Counter(c.stored.awaiting_job_id for c in awaited if c.stored and c.stored.awaiting_job_id)
 
