@@ -218,6 +218,16 @@ def test_an_import_accepts_in_parts_and_ends_with_the_last(world: World) -> None
     assert world.found() == {"a": "newest"}
 
 
+def test_submitting_makes_the_job_and_its_documents_together_or_not_at_all(world: World) -> None:
+    accepted = world.documents.submit(world.id, [new("a"), new("b", "two")], [RejectedItem("x", "no text")])
+    world.encode(accepted)
+    assert world.progress(accepted.job_id) == ("partial", 3, 2, 1)
+    assert world.found() == {"a": "some text", "b": "two"}
+    with pytest.raises(NotFound, match="collection 99 does not exist"):
+        world.documents.submit(99, [new("c")], [])
+    assert len(world.jobs.list(10)) == 1
+
+
 def test_a_job_that_is_over_takes_no_documents(world: World) -> None:
     accepted = world.add(new("a"))
     with pytest.raises(Conflict, match="succeeded and takes no more documents"):

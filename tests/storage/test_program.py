@@ -89,8 +89,10 @@ class Program(RuleBasedStateMachine):
                 doc.has_failed = False
 
     @precondition(lambda self: self.batches)
-    @rule(data=st.data())
-    def claim(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), leases_have_expired=st.booleans())
+    def claim(self, data: st.DataObject, leases_have_expired: bool) -> None:
+        if leases_have_expired:
+            self.world.clock.advance(61)
         batch = self.world.batches.claim(data.draw(st.sampled_from(self.batches)), 60)
         if batch is not None:
             self.claims.append(batch)
@@ -125,10 +127,6 @@ class Program(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         self.world.batches.release(data.draw(st.sampled_from(self.claims)))
-
-    @rule()
-    def leases_expire(self) -> None:
-        self.world.clock.advance(61)
 
     @rule(ids=st.sets(st.sampled_from(IDS), min_size=1))
     def delete(self, ids: set[str]) -> None:
