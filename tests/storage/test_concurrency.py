@@ -11,15 +11,14 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import update
 
-from core.errors import Overloaded, StartRefused
 from storage.database import Database
 from storage.schema import Collections
 from tests.storage.world import World, encode, new
 
 
 @contextmanager
-def opened(url: str, busy_timeout_s: float = 30.0) -> Iterator[Database]:
-    database = Database(url, busy_timeout_s)
+def opened(url: str) -> Iterator[Database]:
+    database = Database(url)
     try:
         yield database
     finally:
@@ -61,30 +60,6 @@ def test_an_exception_leaves_no_trace(world: World) -> None:
         stop_halfway()
     assert world.seq == 0
     world.add(new("a"))
-
-
-def test_a_writer_without_a_turn_gives_up_in_time_and_says_so(world: World, database_url: str) -> None:
-    with opened(database_url, 0.1) as impatient, impatient.write():
-        with pytest.raises(Overloaded, match=r"busy with other writes for 0.1 s"):
-            in_thread(lambda: World(impatient, "other"))  # the same process
-        with opened(database_url, 0.1) as elsewhere, pytest.raises(Overloaded, match="busy"):
-            World(elsewhere, "other")  # another process
-    world.add(new("a"))
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-def test_a_database_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(StartRefused, match="names no file"):
-        Database(url)
-
-
-def test_every_commit_is_forced_to_disk_and_keys_are_enforced(database: Database) -> None:
-    with database.read() as connection:
-        pragmas = [
-            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        ]
-    assert pragmas == ["wal", 2, 1, 30_000]
 
 
 def test_writers_readers_and_a_follower_at_once_lose_nothing(world: World, database_url: str) -> None:

@@ -93,7 +93,7 @@ class Program(RuleBasedStateMachine):
     def claim(self, data: st.DataObject, leases_have_expired: bool) -> None:
         if leases_have_expired:
             self.world.clock.advance(61)
-        batch = self.world.batches.claim(data.draw(st.sampled_from(self.batches)), 60)
+        batch = self.world.batches.claim(data.draw(st.sampled_from(self.batches[-2:])), 60)
         if batch is not None:
             self.claims.append(batch)
             assert {i.external_id: i.text for i in batch.items} == self.owned(batch.id)
@@ -105,7 +105,7 @@ class Program(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), bad=st.sets(st.sampled_from(IDS), max_size=2))
     def complete(self, data: st.DataObject, bad: set[str]) -> None:
-        batch = data.draw(st.sampled_from(self.claims))
+        batch = data.draw(st.sampled_from(self.claims[-3:]))
         good = [i for i in batch.items if i.external_id not in bad]
         failed = [FailedDocument(i.document_id, i.external_id, "bad") for i in batch.items if i not in good]
         if self.world.batches.complete(batch, encode(good), failed) is None:
@@ -122,6 +122,16 @@ class Program(RuleBasedStateMachine):
             doc.live = (doc.waiting.text, doc.waiting.tag)
         doc.has_failed = doc.live is None
         doc.waiting = None
+
+    @precondition(lambda self: self.claims)
+    @rule()
+    def steal(self) -> None:
+        slow = self.claims[-1]
+        self.world.clock.advance(61)
+        batch = self.world.batches.claim(slow.id, 60)
+        if batch is not None:
+            self.claims.append(batch)
+            assert self.world.batches.complete(slow, encode(slow.items), []) is None
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
