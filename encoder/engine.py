@@ -123,12 +123,16 @@ class Engine:
                 self._lanes[Lane.BULK].stats(),
             )
 
-    def close(self) -> None:
-        """Ends after the micro-batch in progress; requests not finished then fail with Unavailable."""
+    def close(self, wait: bool = True) -> None:
+        """Ends after the micro-batch in progress; requests not finished then fail with Unavailable.
+
+        With `wait` it returns when the thread has ended. May be called again.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def _await_room(self, tokens: int, lane: Lane) -> None:
         queue, limit = self._lanes[lane], self._max_waiting[lane]

@@ -1,0 +1,179 @@
+"""Encodes the same texts with Cognate's encoder and with sentence-transformers, in one run; prints one table.
+
+python -m benchmarks.encode [CORPUS.jsonl[.gz]] [--precision bf16] [--threads 2] [--limit 1000] [--json]
+
+Without a corpus it takes the docstrings of the Python standard library. Rounds of both are interleaved, so
+that a slow moment of the machine hits both; medians are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import gzip
+import json
+import os
+import statistics
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.types import Float32, PassageText
+from encoder.convert_minilm import source_folder
+from encoder.service import load_encoder
+from encoder.tokenizer import Tokenizer
+
+ROUNDS = 3
+QUERIES = 200
+
+
+@dataclass(frozen=True)
+class Report:
+    """Rates in tokens of the peer's count per second; latencies in milliseconds."""
+
+    texts: int
+    tokens: int
+    tokens_per_text: float
+    threads: int
+    precision: str
+    ours_tokens_per_s: float
+    peer_tokens_per_s: float
+    ratio: float
+    cosine_mean: float
+    cosine_min: float
+    ours_query_p50_ms: float
+    ours_query_p99_ms: float
+    peer_query_p50_ms: float
+    useful_tokens_share: float
+
+
+def main() -> None:
+    options = _parse()
+    passages = list(read_corpus(options.corpus, options.limit))
+    report = run(passages, options.precision, options.threads)
+    if options.json:
+        print(json.dumps(asdict(report), indent=2))
+        return
+    for name, value in asdict(report).items():
+        print(f"{name:<24}{value:>14,.4f}" if isinstance(value, float) else f"{name:<24}{value:>14}")
+
+
+def run(passages: list[PassageText], precision: str, threads: int) -> Report:
+    """Measures both on the same texts with the same number of threads."""
+    peer = _load_peer(threads)
+    ours = load_encoder(precision=precision, threads=threads)
+    texts = [f"{p.title} {p.text}" if p.title else p.text for p in passages]
+    tokens = _count_tokens(texts)
+
+    def encode_peer() -> Float32:
+        vectors: Float32 = peer.encode(texts, batch_size=32, show_progress_bar=False)
+        return vectors
+
+    def encode_ours() -> Float32:
+        return ours.encode_passages(passages)
+
+    cosines = (encode_ours() * encode_peer()).sum(1)  # also warms both up
+    ours_s, peer_s = _interleave(encode_ours, encode_peer)
+    useful = ours.stats().tokens_useful / ours.stats().tokens_computed
+    queries = [" ".join(text.split()[:7]) for text in texts[:QUERIES]]
+    ours_ms = _latencies_ms(lambda query: ours.encode_queries([query]), queries)
+    peer_ms = _latencies_ms(lambda query: peer.encode([query], show_progress_bar=False), queries)
+    ours.close()
+    return Report(
+        texts=len(texts),
+        tokens=tokens,
+        tokens_per_text=tokens / len(texts),
+        threads=threads,
+        precision=precision,
+        ours_tokens_per_s=tokens / ours_s,
+        peer_tokens_per_s=tokens / peer_s,
+        ratio=peer_s / ours_s,
+        cosine_mean=float(cosines.mean()),
+        cosine_min=float(cosines.min()),
+        ours_query_p50_ms=statistics.median(ours_ms),
+        ours_query_p99_ms=float(np.percentile(ours_ms, 99)),
+        peer_query_p50_ms=statistics.median(peer_ms),
+        useful_tokens_share=useful,
+    )
+
+
+def read_corpus(path: Path | None, limit: int) -> Iterator[PassageText]:
+    """The first `limit` documents with any text, of a JSONL file or of the standard library's docstrings."""
+    source = stdlib_docstrings() if path is None else _read_jsonl(path)
+    for _, passage in zip(range(limit), source, strict=False):
+        yield passage
+
+
+def stdlib_docstrings() -> Iterator[PassageText]:
+    """Docstrings of at least 40 characters, in order of file and line; the title is the qualified name."""
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                text = ast.get_docstring(node)
+                if text and len(text) >= 40:
+                    yield PassageText(f"{path.stem}.{node.name}", text)
+
+
+def _read_jsonl(path: Path) -> Iterator[PassageText]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["text"]:
+                yield PassageText(row.get("title") or "", row["text"])
+
+
+def _load_peer(threads: int) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(threads)
+    return SentenceTransformer(str(source_folder()), device="cpu")
+
+
+def _count_tokens(texts: list[str]) -> int:
+    tokenizer = Tokenizer((source_folder() / "tokenizer.json").read_text(encoding="utf-8"), 256)
+    return sum(len(token_ids) for token_ids in tokenizer.encode(texts))
+
+
+def _interleave(*works: Callable[[], object]) -> list[float]:
+    """Median seconds of each."""
+    times: list[list[float]] = [[] for _ in works]
+    for _ in range(ROUNDS):
+        for work, seconds in zip(works, times, strict=True):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+    return [statistics.median(seconds) for seconds in times]
+
+
+def _latencies_ms(encode: Callable[[str], object], queries: list[str]) -> list[float]:
+    for query in queries[:20]:
+        encode(query)
+    times = []
+    for query in queries:
+        start = time.perf_counter()
+        encode(query)
+        times.append((time.perf_counter() - start) * 1e3)
+    return times
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", type=Path, nargs="?", help="JSONL with 'text' and optionally 'title'")
+    parser.add_argument("--precision", default="bf16", help="f32 or bf16")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--limit", type=int, default=1000, help="number of texts")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

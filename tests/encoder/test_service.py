@@ -1,0 +1,170 @@
+"""The encoder as a whole on the shipped weights, against sentence-transformers on the original ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sentence_transformers import SentenceTransformer
+
+from benchmarks.encode import stdlib_docstrings
+from core.errors import CheckpointError, InvalidInput, Unavailable
+from core.ports import Encoder
+from core.types import Float32, Lane, PassageText
+from encoder.checkpoint import load_checkpoint, load_reference
+from encoder.convert_minilm import REFERENCE_TEXTS, convert, source_folder
+from encoder.service import EncoderService, load_encoder, shipped_model
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """200 docstrings of the standard library, from one sentence to several pages."""
+    return [passage.text for passage in islice(stdlib_docstrings(), 200)]
+
+
+@pytest.fixture(scope="module")
+def reference(texts: list[str]) -> Float32:
+    peer = SentenceTransformer(str(source_folder()), device="cpu")
+    vectors: Float32 = peer.encode(texts, show_progress_bar=False)
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[EncoderService]:
+    encoder = load_encoder(precision="f32")
+    yield encoder
+    encoder.close()
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_float32_vectors_equal_those_of_sentence_transformers(
+    backend: str, texts: list[str], reference: Float32
+) -> None:
+    encoder = load_encoder(backend=backend, precision="f32")
+    vectors = encoder.encode_passages([PassageText("", text) for text in texts])
+    encoder.close()
+    assert encoder.parity is not None
+    assert encoder.parity >= 0.9999
+    assert (vectors * reference).sum(1).min() >= 0.9999
+
+
+def test_bfloat16_vectors_are_close_to_those_of_sentence_transformers(
+    texts: list[str], reference: Float32
+) -> None:
+    encoder = load_encoder(precision="bf16")
+    vectors = encoder.encode_passages([PassageText("", text) for text in texts])
+    encoder.close()
+    assert (vectors * reference).sum(1).mean() >= 0.999
+
+
+def test_the_service_is_what_the_use_cases_ask_for(encoder: EncoderService) -> None:
+    port: Encoder = encoder
+    assert (port.info.id, port.info.dim, port.info.max_tokens) == ("cognate-small", 384, 256)
+    assert len(port.info.fingerprint) == 64
+    assert [spans.tolist() for spans in port.token_spans(["hello world", ""])] == [[[0, 5], [6, 11]], []]
+
+
+def test_rows_are_unit_vectors_in_the_order_of_the_texts(encoder: EncoderService, texts: list[str]) -> None:
+    vectors = encoder.encode_queries(texts[:40])
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    for i in (0, 17, 39):
+        np.testing.assert_allclose(encoder.encode_queries([texts[i]])[0], vectors[i], atol=1e-4)
+
+
+def test_no_texts_and_empty_texts_have_vectors_too(encoder: EncoderService) -> None:
+    assert encoder.encode_queries([]).shape == (0, 384)
+    assert encoder.encode_passages([]).shape == (0, 384)
+    assert np.isfinite(encoder.encode_passages([PassageText("", ""), PassageText("", "\0")])).all()
+
+
+def test_a_title_changes_a_passage(encoder: EncoderService) -> None:
+    with_title, joined, without = encoder.encode_passages(
+        [PassageText("Cooking", "rice"), PassageText("", "Cooking rice"), PassageText("", "rice")]
+    )
+    assert with_title @ joined > 0.9999
+    assert with_title @ without < 0.99
+
+
+def test_more_texts_than_one_slice_keep_their_order(encoder: EncoderService) -> None:
+    words = [f"number {i}" for i in range(1100)]
+    vectors = encoder.encode_queries(words, Lane.BULK)
+    assert vectors.shape == (1100, 384)
+    for i in (0, 511, 512, 1099):
+        assert encoder.encode_queries([words[i]])[0] @ vectors[i] > 0.9999
+
+
+def test_many_callers_get_what_they_would_get_alone(encoder: EncoderService, texts: list[str]) -> None:
+    alone = encoder.encode_queries(texts[:32], Lane.BULK)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda text: encoder.encode_queries([text])[0], texts[:32]))
+    np.testing.assert_allclose(np.stack(together), alone, atol=1e-4)
+
+
+def test_what_is_not_a_string_is_refused_and_harms_no_one(encoder: EncoderService) -> None:
+    with pytest.raises(InvalidInput):
+        encoder.encode_queries(["fine", None])  # type: ignore[list-item]  # what a careless caller does
+    assert encoder.encode_queries(["fine"]).shape == (1, 384)
+
+
+def test_a_closed_encoder_says_so() -> None:
+    encoder = load_encoder(backend="torch")
+    encoder.close()
+    with pytest.raises(Unavailable):
+        encoder.encode_queries(["late"])
+
+
+def test_a_longer_input_can_be_chosen_and_is_another_encoder(encoder: EncoderService) -> None:
+    longer = load_encoder(precision="f32", max_tokens=512)
+    text = "one two three " * 60 + "and now for something completely different " * 40
+    assert longer.info.max_tokens == 512
+    assert longer.info.fingerprint != encoder.info.fingerprint
+    assert longer.parity == pytest.approx(encoder.parity, abs=1e-6)
+    assert longer.encode_queries([text])[0] @ encoder.encode_queries([text])[0] < 0.99
+    longer.close()
+
+
+def test_weights_that_do_not_belong_to_their_reference_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(shipped_model(), tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.5.output.dense.weight"] *= -1
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="mean cosine to its reference"):
+        load_encoder(folder)
+
+
+def test_a_model_that_does_not_normalise_is_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(shipped_model(), tmp_path / "model")
+    raw = json.loads((folder / "config.json").read_text())
+    raw["cognate"]["normalize"] = False
+    (folder / "config.json").write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match="normalised"):
+        load_encoder(folder)
+
+
+def test_the_shipped_folder_is_what_the_conversion_writes(tmp_path: Path) -> None:
+    convert(source_folder(), tmp_path)
+    assert load_checkpoint(tmp_path).fingerprint == load_checkpoint(shipped_model()).fingerprint
+    ours, shipped = load_reference(tmp_path), load_reference(shipped_model())
+    assert ours is not None
+    assert shipped is not None
+    assert shipped.texts == REFERENCE_TEXTS
+    np.testing.assert_allclose(ours.vectors, shipped.vectors, atol=1e-5)
+
+
+def test_the_conversion_refuses_other_weights(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "model.safetensors").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match="expected 53aa5117"):
+        convert(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
