@@ -137,13 +137,16 @@ def test_a_collection_made_again_under_the_same_id_starts_empty(world: World) ->
     old = world.database.add_collection("a", uid="uid-1")
     world.put(old, 1, 2, 3)
     with world.following(QUICK) as follower:
-        world.database.delete("a")
-        new = world.database.add_collection("a", uid="uid-2", id_=old.id)
+        eventually(lambda: len(world.snapshots()) == 1)
+        with world.database.lock:  # the follower never sees it gone
+            world.database.delete("a")
+            new = world.database.add_collection("a", uid="uid-2", id_=old.id)
         seq = world.put(new, 7)
         assert follower.wait_for(new, seq, WAIT_S)
         world.assert_served(follower, new)
         follower.view(old)  # a caller that has not noticed yet
         world.assert_served(follower, new)
+    assert [path.parent.name for path in world.snapshots()] == ["uid-2"]
 
 
 def test_a_restart_reads_only_what_is_newer_than_the_snapshot(world: World) -> None:
