@@ -1,0 +1,100 @@
+"""The embedded queue: every task runs, a failing one again, a waiting one once."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+
+from core.types import Task, TaskKind
+from workers import embedded
+from workers.embedded import EmbeddedQueue
+from workers.notifier import LocalNotifier
+
+BATCH = TaskKind.INGEST_BATCH
+
+
+def test_every_task_runs_once() -> None:
+    queue, ran, done = EmbeddedQueue(workers=3), Counter[str](), threading.Semaphore(0)
+
+    def handle(task: Task) -> None:
+        ran[task.id] += 1
+        done.release()
+
+    queue.start(handle)
+    queue.enqueue([Task(BATCH, str(i)) for i in range(200)])
+    assert all(done.acquire(timeout=10) for _ in range(200))
+    queue.stop()
+    assert ran == Counter(str(i) for i in range(200))
+
+
+def test_a_task_that_waits_is_not_queued_twice() -> None:
+    queue = EmbeddedQueue()
+    queue.enqueue([Task(BATCH, "a"), Task(BATCH, "a")])
+    queue.enqueue([Task(BATCH, "a"), Task(BATCH, "b")])
+    assert queue.depth() == 2
+
+
+def test_a_task_that_fails_is_tried_again_and_ends_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "RETRY_AFTER_S", 0.01)
+    queue, ran, done = EmbeddedQueue(workers=1), Counter[str](), threading.Event()
+
+    def handle(task: Task) -> None:
+        ran[task.id] += 1
+        if task.id == "bad" and ran["bad"] < 3:
+            raise RuntimeError("not yet")
+        if ran["bad"] == 3 and ran["good"]:
+            done.set()
+
+    queue.start(handle)
+    queue.enqueue([Task(BATCH, "bad"), Task(BATCH, "good")])
+    assert done.wait(10)
+    queue.stop()
+    assert ran == {"bad": 3, "good": 1}
+
+
+def test_an_import_does_not_keep_batches_waiting() -> None:
+    queue, release, batch_ran = EmbeddedQueue(workers=1), threading.Event(), threading.Event()
+
+    def handle(task: Task) -> None:
+        if task.kind is TaskKind.IMPORT_FILE:
+            release.wait(10)
+        else:
+            batch_ran.set()
+
+    queue.start(handle)
+    queue.enqueue([Task(TaskKind.IMPORT_FILE, "i"), Task(BATCH, "b")])
+    assert batch_ran.wait(10)
+    release.set()
+    queue.stop()
+
+
+def test_stopping_lets_the_running_task_finish_and_leaves_the_rest() -> None:
+    queue, started, release, ran = EmbeddedQueue(workers=1), threading.Event(), threading.Event(), []
+
+    def handle(task: Task) -> None:
+        started.set()
+        release.wait(10)
+        ran.append(task.id)
+
+    queue.start(handle)
+    queue.enqueue([Task(BATCH, "running"), Task(BATCH, "waiting")])
+    assert started.wait(10)
+    stopper = threading.Thread(target=queue.stop)
+    stopper.start()
+    while not queue.is_stopping:
+        pass
+    release.set()
+    stopper.join(10)
+    assert ran == ["running"]
+    queue.enqueue([Task(BATCH, "late")])
+    assert queue.depth() <= 2
+
+
+def test_a_published_change_reaches_every_listener() -> None:
+    notifier, heard = LocalNotifier(), []
+    notifier.subscribe(lambda collection_id, seq: heard.append(("first", collection_id, seq)))
+    notifier.subscribe(lambda collection_id, seq: heard.append(("second", collection_id, seq)))
+    notifier.publish(3, 7)
+    assert heard == [("first", 3, 7), ("second", 3, 7)]
