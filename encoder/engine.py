@@ -30,7 +30,7 @@ class EngineSettings:
     """
 
     interactive_batch_tokens: int = 512
-    bulk_batch_tokens: int = 2048
+    bulk_batch_tokens: int = 1024
     bulk_batch_tokens_busy: int = 192
     bulk_window_tokens: int = 16384
     busy_s: float = 1.0

