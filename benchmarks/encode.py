@@ -30,6 +30,7 @@ from encoder.tokenizer import Tokenizer
 
 ROUNDS = 3
 QUERIES = 200
+QUERY_WORDS = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Report:
     ratio: float
     cosine_mean: float
     cosine_min: float
+    tokens_per_query: float
     ours_query_p50_ms: float
     ours_query_p99_ms: float
     peer_query_p50_ms: float
@@ -80,7 +82,7 @@ def run(passages: list[PassageText], precision: str, threads: int) -> Report:
     cosines = (encode_ours() * encode_peer()).sum(1)  # also warms both up
     ours_s, peer_s = _interleave(encode_ours, encode_peer)
     useful = ours.stats().tokens_useful / ours.stats().tokens_computed
-    queries = [" ".join(text.split()[:7]) for text in texts[:QUERIES]]
+    queries = [" ".join(text.split()[:QUERY_WORDS]) for text in texts[:QUERIES]]
     ours_ms = _latencies_ms(lambda query: ours.encode_queries([query]), queries)
     peer_ms = _latencies_ms(lambda query: peer.encode([query], show_progress_bar=False), queries)
     ours.close()
@@ -95,6 +97,7 @@ def run(passages: list[PassageText], precision: str, threads: int) -> Report:
         ratio=peer_s / ours_s,
         cosine_mean=float(cosines.mean()),
         cosine_min=float(cosines.min()),
+        tokens_per_query=_count_tokens(queries) / len(queries),
         ours_query_p50_ms=statistics.median(ours_ms),
         ours_query_p99_ms=float(np.percentile(ours_ms, 99)),
         peer_query_p50_ms=statistics.median(peer_ms),

@@ -125,7 +125,8 @@ def _assemble(
     indexes.start()
     stack.callback(indexes.stop)
     _remove_orphans(layout, jobs)
-    ingest.requeue_unfinished(ignore_leases=True)
+    ingest.batches.release_all()  # the lock on the data folder says that we are alone
+    ingest.requeue_unfinished()
     queue.start(_handler(ingest, imports))
     stack.callback(queue.stop)
     stack.enter_context(_sweeping(ingest))
@@ -200,7 +201,7 @@ def _sweeping(ingest: IngestService) -> Iterator[None]:
     def sweep() -> None:
         while not stop.wait(SWEEP_EVERY_S):
             try:
-                ingest.requeue_unfinished(ignore_leases=False)
+                ingest.requeue_unfinished()
             except Exception:  # the thread's outer edge: the next sweep tries again
                 log.exception("sweep failed")
 

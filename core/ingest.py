@@ -70,9 +70,9 @@ class IngestService:
         if accepted.seq is not None:
             self.notifier.publish(collection_id, accepted.seq)
 
-    def requeue_unfinished(self, ignore_leases: bool) -> int:
+    def requeue_unfinished(self) -> int:
         """Queues what nobody works on, for example after a crash; how many tasks that were."""
-        tasks = self.batches.unfinished(ignore_leases)
+        tasks = self.batches.unfinished()
         self.queue.enqueue(tasks)
         return len(tasks)
 

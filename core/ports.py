@@ -146,8 +146,12 @@ class BatchStore(Protocol):
         """Gives a lease back so that another may claim at once."""
         ...
 
-    def unfinished(self, ignore_leases: bool) -> list[Task]:
-        """Unfinished tasks that nobody holds (queued, or lease expired); all if `ignore_leases`."""
+    def release_all(self) -> None:
+        """Ends every lease: for a process that alone works on this database and has just started."""
+        ...
+
+    def unfinished(self) -> list[Task]:
+        """Unfinished tasks that nobody holds: queued, or of an expired lease."""
         ...
 
 

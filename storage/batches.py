@@ -93,12 +93,21 @@ class SqlBatchStore:
                 .values(state=BatchState.QUEUED, lease_until=None)
             )
 
-    def unfinished(self, ignore_leases: bool) -> list[Task]:
-        """Unfinished tasks that nobody holds (queued, or lease expired); all if `ignore_leases`.
+    def release_all(self) -> None:
+        """Ends every lease: for a process that alone works on this database and has just started."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(Batches)
+                .where(Batches.state == BatchState.RUNNING)
+                .values(state=BatchState.QUEUED, lease_until=None)
+            )
+
+    def unfinished(self) -> list[Task]:
+        """Unfinished tasks that nobody holds: queued, or of an expired lease.
 
         Imports carry no lease: every import that still reads its file is listed.
         """
-        batches = select(Batches.id).where(_is_free(self._clock(), ignore_leases)).order_by(Batches.id)
+        batches = select(Batches.id).where(_is_free(self._clock())).order_by(Batches.id)
         imports = select(Jobs.id).where(
             Jobs.kind == JobKind.IMPORT,
             Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]),
@@ -113,10 +122,8 @@ class SqlBatchStore:
         return tasks
 
 
-def _is_free(now: datetime, ignore_leases: bool) -> ColumnElement[bool]:
-    expired = Batches.state == BatchState.RUNNING
-    if not ignore_leases:
-        expired = and_(expired, Batches.lease_until < now)
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    expired = and_(Batches.state == BatchState.RUNNING, Batches.lease_until < now)
     return or_(Batches.state == BatchState.QUEUED, expired)
 
 
@@ -130,7 +137,7 @@ def _take_lease(
     """The batch's job and the number of this lease."""
     row = connection.execute(
         update(Batches)
-        .where(Batches.id == batch_id, _is_free(now, ignore_leases=False))
+        .where(Batches.id == batch_id, _is_free(now))
         .values(state=BatchState.RUNNING, attempt=Batches.attempt + 1, lease_until=until)
         .returning(Batches.job_id, Batches.attempt)
     ).first()

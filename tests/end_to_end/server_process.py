@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -25,23 +26,23 @@ class ServerProcess:
             "COGNATE_LOG_LEVEL": "WARNING",
             **{f"COGNATE_{name.upper()}": value for name, value in settings.items()},
         }
-        self._process: subprocess.Popen[str] | None = None
+        self._log = data_dir.with_name(f"{data_dir.name}-{id(self)}.log")
+        self._process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client()
 
     def start(self) -> None:
         """Returns when the server listens; fails with its output if it ends before."""
         command = [sys.executable, "-m", "cognate", "serve", "--port", "0", "--data-dir", str(self._data_dir)]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment
-        )
-        assert self._process.stdout is not None
-        seen = []
-        for line in self._process.stdout:
-            seen.append(line)
-            if found := re.match(r"Listening on (\S+)", line):
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if found := re.search(r"^Listening on (\S+)$", self._log.read_text(), re.MULTILINE):
                 self.http = httpx.Client(base_url=found[1], timeout=60)
                 return
-        raise AssertionError("the server ended: " + "".join(seen))
+            time.sleep(0.02)
+        self.kill()
+        raise AssertionError(f"the server did not start: {self._log.read_text()}")
 
     def kill(self) -> None:
         """SIGKILL: no handler of ours runs."""
@@ -57,5 +58,5 @@ class ServerProcess:
             return 0
         process, self._process = self._process, None
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.wait(60)
         return process.returncode

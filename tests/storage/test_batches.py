@@ -51,9 +51,9 @@ def test_completing_twice_does_nothing_the_second_time(world: World) -> None:
 def test_an_expired_lease_goes_to_another_and_the_first_is_fenced_off(world: World) -> None:
     accepted = world.send(new("a"))
     first = world.claim(accepted.batch_ids[0], lease_s=10)
-    assert world.batches.unfinished(ignore_leases=False) == []
+    assert world.batches.unfinished() == []
     world.clock.advance(11)
-    assert world.batches.unfinished(ignore_leases=False) == [Task(TaskKind.INGEST_BATCH, first.id)]
+    assert world.batches.unfinished() == [Task(TaskKind.INGEST_BATCH, first.id)]
     second = world.claim(first.id)
     assert second.attempt == 2
     assert world.batches.complete(first, encode(first.items), []) is None
@@ -152,7 +152,7 @@ def test_passage_ids_are_never_given_out_twice(world: World) -> None:
     assert min(again) > max(seen)
 
 
-def test_unfinished_lists_what_nobody_holds_and_all_when_leases_are_ignored(world: World) -> None:
+def test_unfinished_lists_what_nobody_holds_and_all_once_leases_are_released(world: World) -> None:
     queued = world.send(new("a")).batch_ids[0]
     held = world.send(new("b")).batch_ids[0]
     done = world.send(new("c"))
@@ -163,6 +163,8 @@ def test_unfinished_lists_what_nobody_holds_and_all_when_leases_are_ignored(worl
     part = world.documents.accept(read_to_the_end, [new("d")], is_last=True).batch_ids[0]
     file = Task(TaskKind.IMPORT_FILE, importing)
     free = [Task(TaskKind.INGEST_BATCH, id_) for id_ in (queued, part)]
-    assert world.batches.unfinished(ignore_leases=False) == [*free, file]
-    everything = world.batches.unfinished(ignore_leases=True)
+    assert world.batches.unfinished() == [*free, file]
+    world.batches.release_all()
+    everything = world.batches.unfinished()
+    assert world.batches.claim(held, 60) is not None, "a released batch can be claimed at once"
     assert everything == [*free[:1], Task(TaskKind.INGEST_BATCH, held), *free[1:], file]

@@ -55,7 +55,7 @@ def test_deleting_removes_all_rows_and_cancels_open_jobs(world: World) -> None:
     assert world.jobs.get(done.job_id).state == "succeeded"
     assert world.jobs.get(open_job.job_id).state == "cancelled"
     assert world.jobs.cancel(open_job.job_id).collection == "news"
-    assert world.batches.unfinished(ignore_leases=True) == []
+    assert world.batches.unfinished() == []
     assert other.counts() == (1, 0, 0)
 
 

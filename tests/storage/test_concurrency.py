@@ -113,7 +113,7 @@ def test_writers_readers_and_a_follower_at_once_lose_nothing(world: World, datab
     assert world.counts() == (5 + 4 * 6 * 9, 0, 0)
     assert followed == {entry.document_id: entry.passage_ids.tolist() for entry in world.read_log()}
     assert {str(job.state) for job in world.jobs.list(100)} == {"succeeded"}
-    assert world.batches.unfinished(ignore_leases=True) == []
+    assert world.batches.unfinished() == []
 
 
 def test_two_at_once_get_one_lease(world: World) -> None:

@@ -58,7 +58,7 @@ def test_cancelling_fails_what_was_never_searchable_and_keeps_old_versions(world
     assert world.batches.complete(running, encode(running.items), []) is None
     assert world.counts() == (1, 0, 1)
     assert world.found() == {"old": "one"}
-    assert world.batches.unfinished(ignore_leases=True) == []
+    assert world.batches.unfinished() == []
 
 
 def test_cancelling_keeps_what_is_already_searchable(world: World) -> None:
@@ -93,7 +93,7 @@ def test_a_cancelled_import_takes_no_more_documents(world: World) -> None:
     world.jobs.cancel(job_id)
     with pytest.raises(Conflict, match="cancelled"):
         world.documents.accept(job_id, [new("a")], is_last=False)
-    assert world.batches.unfinished(ignore_leases=True) == []
+    assert world.batches.unfinished() == []
 
 
 def test_a_failed_import_finishes_what_it_had_accepted(world: World) -> None:

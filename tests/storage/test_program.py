@@ -208,9 +208,9 @@ class Program(RuleBasedStateMachine):
 
     def finish_all(self) -> None:
         """What is left over is found, can be done, and then all jobs are over."""
-        for task in self.world.batches.unfinished(ignore_leases=True):
+        self.world.batches.release_all()
+        for task in self.world.batches.unfinished():
             if task.id in self.batches:
-                self.world.clock.advance(61)
                 batch = self.world.batches.claim(task.id, 60)
                 if batch:
                     assert self.world.batches.complete(batch, encode(batch.items), []) is not None
