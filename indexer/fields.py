@@ -31,7 +31,7 @@ def plan_fields(
     id_field = fields.id_field or _by_name(ID_NAMES, free)
     free = [column for column in free if column != id_field]
     title_field = fields.title_field or _by_name(TITLE_NAMES, free)
-    text_field = fields.text_field or _by_name(TEXT_NAMES, free) or _longest(sample, free, title_field)
+    text_field = fields.text_field or _by_name(TEXT_NAMES, free) or _longest(sample, free)
     if text_field is None and len(columns) == 1:
         text_field = columns[0]
     if text_field is None:
@@ -75,11 +75,11 @@ def _by_name(names: Sequence[str], columns: Sequence[str]) -> str | None:
     return next((known[name] for name in names if name in known), None)
 
 
-def _longest(sample: Sequence[Mapping[str, object]], columns: Sequence[str], title: str | None) -> str | None:
-    """The column with the longest text on average, if it is long enough; else the title."""
-    lengths = {column: _mean_length(sample, column) for column in columns if column != title}
+def _longest(sample: Sequence[Mapping[str, object]], columns: Sequence[str]) -> str | None:
+    """The column with the longest text on average, if that is long enough to be one."""
+    lengths = {column: _mean_length(sample, column) for column in columns}
     best = max(lengths, key=lambda column: lengths[column], default=None)
-    return best if best is not None and lengths[best] >= SHORTEST_TEXT else title
+    return best if best is not None and lengths[best] >= SHORTEST_TEXT else None
 
 
 def _mean_length(sample: Sequence[Mapping[str, object]], column: str) -> float:
