@@ -7,6 +7,7 @@ Probabilities are softmax(cosine / temperature).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from core.ports import Encoder
 from core.types import Classification, Float32, Label, Lane
 
 BULK_FROM_TEXTS = 16
+WORD_BREAK = re.compile(r"[_-]|(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class ZeroShotScorer:
 
 
 def wordings_of(label: Label) -> list[str]:
-    """Texts that tell a label: its name with separators as spaces, its description, its examples."""
-    name = label.name.replace("_", " ").replace("-", " ").strip() or label.name
+    """Texts that tell a label: its name as words (also `PlayMusic`), its description, its examples."""
+    name = " ".join(WORD_BREAK.sub(" ", label.name).split()) or label.name
     return [name, *([label.description] if label.description else []), *label.examples]
 
 

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     max_text_bytes: int = Field(default=1024**2, ge=1, description="Largest text of one document.")
     wait_limit_s: float = Field(default=30.0, gt=0, description="Longest `wait=true`.")
     zero_shot_temperature: float = Field(
-        default=0.05, gt=0, description="Softmax temperature of zero-shot classification."
+        default=0.057, gt=0, description="Softmax temperature of zero-shot classification."
     )
     log_level: str = Field(default="INFO", description="Level of the log: DEBUG, INFO, WARNING or ERROR.")
     log_format: LogFormat = Field(

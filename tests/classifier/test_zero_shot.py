@@ -38,8 +38,17 @@ def test_examples_move_a_label() -> None:
     assert taught.scores["two"] > plain.scores["two"]
 
 
-@pytest.mark.parametrize(("name", "words"), [("card_arrival", "card arrival"), ("a-b", "a b"), ("_", "_")])
-def test_separators_in_label_names_are_read_as_spaces(name: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("card_arrival", "card arrival"),
+        ("a-b", "a b"),
+        ("PlayMusic", "Play Music"),
+        ("NASA", "NASA"),
+        ("_", "_"),
+    ],
+)
+def test_label_names_are_read_as_words(name: str, words: str) -> None:
     assert wordings_of(Label(name)) == [words]
 
 
