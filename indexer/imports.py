@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import InvalidInput
 from core.types import ImportFields, ImportPlan, RejectedItem
 from indexer.fields import METADATA, plan_fields
 from indexer.plain_values import to_plain, to_text
-from indexer.readers import Row, open_rows
+
+if TYPE_CHECKING:
+    from indexer.readers import Row
 
 SAMPLE_ROWS = 100
 OWN_METADATA = "metadata"
@@ -21,6 +24,8 @@ class FileImportReader:
 
     def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
         """Which columns hold what, from the first 100 rows. Raises InvalidInput, TooLarge."""
+        from indexer.readers import open_rows  # pyarrow costs 40 MB, which most processes never need
+
         rows = [row for _, row in islice(open_rows(path, filename), SAMPLE_ROWS)]
         sample = [row for row in rows if not isinstance(row, RejectedItem)]
         if not sample:
@@ -36,6 +41,8 @@ class FileImportReader:
 
         Raises InvalidInput when the file turns out to be damaged further on.
         """
+        from indexer.readers import open_rows
+
         for number, row in open_rows(path, filename, skip_rows):
             yield row if isinstance(row, RejectedItem) else to_item(number, row, plan)
 
