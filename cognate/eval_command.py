@@ -1,0 +1,185 @@
+"""The command `eval`: measures a model folder or a running server on data sets, and compares two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cognate.settings import read_settings
+from core.errors import InvalidInput, StartRefused, Unavailable
+
+if TYPE_CHECKING:  # the heavy rooms are loaded when the command runs
+    from core.ports import Encoder, LabelScorer
+    from evaluation.datasets import DataSet
+    from evaluation.results import Report
+    from evaluation.systems import Progress as Shown
+    from evaluation.systems import System
+
+TIMEOUT_S = 120.0
+SHIPPED = "cognate-small"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How systems compute: the first three are of model folders, the others of servers."""
+
+    precision: str
+    backend: str
+    threads: int
+    mode: str | None
+    api_key: str
+
+    def of_folder(self) -> dict[str, str]:
+        precision = self.precision if self.backend == "openvino" else "f32"
+        return {"backend": self.backend, "precision": precision}
+
+    def of_server(self) -> dict[str, str]:
+        return {"mode": self.mode or "the server's default"}
+
+
+def evaluate(
+    paths: Annotated[
+        list[Path], typer.Argument(help="BEIR folders, classification folders, or pairs {a, b, score}.")
+    ],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Model folder, or URL of a running server.")
+    ] = SHIPPED,
+    compare: Annotated[
+        str | None, typer.Option(help="Second model folder or URL, or a file that --json wrote.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for all values, per query too.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split to measure.")] = "test",
+    precision: Annotated[str, typer.Option(help="f32 or bf16, of the openvino backend.")] = "bf16",
+    backend: Annotated[str, typer.Option(help="openvino or torch.")] = "openvino",
+    threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes all cores.")] = 0,
+    mode: Annotated[
+        str | None, typer.Option(help="Search mode of a server, such as dense or hybrid.")
+    ] = None,
+    api_key: Annotated[str, typer.Option(envvar="COGNATE_API_KEY", help="API key of the server.")] = "",
+) -> None:
+    """Measure a model or a running server on retrieval, similarity and classification data."""
+    _need_libraries()
+    from evaluation.comparison import compare as compare_reports
+    from evaluation.datasets import load_data_set
+    from evaluation.results import write_report
+    from evaluation.run import check_names
+    from evaluation.significance import METHOD
+    from evaluation.tables import comparison_table, report_table
+
+    console = Console()
+    options = Options(precision, backend, threads, mode, api_key)
+    data_sets = [load_data_set(path, split) for path in paths]
+    check_names(data_sets)
+    ours = _measure(model, options, data_sets, console)
+    console.print(report_table(ours))
+    more: dict[str, object] = {}
+    if compare is not None:
+        theirs = _other_report(compare, options, data_sets, console)
+        differences = compare_reports(ours, theirs)
+        console.print(comparison_table(ours, theirs, differences))
+        more = {
+            "compared_with": asdict(theirs),
+            "test": METHOD,
+            "differences": [asdict(d) for d in differences],
+        }
+    if json_file is not None:
+        write_report(ours, json_file, **more)
+
+
+def _need_libraries() -> None:
+    try:
+        import evaluation.run  # noqa: F401  # what is checked is that it can be imported
+    except ModuleNotFoundError as error:
+        raise StartRefused(
+            f"'cognate eval' needs {error.name}, which is not installed; run: pip install 'cognate[eval]'"
+        ) from None
+
+
+def _other_report(other: str, options: Options, data_sets: list[DataSet], console: Console) -> Report:
+    from evaluation.results import read_report
+
+    return (
+        read_report(Path(other)) if other.endswith(".json") else _measure(other, options, data_sets, console)
+    )
+
+
+def _measure(model: str, options: Options, data_sets: list[DataSet], console: Console) -> Report:
+    from evaluation.run import evaluate as run
+
+    is_url = model.startswith(("http://", "https://"))
+    settings = options.of_server() if is_url else options.of_folder()
+    with (
+        _open_server(model, options) if is_url else _open_folder(model, options) as system,
+        _shown_progress(console) as show,
+    ):
+        return run(system, settings, data_sets, show)
+
+
+@contextmanager
+def _open_folder(model: str, options: Options) -> Iterator[System]:
+    from classifier.zero_shot import ZeroShotScorer
+    from encoder.backends.openvino_backend import Precision
+    from encoder.service import BackendName, load_encoder
+    from evaluation.systems import EncoderSystem
+
+    _check_choice("--backend", options.backend, [str(name) for name in BackendName])
+    _check_choice("--precision", options.precision, [str(name) for name in Precision])
+    folder = None if model == SHIPPED and not Path(model).exists() else Path(model)
+    encoder = load_encoder(folder, options.backend, options.precision, options.threads)
+    temperature = read_settings().zero_shot_temperature
+
+    def make_scorer(inner: Encoder) -> LabelScorer:
+        return ZeroShotScorer(inner, temperature)
+
+    try:
+        yield EncoderSystem(" ".join([model, *options.of_folder().values()]), encoder, make_scorer)
+    finally:
+        encoder.close()
+
+
+@contextmanager
+def _open_server(url: str, options: Options) -> Iterator[System]:
+    from evaluation.server import ServerSystem
+
+    headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
+
+        def send(method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+            try:
+                return http.request(method, path, json=body)
+            except httpx.TransportError as error:
+                raise Unavailable(
+                    f"No answer from {url} ({type(error).__name__}); is the server running there?"
+                ) from None
+
+        yield ServerSystem(f"{url} {options.mode or ''}".strip(), send, options.mode)
+
+
+def _check_choice(option: str, found: str, known: list[str]) -> None:
+    if found not in known:
+        raise InvalidInput(f"{option} is {found!r}; use {' or '.join(known)}.")
+
+
+@contextmanager
+def _shown_progress(console: Console) -> Iterator[Shown]:
+    """A bar for each piece of work, gone at the end."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        lines: dict[str, Any] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in lines:
+                lines[what] = bar.add_task(what, total=total)
+            bar.update(lines[what], completed=done, visible=done < total)
+
+        yield show

@@ -1,0 +1,1 @@
+"""Measures of a model or a running server on retrieval, similarity and classification data."""

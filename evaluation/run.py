@@ -1,0 +1,44 @@
+"""Runs a system over data sets of any kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from core.errors import InvalidInput
+from evaluation.classification import evaluate_classification
+from evaluation.datasets import ClassificationSet, DataSet, RetrievalSet
+from evaluation.results import Report, Result
+from evaluation.retrieval import evaluate_retrieval
+from evaluation.similarity import evaluate_similarity
+from evaluation.systems import Progress, System
+
+
+def evaluate(
+    system: System, settings: Mapping[str, str], data_sets: Iterable[DataSet], progress: Progress
+) -> Report:
+    """One result a data set, in order. `settings` are kept with the report."""
+    return Report(system.name, settings, tuple(_timed(system, data, progress) for data in data_sets))
+
+
+def check_names(data_sets: Sequence[DataSet]) -> None:
+    """Raises InvalidInput when two data sets share a name: their results could not be told apart."""
+    names = [data.name for data in data_sets]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidInput(f"Two of the paths are named {twice[0]!r}; rename one, or evaluate it apart.")
+
+
+def _timed(system: System, data: DataSet, progress: Progress) -> Result:
+    started = time.perf_counter()
+
+    def show(what: str, done: int, total: int) -> None:
+        progress(f"{data.name}: {what}", done, total)
+
+    if isinstance(data, RetrievalSet):
+        result = evaluate_retrieval(data, system, show)
+    elif isinstance(data, ClassificationSet):
+        result = evaluate_classification(data, system, show)
+    else:
+        result = evaluate_similarity(data, system, show)
+    return replace(result, took_s=time.perf_counter() - started)
