@@ -49,11 +49,11 @@ class Edge:
     async def _guarded(
         self, scope: Scope, receive: Receive, answer: _Answer, headers: Headers, request_id: str
     ) -> None:
-        limit = self._limit(scope["path"])
-        if scope["path"] not in OPEN_PATHS and not is_allowed(
-            headers.get("authorization"), self._config.key_hashes
-        ):
+        path = scope["path"]
+        limit = self._limit(path)
+        if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             refusal = problem(
+                path,
                 401,
                 "A valid API key is needed: send 'Authorization: Bearer <key>'.",
                 request_id,
@@ -62,15 +62,15 @@ class Edge:
             await refusal(scope, receive, answer.send)
             return
         if int(headers.get("content-length") or 0) > limit:
-            await problem(413, _too_large(limit), request_id)(scope, receive, answer.send)
+            await problem(path, 413, _too_large(limit), request_id)(scope, receive, answer.send)
             return
         counted = _counted(receive, limit)
         try:
             await self._app(scope, counted, answer.send)
         except Exception:  # the server's outer edge: log it, tell the caller no details
-            log.exception("request failed", extra={"method": scope["method"], "path": scope["path"]})
+            log.exception("request failed", extra={"method": scope["method"], "path": path})
             if not answer.status:
-                failure = problem(500, "Internal error; the log has the details.", request_id)
+                failure = problem(path, 500, "Internal error; the log has the details.", request_id)
                 await failure(scope, receive, answer.send)
 
     def _limit(self, path: str) -> int:

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.dialects import shape_of
 from core.errors import (
     CognateError,
     Conflict,
@@ -39,13 +40,18 @@ MAX_ERRORS = 100
 
 
 def problem(
+    path: str,
     status: int,
     detail: str,
     request_id: str,
     errors: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem+json response (RFC 9457)."""
+    """The answer of the route at `path` to an error: problem+json (RFC 9457), or its dialect's shape."""
+    if shape := shape_of(path):
+        status = shape.renamed.get(status, status)
+        content = orjson.dumps(shape.body(status, detail))
+        return Response(content, status, headers, media_type="application/json")
     title = HTTPStatus(status).phrase
     body: dict[str, Any] = {
         "type": f"urn:cognate:problem:{title.lower().replace(' ', '-')}",
@@ -60,10 +66,6 @@ def problem(
     return Response(content, status, headers, media_type="application/problem+json")
 
 
-def request_id_of(request: Request) -> str:
-    return str(request.scope.get("state", {}).get("request_id", ""))
-
-
 def install(app: FastAPI) -> None:
     """Registers the table on the app."""
     app.add_exception_handler(CognateError, _on_cognate_error)
@@ -71,18 +73,29 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
+def _answer(
+    request: Request,
+    status: int,
+    detail: str,
+    errors: Sequence[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    request_id = str(request.scope.get("state", {}).get("request_id", ""))
+    return problem(request.url.path, status, _printable(detail), request_id, errors, headers)
+
+
 def _on_cognate_error(request: Request, error: Exception) -> Response:
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
     if status is None:
         log.error("error without a status", exc_info=error)
-        return problem(500, "Internal error; the log has the details.", request_id_of(request))
+        return _answer(request, 500, "Internal error; the log has the details.")
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = "1"
     errors = error.errors if isinstance(error, InvalidInput) else ()
-    return problem(status, _printable(str(error)), request_id_of(request), errors, headers)
+    return _answer(request, status, str(error), errors, headers)
 
 
 def _on_validation_error(request: Request, error: Exception) -> Response:
@@ -93,8 +106,8 @@ def _on_validation_error(request: Request, error: Exception) -> Response:
         content_type = request.headers.get("content-type", "")
         if "json" not in content_type:
             detail = f"Content-Type is {content_type or 'missing'!r}; send application/json."
-            return problem(415, detail, request_id_of(request))
-    return problem(422, _printable(detail), request_id_of(request), errors)
+            return _answer(request, 415, detail)
+    return _answer(request, 422, detail, errors)
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -104,7 +117,7 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
         detail = f"There is nothing at {request.url.path}; see /docs for the routes."
     elif error.status_code == 405:
         detail = f"{request.method} is not allowed at {request.url.path}; see /docs for the routes."
-    return problem(error.status_code, _printable(detail), request_id_of(request), (), error.headers)
+    return _answer(request, error.status_code, detail, (), error.headers)
 
 
 def _explain(item: Mapping[str, Any]) -> dict[str, Any]:

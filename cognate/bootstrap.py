@@ -16,10 +16,11 @@ from cognate.settings import Settings
 from core.classify import ClassifyLimits, ClassifyService
 from core.collections import CollectionService, check_encoder
 from core.documents import DocumentLimits
+from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
 from core.imports import ImportService
 from core.ingest import IngestService
-from core.ports import Encoder
+from core.ports import Encoder, TokenEncoder
 from core.search import SearchLimits, SearchService
 from core.services import Services
 from core.types import Task, TaskKind
@@ -73,7 +74,7 @@ def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
 
 
-class RunningEncoder(Encoder, Protocol):
+class RunningEncoder(Encoder, TokenEncoder, Protocol):
     """An encoder with counters, to be closed at the end."""
 
     def stats(self) -> EngineStats: ...
@@ -136,6 +137,7 @@ def _assemble(
         imports=imports,
         search=SearchService(encoder, indexes, documents, SearchLimits()),
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
+        embed=EmbedService(encoder, EmbedLimits()),
         documents=documents,
         jobs=jobs,
         indexes=indexes,

@@ -23,6 +23,7 @@ from core.types import (
     ImportPlan,
     IndexHit,
     IndexStats,
+    Int32,
     Int64,
     Job,
     JobKind,
@@ -43,6 +44,24 @@ class TokenSpans(Protocol):
 
     def token_spans(self, texts: Sequence[str]) -> list[Int64]:
         """One (t, 2) array a text: character offsets [start, end) of its t tokens."""
+        ...
+
+
+class TokenEncoder(Protocol):
+    """Vectors of tokens that are already ids of this encoder's vocabulary."""
+
+    @property
+    def info(self) -> EncoderInfo: ...
+
+    @property
+    def vocabulary_size(self) -> int: ...
+
+    def tokenize(self, texts: Sequence[str]) -> list[Int32]:
+        """One (t,) array a text, special tokens included, not truncated."""
+        ...
+
+    def encode_tokens(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
+        """(n, d) float32, unit rows; longer inputs than the encoder reads are cut, their last token kept."""
         ...
 
 

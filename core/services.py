@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.classify import ClassifyService
 from core.collections import CollectionService
+from core.embed import EmbedService
 from core.imports import ImportService
 from core.ingest import IngestService
 from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore
@@ -23,6 +24,7 @@ class Services:
     imports: ImportService
     search: SearchService
     classify: ClassifyService
+    embed: EmbedService
     documents: DocumentStore
     jobs: JobStore
     indexes: IndexRegistry

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 Float16 = npt.NDArray[np.float16]
+Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Metadata = Mapping[str, Any]
 

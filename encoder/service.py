@@ -76,6 +76,18 @@ class EncoderService:
         """One (t, 2) array a text: character offsets of its tokens, without special tokens or truncation."""
         return self._tokenizer.token_spans(texts)
 
+    @property
+    def vocabulary_size(self) -> int:
+        return self._tokenizer.vocabulary_size
+
+    def tokenize(self, texts: Sequence[str]) -> list[Int32]:
+        """One (t,) array a text, special tokens included, not truncated."""
+        return self._tokenizer.tokenize(texts)
+
+    def encode_tokens(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
+        """(n, d) float32, unit rows; longer inputs than the encoder reads are cut, their last token kept."""
+        return self._encode(([self._tokenizer.cut(ids) for ids in part] for part in _sliced(token_ids)), lane)
+
     def stats(self) -> EngineStats:
         return self._engine.stats()
 

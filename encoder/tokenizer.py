@@ -34,6 +34,7 @@ class Tokenizer:
         self._whole = _load(tokenizer_json)
         self._truncating = _load(tokenizer_json)
         self._truncating.enable_truncation(max_tokens)
+        self._max_tokens = max_tokens
 
     def encode(self, texts: Sequence[str], prompt: str = "") -> list[Int32]:
         """Ids of prompt and text, one (t,) int32 array a text, with special tokens, t <= max_tokens.
@@ -42,6 +43,20 @@ class Tokenizer:
         """
         readable = [prompt + text for text in _readable(texts)]
         return [np.array(e.ids, np.int32) for e in self._truncating.encode_batch_fast(readable)]
+
+    @property
+    def vocabulary_size(self) -> int:
+        return int(self._whole.get_vocab_size(with_added_tokens=True))
+
+    def tokenize(self, texts: Sequence[str]) -> list[Int32]:
+        """Ids of each text, one (t,) int32 array, with special tokens and without truncation."""
+        return [np.array(e.ids, np.int32) for e in self._whole.encode_batch_fast(_readable(texts))]
+
+    def cut(self, token_ids: Int32) -> Int32:
+        """At most `max_tokens` of the ids; of longer ones the last stays, which ends the text."""
+        if len(token_ids) <= self._max_tokens:
+            return token_ids
+        return np.append(token_ids[: self._max_tokens - 1], token_ids[-1])
 
     def encode_passages(self, passages: Sequence[PassageText], prompt: str = "") -> list[Int32]:
         """Ids of prompt, the first 64 tokens of the title, and the text, in this order."""

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
-from core.types import CollectionSettings, EncoderInfo, Float32, Int64, Lane, PassageText, Span, Task
+from core.types import CollectionSettings, EncoderInfo, Float32, Int32, Int64, Lane, PassageText, Span, Task
 from encoder.engine import EngineStats
 from encoder.lanes import LaneStats
 
@@ -40,6 +40,19 @@ class FakeEncoder:
             np.array([m.span() for m in re.finditer(r"\w+|[^\w\s]", text)], dtype=np.int64).reshape(-1, 2)
             for text in texts
         ]
+
+    @property
+    def vocabulary_size(self) -> int:
+        return 1000
+
+    def tokenize(self, texts: Sequence[str]) -> list[Int32]:
+        return [
+            np.array([1, *(crc32(w.encode()) % 900 + 10 for w in text.split()), 2], np.int32)
+            for text in texts
+        ]
+
+    def encode_tokens(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
+        return np.stack([word_vector(" ".join(map(str, ids[: FAKE_INFO.max_tokens]))) for ids in token_ids])
 
     def stats(self) -> EngineStats:
         idle = LaneStats(0, 0, 0, 0.0, ())

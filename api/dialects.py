@@ -1,0 +1,46 @@
+"""Error shapes of the dialects; every other route answers problem+json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShape:
+    """How a dialect says no: its body for (status, message), and statuses it calls otherwise."""
+
+    body: Callable[[int, str], dict[str, Any]]
+    renamed: Mapping[int, int]
+
+
+def shape_of(path: str) -> ErrorShape | None:
+    """The dialect's shape for the route at `path`, None for our own routes."""
+    return next(
+        (shape for prefix, shape in SHAPES.items() if path == prefix or path.startswith(prefix + "/")), None
+    )
+
+
+def _openai_body(status: int, message: str) -> dict[str, Any]:
+    kinds = {401: "authentication_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    code = "model_not_found" if status == HTTPStatus.NOT_FOUND else None
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def _tei_body(status: int, message: str) -> dict[str, Any]:
+    kinds = {429: "Overloaded", 503: "Unhealthy", 413: "Validation", 422: "Validation", 401: "Unauthorized"}
+    return {"error": message, "error_type": kinds.get(status, "Backend" if status >= 500 else "Validation")}
+
+
+# OpenAI answers 400 where others answer 413, 415 or 422.
+OPENAI = ErrorShape(_openai_body, {413: 400, 415: 400, 422: 400})
+TEI = ErrorShape(_tei_body, {})
+SHAPES: Mapping[str, ErrorShape] = {
+    "/v1/embeddings": OPENAI,
+    "/v1/models": OPENAI,
+    "/embed": TEI,
+    "/info": TEI,
+}

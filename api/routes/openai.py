@@ -1,0 +1,87 @@
+"""The OpenAI dialect: embeddings and the list of models, with its error shape."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import orjson
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from api.answers import json_response
+from api.bodies import Body
+from api.deps import ServicesDep
+from api.json_body import StrictJSONRoute
+from core.errors import NotFound
+from core.services import Services
+from core.types import Float32
+
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], route_class=StrictJSONRoute)
+
+
+class EmbeddingsBody(Body):
+    input: str | list[str] | list[int] | list[list[int]]
+    model: str
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = None
+    user: str | None = Field(default=None, description="Ignored.")
+
+    def inputs(self) -> list[str | list[int]]:
+        """One text or one list of token ids is one input."""
+        if isinstance(self.input, str):
+            return [self.input]
+        if self.input and isinstance(self.input[0], int):
+            return [self.input]
+        return list(self.input)  # type: ignore[arg-type]  # likewise
+
+
+@router.post("/embeddings")
+def create_embeddings(body: EmbeddingsBody, services: ServicesDep) -> Response:
+    _check_model(services, body.model)
+    embedded = services.embed.embed(body.inputs(), body.dimensions)
+    rows = _as_base64(embedded.vectors) if body.encoding_format == "base64" else list(embedded.vectors)
+    answer = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": i, "embedding": row} for i, row in enumerate(rows)],
+        "model": body.model,
+        "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
+    }
+    content = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, media_type="application/json")
+
+
+@router.get("/models")
+def list_models(services: ServicesDep) -> Response:
+    return json_response({"object": "list", "data": [_model(services)]})
+
+
+@router.get("/models/{model:path}")
+def get_model(model: str, services: ServicesDep) -> Response:
+    _check_model(services, model)
+    return json_response(_model(services))
+
+
+def _check_model(services: Services, model: str) -> None:
+    if model != services.encoder.info.id:
+        raise NotFound(
+            f"The model {model[:200]!r} does not exist; this server runs {services.encoder.info.id!r}."
+        )
+
+
+def _model(services: Services) -> dict[str, Any]:
+    info = services.encoder.info
+    return {
+        "id": info.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": "cognate",
+        "fingerprint": info.fingerprint,
+        "dimensions": info.dim,
+        "max_tokens": info.max_tokens,
+    }
+
+
+def _as_base64(vectors: Float32) -> list[str]:
+    """Little-endian float32, as the clients decode it."""
+    return [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in vectors]

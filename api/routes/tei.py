@@ -1,0 +1,47 @@
+"""The text-embeddings-inference dialect: `/embed` and `/info`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import orjson
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from api.answers import json_response
+from api.bodies import Body
+from api.deps import ConfigDep, ServicesDep
+from api.json_body import StrictJSONRoute
+
+router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=StrictJSONRoute)
+
+
+class EmbedBody(Body):
+    inputs: str | list[str] | list[list[int]]
+    truncate: bool = False
+    normalize: Literal[True] = Field(default=True, description="Vectors are always of unit length.")
+    dimensions: int | None = None
+
+
+@router.post("/embed")
+def embed(body: EmbedBody, services: ServicesDep) -> Response:
+    inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+    embedded = services.embed.embed(inputs, body.dimensions, body.truncate)
+    content = orjson.dumps(list(embedded.vectors), option=orjson.OPT_SERIALIZE_NUMPY)
+    headers = {"X-Truncated-Inputs": ",".join(map(str, embedded.truncated))} if embedded.truncated else None
+    return Response(content, headers=headers, media_type="application/json")
+
+
+@router.get("/info")
+def info(services: ServicesDep, config: ConfigDep) -> Response:
+    encoder = services.encoder.info
+    return json_response(
+        {
+            "model_id": encoder.id,
+            "model_sha": encoder.fingerprint,
+            "model_type": {"embedding": {"pooling": "cls"}},
+            "max_input_length": encoder.max_tokens,
+            "max_client_batch_size": services.embed.limits.max_inputs,
+            "version": config.version,
+        }
+    )

@@ -1,0 +1,103 @@
+"""Use case embed: vectors of texts or token ids, for the dialects that hand them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.documents import check_text
+from core.errors import InvalidInput, TooLarge
+from core.ports import TokenEncoder
+from core.types import Float32, Int32, Lane
+
+BULK_FROM_INPUTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedLimits:
+    max_inputs: int = 2048
+    max_input_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """`vectors` (n, dimensions) float32, unit rows; `tokens` read, special ones too; inputs cut short."""
+
+    vectors: Float32
+    tokens: int
+    truncated: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedService:
+    encoder: TokenEncoder
+    limits: EmbedLimits
+
+    def embed(
+        self, inputs: Sequence[str | Sequence[int]], dimensions: int | None = None, truncate: bool = False
+    ) -> Embedded:
+        """Vectors in the order of `inputs`: texts, or token ids of this encoder's tokenizer.
+
+        `dimensions` keeps the first ones and makes them unit length again (Kusupati et al. 2022,
+        "Matryoshka representation learning"). An input over the encoder's length is cut if `truncate`, else
+        TooLarge is raised. Raises InvalidInput naming the input at fault.
+        """
+        self._check(inputs, dimensions)
+        token_ids = self._token_ids(inputs)
+        most = self.encoder.info.max_tokens
+        too_long = tuple(i for i, ids in enumerate(token_ids) if len(ids) > most)
+        if too_long and not truncate:
+            raise TooLarge(
+                f"Input {too_long[0]} has {len(token_ids[too_long[0]]):,} tokens, special ones included; this"
+                f" encoder reads {most}. Shorten it, or ask for truncation where the route allows it."
+            )
+        lane = Lane.BULK if len(inputs) >= BULK_FROM_INPUTS else Lane.INTERACTIVE
+        vectors = self.encoder.encode_tokens(token_ids, lane)
+        read = sum(min(len(ids), most) for ids in token_ids)
+        return Embedded(shorten(vectors, dimensions), read, too_long)
+
+    def _token_ids(self, inputs: Sequence[str | Sequence[int]]) -> list[Int32]:
+        texts = [item for item in inputs if isinstance(item, str)]
+        of_texts = iter(self.encoder.tokenize(texts))
+        return [next(of_texts) if isinstance(item, str) else np.array(item, np.int32) for item in inputs]
+
+    def _check(self, inputs: Sequence[str | Sequence[int]], dimensions: int | None) -> None:
+        if not 1 <= len(inputs) <= self.limits.max_inputs:
+            raise InvalidInput(
+                f"{len(inputs):,} inputs were sent; 1 to {self.limits.max_inputs:,} fit in a call."
+            )
+        d = self.encoder.info.dim
+        if dimensions is not None and not 1 <= dimensions <= d:
+            raise InvalidInput(f"dimensions is {dimensions}; this encoder has 1 to {d}.")
+        for i, item in enumerate(inputs):
+            if isinstance(item, str):
+                self._check_text(item, i)
+            else:
+                self._check_ids(item, i)
+
+    def _check_text(self, text: str, i: int) -> None:
+        if not text:
+            raise InvalidInput(f"Input {i} is an empty string; there is nothing to embed.")
+        size = len(check_text(text, f"input {i}"))
+        if size > self.limits.max_input_bytes:
+            raise TooLarge(f"Input {i} has {size:,} bytes; the limit is {self.limits.max_input_bytes:,}.")
+
+    def _check_ids(self, ids: Sequence[int], i: int) -> None:
+        vocabulary = self.encoder.vocabulary_size
+        if not ids:
+            raise InvalidInput(f"Input {i} is an empty list of token ids; there is nothing to embed.")
+        if not all(0 <= token < vocabulary for token in ids):
+            raise InvalidInput(
+                f"Input {i} has a token id outside 0 to {vocabulary - 1}, this encoder's vocabulary."
+            )
+
+
+def shorten(vectors: Float32, dimensions: int | None) -> Float32:
+    """The first `dimensions` of (n, d) unit rows, made unit length again."""
+    if dimensions is None or dimensions == vectors.shape[1]:
+        return vectors
+    cut = vectors[:, :dimensions]
+    norms = np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+    return np.asarray(cut / norms, dtype=np.float32)

@@ -1,0 +1,145 @@
+"""Dialects other tools speak: their clients, unmodified, and their error shapes."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import openai
+import pytest
+from starlette.testclient import TestClient
+
+from cognate.server import ServerThread, bind, make_app, url_of
+from cognate.settings import Settings
+from core.services import Services
+from tests.fakes import DIM
+
+
+@pytest.fixture
+def client_of_openai(services: Services, settings: Settings) -> Iterator[openai.OpenAI]:
+    """The official client on a real socket."""
+    listener = bind(Settings(port=0))
+    server = ServerThread(make_app(services, settings), listener)
+    server.start()
+    with openai.OpenAI(base_url=f"{url_of(listener)}/v1", api_key="none", max_retries=0) as client:
+        yield client
+    server.stop()
+
+
+def test_the_official_client_gets_unit_vectors_in_order(client_of_openai: openai.OpenAI) -> None:
+    texts = ["the cat", "the dog", "the cat"]
+    answer = client_of_openai.embeddings.create(model="fake", input=texts)
+    vectors = np.array([item.embedding for item in answer.data])
+    assert vectors.shape == (3, DIM)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert np.array_equal(vectors[0], vectors[2])
+    assert not np.allclose(vectors[0], vectors[1])
+    assert [item.index for item in answer.data] == [0, 1, 2]
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens == 12
+
+
+def test_floats_and_base64_are_the_same_numbers(client_of_openai: openai.OpenAI) -> None:
+    floats = client_of_openai.embeddings.create(model="fake", input="a cat", encoding_format="float")
+    packed = client_of_openai.embeddings.create(model="fake", input="a cat", encoding_format="base64")
+    raw: Any = packed.data[0].embedding
+    unpacked = np.frombuffer(base64.b64decode(raw), "<f4") if isinstance(raw, str) else np.array(raw, "<f4")
+    assert np.array_equal(np.array(floats.data[0].embedding, "<f4"), unpacked)
+
+
+def test_fewer_dimensions_are_the_first_ones_made_unit_length(client_of_openai: openai.OpenAI) -> None:
+    whole = np.array(client_of_openai.embeddings.create(model="fake", input="a cat").data[0].embedding)
+    short = np.array(
+        client_of_openai.embeddings.create(model="fake", input="a cat", dimensions=16).data[0].embedding
+    )
+    assert np.allclose(short, whole[:16] / np.linalg.norm(whole[:16]), atol=1e-6)
+
+
+def test_token_ids_give_what_their_text_gives(client_of_openai: openai.OpenAI, services: Services) -> None:
+    ids = services.embed.encoder.tokenize(["a cat"])[0].tolist()
+    by_text = client_of_openai.embeddings.create(model="fake", input="a cat").data[0].embedding
+    by_ids = client_of_openai.embeddings.create(model="fake", input=ids).data[0].embedding
+    (by_list,) = client_of_openai.embeddings.create(model="fake", input=[ids]).data
+    assert by_text == by_ids == by_list.embedding
+
+
+def test_two_thousand_inputs_are_taken_in_one_call(client_of_openai: openai.OpenAI) -> None:
+    answer = client_of_openai.embeddings.create(model="fake", input=[f"text {i}" for i in range(2048)])
+    assert len(answer.data) == 2048
+    with pytest.raises(openai.BadRequestError, match="2,048"):
+        client_of_openai.embeddings.create(model="fake", input=["x"] * 2049)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"input": ""}, "empty string"),
+        ({"input": []}, "0 inputs"),
+        ({"input": ["ok", ""]}, "Input 1 is an empty string"),
+        ({"input": "x", "dimensions": 0}, "dimensions is 0"),
+        ({"input": "x", "dimensions": DIM + 1}, f"1 to {DIM}"),
+        ({"input": [[]]}, "empty list"),
+        ({"input": [5_000_000]}, "token id outside"),
+        ({"input": [-1]}, "token id outside"),
+        ({"input": "word " * 300}, "302 tokens"),
+        ({"input": "a\x00"}, "NUL"),
+        ({"input": 5}, "input"),
+        ({"input": "x", "encoding_format": "hex"}, "encoding_format"),
+        ({"input": "x", "extra_body": {"typo": 1}}, "typo"),
+    ],
+)
+def test_bad_embedding_requests_are_bad_requests(
+    client_of_openai: openai.OpenAI, arguments: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as error:
+        client_of_openai.embeddings.create(model="fake", **arguments)
+    assert reason in error.value.message
+    body: Any = error.value.body
+    assert set(body) == {"message", "type", "param", "code"}
+    assert body["type"] == "invalid_request_error"
+
+
+def test_models_are_listed_and_an_unknown_one_is_not_found(client_of_openai: openai.OpenAI) -> None:
+    assert [model.id for model in client_of_openai.models.list()] == ["fake"]
+    assert client_of_openai.models.retrieve("fake").owned_by == "cognate"
+    for call in (
+        lambda: client_of_openai.models.retrieve("gpt"),
+        lambda: client_of_openai.embeddings.create(model="gpt", input="x"),
+    ):
+        with pytest.raises(openai.NotFoundError, match="does not exist"):
+            call()
+
+
+def test_broken_json_is_answered_in_the_shape_of_the_dialect(client: TestClient) -> None:
+    json_header = {"Content-Type": "application/json"}
+    openai_answer = client.post("/v1/embeddings", content=b"{", headers=json_header)
+    assert (openai_answer.status_code, set(openai_answer.json())) == (400, {"error"})
+    tei_answer = client.post("/embed", content=b"{", headers=json_header)
+    assert set(tei_answer.json()) == {"error", "error_type"}
+
+
+def test_tei_embed_takes_one_text_or_many(client: TestClient) -> None:
+    (one,) = client.post("/embed", json={"inputs": "a cat"}).json()
+    many = client.post("/embed", json={"inputs": ["a cat", "a dog"]}).json()
+    assert many[0] == one
+    assert len(many) == 2
+
+
+def test_tei_truncates_only_when_asked_and_says_what(client: TestClient) -> None:
+    long = "word " * 300
+    refused = client.post("/embed", json={"inputs": ["x", long]})
+    assert refused.status_code == 413
+    assert "Input 1 has 302 tokens" in refused.json()["error"]
+    cut = client.post("/embed", json={"inputs": ["x", long], "truncate": True})
+    assert cut.status_code == 200
+    assert cut.headers["x-truncated-inputs"] == "1"
+    assert client.get("/info").json()["max_input_length"] == 256
+
+
+@pytest.mark.parametrize("body", [{}, {"inputs": []}, {"inputs": [1.5]}, {"inputs": "x", "truncated": True}, {"inputs": "x", "normalize": False}])
+def test_bad_tei_requests_are_validation_errors(client: TestClient, body: object) -> None:
+    answer = client.post("/embed", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["error_type"] == "Validation"
