@@ -20,7 +20,7 @@ from evaluation.systems import Progress, System
 
 SHOTS = (8, 16)
 SEEDS = 5
-# Inverse strengths of L2: the library's 1 is the usual few-shot protocol; all data want weaker regularisation.
+# Inverse strengths of L2: the library's 1 is the usual few-shot protocol; all data want a weaker one.
 C_FEW = 1.0
 C_FULL = 30.0
 MAX_ITERATIONS = 1000
@@ -95,8 +95,10 @@ def _best_threshold(probabilities: npt.NDArray[np.float64], truth: Bools) -> flo
     order = np.argsort(-probabilities, kind="stable")
     hits = np.cumsum(truth[order])
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + truth.sum())  # 2 TP / (predicted + true)
-    last_of_equals = np.append(np.diff(probabilities[order]) != 0, True)
-    return float(probabilities[order[np.argmax(np.where(last_of_equals, f1, -1.0))]])
+    ordered = np.append(probabilities[order], 0.0)
+    is_last_of_equals = ordered[:-1] > ordered[1:]
+    best = int(np.argmax(np.where(is_last_of_equals, f1, -1.0)))
+    return float(ordered[best] + ordered[best + 1]) / 2  # midway to the next, which is left out
 
 
 def _encode(data: ClassificationSet, system: System, progress: Progress) -> tuple[_Part, _Part, _Part]:

@@ -70,21 +70,26 @@ class ServerSystem:
         return rankings, notes
 
     def embed(self, texts: Sequence[str], progress: Progress) -> Float32:
-        """By `/v1/embeddings`. Raises InvalidInput where the server has none."""
+        """By `/v1/embeddings` of the server's first model. Raises InvalidInput where it has none."""
+        model = self._model()
         blocks: list[Float32] = []
         for start, part in zip(range(0, len(texts), TEXTS_A_CALL), _parts(texts, TEXTS_A_CALL), strict=True):
-            body = {"model": "default", "input": list(part), "encoding_format": "base64"}
-            answer = self._patiently("POST", "/v1/embeddings", body)
-            if answer.status_code == 404:
-                raise InvalidInput(
-                    f"{self.name} has no /v1/embeddings, which similarity and classification data need;"
-                    " measure its model folder instead."
-                )
-            rows = sorted(self._checked(answer)["data"], key=lambda row: int(row["index"]))
+            body = {"model": model, "input": list(part), "encoding_format": "base64"}
+            answer = self._call("POST", "/v1/embeddings", body)
+            rows = sorted(answer["data"], key=lambda row: int(row["index"]))
             blocks.append(np.stack([_vector(row["embedding"]) for row in rows]))
             progress("texts encoded", start + len(part), len(texts))
         vectors = np.concatenate(blocks)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    def _model(self) -> str:
+        answer = self._patiently("GET", "/v1/models")
+        if answer.status_code == 404:
+            raise InvalidInput(
+                f"{self.name} has no /v1/models and /v1/embeddings, which similarity and classification"
+                " data need; measure its model folder instead."
+            )
+        return str(self._checked(answer)["data"][0]["id"])
 
     @contextmanager
     def _temporary_collection(self) -> Iterator[str]:
@@ -128,7 +133,7 @@ class ServerSystem:
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
         return self._checked(self._patiently(method, path, body))
 
-    def _patiently(self, method: str, path: str, body: Json | None) -> Answer:
+    def _patiently(self, method: str, path: str, body: Json | None = None) -> Answer:
         """The answer, asked for again while the server says that it is busy."""
         for _ in range(MAX_TRIES):
             answer = self._send(method, path, body)
