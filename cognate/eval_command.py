@@ -29,7 +29,7 @@ SHIPPED = "cognate-small"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How systems compute: the first three are of model folders, the others of servers."""
+    """How both systems compute: the first three are of model folders, the others of servers."""
 
     precision: str
     backend: str
@@ -40,9 +40,6 @@ class Options:
     def of_folder(self) -> dict[str, str]:
         precision = self.precision if self.backend == "openvino" else "f32"
         return {"backend": self.backend, "precision": precision}
-
-    def of_server(self) -> dict[str, str]:
-        return {"mode": self.mode or "the server's default"}
 
 
 def evaluate(
@@ -59,7 +56,9 @@ def evaluate(
         Path | None, typer.Option("--json", help="File for all values, per query too.")
     ] = None,
     split: Annotated[str, typer.Option(help="Which split to measure.")] = "test",
-    precision: Annotated[str, typer.Option(help="f32 or bf16, of the openvino backend.")] = "bf16",
+    precision: Annotated[
+        str, typer.Option(help="Arithmetic of the openvino backend, such as f32 or bf16.")
+    ] = "bf16",
     backend: Annotated[str, typer.Option(help="openvino or torch.")] = "openvino",
     threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes all cores.")] = 0,
     mode: Annotated[
@@ -69,31 +68,56 @@ def evaluate(
 ) -> None:
     """Measure a model or a running server on retrieval, similarity and classification data."""
     _need_libraries()
-    from evaluation.comparison import compare as compare_reports
     from evaluation.datasets import load_data_set
-    from evaluation.results import write_report
+    from evaluation.results import read_report, write_report
     from evaluation.run import check_names
-    from evaluation.significance import METHOD
-    from evaluation.tables import comparison_table, report_table
+    from evaluation.tables import report_table
 
     console = Console()
     options = Options(precision, backend, threads, mode, api_key)
     data_sets = [load_data_set(path, split) for path in paths]
     check_names(data_sets)
+    for name in (model, compare):
+        _check_exists(name)
+    is_file = compare is not None and compare.endswith(".json")
+    theirs = read_report(Path(compare)) if compare is not None and is_file else None
     ours = _measure(model, options, data_sets, console)
     console.print(report_table(ours))
-    more: dict[str, object] = {}
-    if compare is not None:
-        theirs = _other_report(compare, options, data_sets, console)
-        differences = compare_reports(ours, theirs)
-        console.print(comparison_table(ours, theirs, differences))
-        more = {
-            "compared_with": asdict(theirs),
-            "test": METHOD,
-            "differences": [asdict(d) for d in differences],
-        }
     if json_file is not None:
-        write_report(ours, json_file, **more)
+        write_report(ours, json_file)
+    if compare is not None:
+        theirs = theirs or _measure(compare, options, data_sets, console)
+        more = _compare(ours, theirs, console)
+        if json_file is not None:
+            write_report(ours, json_file, **more)
+
+
+def _compare(ours: Report, theirs: Report, console: Console) -> dict[str, object]:
+    """Prints both side by side; what of it is to be kept."""
+    from evaluation.comparison import compare as compare_reports
+    from evaluation.significance import METHOD
+    from evaluation.tables import comparison_table
+
+    differences = compare_reports(ours, theirs)
+    console.print(comparison_table(ours, theirs, differences))
+    return {
+        "compared_with": asdict(theirs),
+        "test": METHOD,
+        "differences": [asdict(difference) for difference in differences],
+    }
+
+
+def _check_exists(model: str | None) -> None:
+    """Before anything is measured, for that takes long."""
+    if model is None or model == SHIPPED or _is_url(model) or Path(model).exists():
+        return
+    raise InvalidInput(
+        f"{model} does not exist; name a model folder, a URL (http://...) or a report (.json)."
+    )
+
+
+def _is_url(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
 
 
 def _need_libraries() -> None:
@@ -105,24 +129,14 @@ def _need_libraries() -> None:
         ) from None
 
 
-def _other_report(other: str, options: Options, data_sets: list[DataSet], console: Console) -> Report:
-    from evaluation.results import read_report
-
-    return (
-        read_report(Path(other)) if other.endswith(".json") else _measure(other, options, data_sets, console)
-    )
-
-
 def _measure(model: str, options: Options, data_sets: list[DataSet], console: Console) -> Report:
     from evaluation.run import evaluate as run
 
-    is_url = model.startswith(("http://", "https://"))
-    settings = options.of_server() if is_url else options.of_folder()
     with (
-        _open_server(model, options) if is_url else _open_folder(model, options) as system,
+        _open_server(model, options) if _is_url(model) else _open_folder(model, options) as system,
         _shown_progress(console) as show,
     ):
-        return run(system, settings, data_sets, show)
+        return run(system, data_sets, show)
 
 
 @contextmanager
@@ -142,7 +156,8 @@ def _open_folder(model: str, options: Options) -> Iterator[System]:
         return ZeroShotScorer(inner, temperature)
 
     try:
-        yield EncoderSystem(" ".join([model, *options.of_folder().values()]), encoder, make_scorer)
+        settings = options.of_folder()
+        yield EncoderSystem(" ".join([model, *settings.values()]), encoder, make_scorer, settings)
     finally:
         encoder.close()
 

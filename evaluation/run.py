@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from core.errors import InvalidInput
@@ -15,11 +15,9 @@ from evaluation.similarity import evaluate_similarity
 from evaluation.systems import Progress, System
 
 
-def evaluate(
-    system: System, settings: Mapping[str, str], data_sets: Iterable[DataSet], progress: Progress
-) -> Report:
-    """One result a data set, in order. `settings` are kept with the report."""
-    return Report(system.name, settings, tuple(_timed(system, data, progress) for data in data_sets))
+def evaluate(system: System, data_sets: Iterable[DataSet], progress: Progress) -> Report:
+    """One result a data set, in order."""
+    return Report(system.name, system.settings, tuple(_timed(system, data, progress) for data in data_sets))
 
 
 def check_names(data_sets: Sequence[DataSet]) -> None:

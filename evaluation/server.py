@@ -55,6 +55,7 @@ class ServerSystem:
         self.name = name
         self.scorer = ServerScorer(self._call)
         self._send = send
+        self.settings = {"mode": mode or "the server's default"}
         self._mode = mode
         self._sleep = sleep
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,11 @@ QUERY_BLOCK = 64
 class System(Protocol):
     @property
     def name(self) -> str: ...
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What else the figures depend on; kept with the report."""
+        ...
 
     @property
     def scorer(self) -> LabelScorer:
@@ -43,8 +48,19 @@ class EncoderSystem:
     texts that `embed` has seen.
     """
 
-    def __init__(self, name: str, encoder: Encoder, make_scorer: Callable[[Encoder], LabelScorer]) -> None:
+    def __init__(
+        self,
+        name: str,
+        encoder: Encoder,
+        make_scorer: Callable[[Encoder], LabelScorer],
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self.settings = {
+            "encoder": encoder.info.id,
+            "fingerprint": encoder.info.fingerprint,
+            **(settings or {}),
+        }
         self._encoder = RememberingEncoder(encoder)
         self.scorer = make_scorer(self._encoder)
 

@@ -12,10 +12,10 @@ from evaluation.significance import METHOD
 
 
 def report_table(report: Report) -> Table:
-    """One row a measure; notes of the data sets are in the caption."""
+    """One row a measure; ± is the deviation over the seeds. Notes of the data sets are in the caption."""
     notes = [f"{result.data_set}: {note}" for result in report.results for note in result.notes]
     table = Table("data set", "measure", title=report.system, caption="\n".join(notes) or None)
-    for heading in ("value", "± over seeds", "items", "seconds"):
+    for heading in ("value", "±", "items", "seconds"):
         table.add_column(heading, justify="right")
     for result in report.results:
         for number, measure in enumerate(result.measures):

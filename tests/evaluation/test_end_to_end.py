@@ -54,7 +54,7 @@ def server(client: TestClient) -> ServerSystem:
 def test_a_model_that_finds_everything_has_full_marks(tmp_path: Path) -> None:
     data = load_data_set(write_beir(tmp_path / "tiny"))
 
-    report = evaluate(in_process(), {}, [data], quiet)
+    report = evaluate(in_process(), [data], quiet)
 
     assert values(report.results[0]) == dict.fromkeys(["nDCG@10", "recall@100", "MAP@1000", "MRR@10"], 1.0)
     assert report.results[0].measures[0].items == {"q0": 1.0, "q1": 1.0, "q2": 1.0, "q4": 1.0}
@@ -76,7 +76,7 @@ def test_a_server_gives_the_same_marks_and_keeps_nothing(
 ) -> None:
     data = load_data_set(write_beir(tmp_path / "tiny"))
 
-    report = evaluate(server, {}, [data], quiet)
+    report = evaluate(server, [data], quiet)
 
     assert values(report.results[0]) == dict.fromkeys(["nDCG@10", "recall@100", "MAP@1000", "MRR@10"], 1.0)
     assert any(note.startswith("1 documents failed, first:") for note in report.results[0].notes)
@@ -92,7 +92,7 @@ def test_a_refused_search_mode_is_told_and_the_collection_is_still_deleted(
     data = load_data_set(write_beir(tmp_path / "tiny"))
 
     with pytest.raises(ServerRefused, match=r"server answered 4\d\d: .*guessing"):
-        evaluate(ServerSystem("server", send, mode="guessing"), {}, [data], quiet)
+        evaluate(ServerSystem("server", send, mode="guessing"), [data], quiet)
     assert client.get("/v1/collections").json()["collections"] == []
 
 
@@ -124,7 +124,7 @@ def test_embeddings_of_a_server_are_put_in_order_and_normalised() -> None:
 def test_pairs_in_the_judged_order_correlate_fully(tmp_path: Path) -> None:
     data = load_data_set(write_pairs(tmp_path / "pairs.jsonl"))
 
-    report = evaluate(in_process(), {}, [data], quiet)
+    report = evaluate(in_process(), [data], quiet)
 
     assert values(report.results[0]) == {"Spearman": pytest.approx(1.0)}
 
@@ -133,7 +133,7 @@ def test_pairs_in_the_judged_order_correlate_fully(tmp_path: Path) -> None:
 def test_classes_told_by_their_words_are_all_found(tmp_path: Path, is_multi: bool) -> None:
     data = load_data_set(write_labelled(tmp_path / "labelled", is_multi))
 
-    result = evaluate(in_process(), {}, [data], quiet).results[0]
+    result = evaluate(in_process(), [data], quiet).results[0]
 
     names = ["full", "8 a class", "16 a class", "zero-shot"]
     expected = [f"{measure}, {name}" for name in names for measure in ("accuracy", "macro-F1")]
