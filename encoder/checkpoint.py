@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,16 @@ _PICKLED = ("pytorch_model.bin", "model.bin", "model.pt", "pytorch_model.pt", "m
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded folder. `weights` are float32, whatever they are stored as."""
+    """A loaded folder. `weights` are float32, whatever they are stored as.
+
+    `fingerprint` is over all that changes a vector, `weights_sha256` over the weights alone.
+    """
 
     config: ModelConfig
     weights: Weights
     tokenizer_json: str
     fingerprint: str
+    weights_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     tokenizer_json = _read_text(folder / TOKENIZER)
     weights = {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
     _require_shapes(folder, config, weights)
-    return Checkpoint(config, weights, tokenizer_json, fingerprint(config, stored, tokenizer_json))
+    whole = fingerprint(config, stored, tokenizer_json)
+    return Checkpoint(config, weights, tokenizer_json, whole, _sha256(_weight_parts(stored)))
 
 
 def save_checkpoint(folder: Path, config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> None:
@@ -105,18 +111,21 @@ def load_reference(folder: Path) -> Reference | None:
 
 def fingerprint(config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> str:
     """sha256 over all that changes a vector: weights, tokenizer, and how the model is used."""
+    behaviour = config_to_json(config)
+    behaviour["cognate"] = {name: v for name, v in behaviour["cognate"].items() if name != "id"}
+    usage = [json.dumps(behaviour, sort_keys=True).encode(), tokenizer_json.encode()]
+    return _sha256(chain(usage, _weight_parts(weights)))
+
+
+def _sha256(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
-    for part in _fingerprint_parts(config, weights, tokenizer_json):
+    for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.hexdigest()
 
 
-def _fingerprint_parts(config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> Iterator[bytes]:
-    behaviour = config_to_json(config)
-    behaviour["cognate"] = {name: v for name, v in behaviour["cognate"].items() if name != "id"}
-    yield json.dumps(behaviour, sort_keys=True).encode()
-    yield tokenizer_json.encode()
+def _weight_parts(weights: StoredWeights) -> Iterator[bytes]:
     for name in sorted(weights):
         array = np.ascontiguousarray(weights[name])
         yield f"{name} {array.dtype} {array.shape}".encode()

@@ -51,6 +51,7 @@ class ModelConfig:
     normalize: bool = True
     query_prompt: str = ""
     passage_prompt: str = ""
+    relative_buckets: int = 0
 
     def __post_init__(self) -> None:
         if self.d % self.heads:

@@ -11,6 +11,9 @@ from encoder.config import ModelConfig, Pooling
 
 Weights = Mapping[str, Float32]
 
+_FARTHEST = 128  # tokens; all keys farther away share a bucket
+RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
+
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a model of this config needs."""
@@ -32,6 +35,8 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     shapes |= {f"{name}.{kind}": (d,) for name in norms for kind in ("weight", "bias")}
     shapes |= {f"{name}.weight": shape for name, shape in linears.items()}
     shapes |= {f"{name}.bias": shape[:1] for name, shape in linears.items()}
+    if config.relative_buckets:
+        shapes[RELATIVE_BIAS] = (config.relative_buckets, config.heads)
     if config.pooling is Pooling.CLASS_ATTENTION:
         shapes |= {name: array.shape for name, array in class_attention_as_mean(config).items()}
     return shapes
@@ -59,3 +64,21 @@ def fold_class_attention(config: ModelConfig, weights: Weights) -> tuple[Float32
     keys = (q @ w_k)[:, 0] / np.sqrt(np.float32(d // m))  # (m, d)
     w_v = weights["class_attention.value.weight"].reshape(m, d // m, d)
     return keys, w_v, weights["class_attention.output.weight"]
+
+
+def relative_bias_by_offset(config: ModelConfig, bias: Float32) -> Float32:
+    """What is added to the score of a key `offset` tokens after its query: (2 max_positions - 1, m).
+
+    Row `offset + max_positions - 1`, from `bias` (buckets, m). Half of the buckets are for keys before the
+    query and half for those after; in each half the first half are single offsets, the rest grow
+    logarithmically up to 128 (Raffel et al. 2020, "T5", section 2.1).
+    """
+    offsets = np.arange(1 - config.max_positions, config.max_positions)
+    half = config.relative_buckets // 2
+    exact = half // 2
+    distance = np.abs(offsets).astype(np.float32)
+    growth = np.log(np.maximum(distance, 1) / np.float32(exact)) / np.float32(np.log(_FARTHEST / exact))
+    far = np.minimum(exact + (growth * (half - exact)).astype(np.int64), half - 1)
+    buckets = np.where(distance < exact, distance.astype(np.int64), far) + np.where(offsets > 0, half, 0)
+    by_offset: Float32 = bias[buckets]
+    return by_offset

@@ -17,6 +17,7 @@ from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference
 from encoder.engine import Engine, EngineSettings, EngineStats
+from encoder.int8 import load_ranges
 from encoder.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
@@ -112,14 +113,18 @@ def load_encoder(
     """Loads a model folder (None: the shipped `cognate-small`) and checks the backend against its reference.
 
     `threads` of 0 means all cores; `precision` is of the openvino backend, torch computes in float32.
-    Raises CheckpointError for a bad folder, and when the mean cosine to the reference is below 0.99.
+    Raises CheckpointError for a bad folder, for int8 without ranges calibrated for these very weights, and
+    when the mean cosine to the reference is below 0.99.
     """
     folder = folder or shipped_model()
     checkpoint = load_checkpoint(folder, max_tokens)
     if not checkpoint.config.normalize:
         raise CheckpointError(f"{folder} gives vectors that are not normalised; set 'normalize' to true.")
     reference = load_reference(folder)
-    chosen = _build_backend(BackendName(backend), Precision(precision), checkpoint, threads)
+    if BackendName(backend) is BackendName.OPENVINO:
+        chosen = _build_openvino(folder, checkpoint, Precision(precision), threads)
+    else:
+        chosen = _build_torch(checkpoint, threads)
     parity = None if reference is None else measure_parity(checkpoint, chosen, reference)
     _log.info("Encoder %s on %s: parity with its reference %s", checkpoint.config.id, backend, parity)
     if parity is not None and not parity >= MIN_PARITY:
@@ -145,11 +150,15 @@ def measure_parity(checkpoint: Checkpoint, backend: Backend, reference: Referenc
     return float(np.mean(cosines))
 
 
-def _build_backend(name: BackendName, precision: Precision, checkpoint: Checkpoint, threads: int) -> Backend:
-    if name is BackendName.OPENVINO:
-        backend = OpenVinoBackend(checkpoint.config, checkpoint.weights, precision, threads)
-        backend.warm_up()
-        return backend
+def _build_openvino(folder: Path, checkpoint: Checkpoint, precision: Precision, threads: int) -> Backend:
+    is_int8 = precision is Precision.INT8
+    ranges = load_ranges(folder, checkpoint.weights_sha256) if is_int8 else None
+    backend = OpenVinoBackend(checkpoint.config, checkpoint.weights, precision, threads, ranges)
+    backend.warm_up()
+    return backend
+
+
+def _build_torch(checkpoint: Checkpoint, threads: int) -> Backend:
     from encoder.backends.torch_backend import TorchBackend  # torch is optional: only its users import it
 
     return TorchBackend(checkpoint.config, checkpoint.weights, threads)

@@ -9,8 +9,10 @@ import openvino as ov
 
 from core.types import Float32
 from encoder.backends.base import Int32
-from encoder.backends.openvino_graph import build_graph
+from encoder.backends.openvino_graph import build_graph, float_linear
+from encoder.backends.openvino_int8 import int8_linear
 from encoder.config import ModelConfig
+from encoder.int8 import Ranges
 from encoder.parameters import Weights
 
 # Lengths are rounded up so that few shapes occur: OpenVINO generates code for each new one (5 to 40 ms).
@@ -21,26 +23,38 @@ _WARM_TOKENS = 32
 
 
 class Precision(StrEnum):
-    """Arithmetic of the matrix products; on a chip without bf16 OpenVINO computes in f32 instead."""
+    """Arithmetic of the matrix products; on a chip without bf16 OpenVINO computes in f32 instead.
+
+    `int8` is for the products with weights; attention, norms and pooling are then in bf16.
+    """
 
     F32 = "f32"
     BF16 = "bf16"
+    INT8 = "int8"
 
 
 class OpenVinoBackend:
     """Padded batches of any shape on `threads` CPU threads (0: all cores)."""
 
     def __init__(
-        self, config: ModelConfig, weights: Weights, precision: Precision = Precision.BF16, threads: int = 0
+        self,
+        config: ModelConfig,
+        weights: Weights,
+        precision: Precision = Precision.BF16,
+        threads: int = 0,
+        ranges: Ranges | None = None,
     ) -> None:
+        """`ranges` of the inputs of all matrix products are needed for the precision int8."""
         self._max_positions = config.max_positions
+        is_int8 = precision is Precision.INT8
         properties = {
-            "INFERENCE_PRECISION_HINT": precision.value,
+            "INFERENCE_PRECISION_HINT": Precision.BF16.value if is_int8 else precision.value,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads),
         }
-        compiled = ov.Core().compile_model(build_graph(config, weights), "CPU", properties)
+        linear = int8_linear(ranges or {}) if is_int8 else float_linear
+        compiled = ov.Core().compile_model(build_graph(config, weights, linear), "CPU", properties)
         self._request = compiled.create_infer_request()
 
     def padded_length(self, tokens: int) -> int:
