@@ -9,8 +9,9 @@ import orjson
 from starlette.responses import Response
 
 from core.collections import CollectionOverview
+from core.explain import Contribution, ExplainedPassage, Explanation
 from core.search import Hit, SearchResult
-from core.types import Classification, Document, Job, Span
+from core.types import Classification, Document, Job, Span, TokenField
 
 
 def json_response(body: Any, status: int = 200) -> Response:
@@ -110,7 +111,7 @@ def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:
 
 def _hit_body(hit: Hit) -> dict[str, Any]:
     passage = hit.passage
-    return {
+    body = {
         "id": passage.external_id,
         "score": hit.score,
         "title": passage.title,
@@ -118,6 +119,43 @@ def _hit_body(hit: Hit) -> dict[str, Any]:
         "metadata": passage.metadata,
         "highlights": [_span_body(span) for span in hit.highlights],
         "scores": {"dense": {"score": hit.score, "rank": hit.rank}},
+    }
+    if hit.explanation is not None:
+        body["explanation"] = explanation_body(hit.explanation)
+    return body
+
+
+def explained_body(explained: ExplainedPassage, with_matrix: bool) -> dict[str, Any]:
+    span = explained.span
+    body = explanation_body(explained.explanation)
+    body["title"] = explained.passage.title
+    body["passage"] = {"text": explained.passage.text, "start": span.start, "end": span.end}
+    if with_matrix:
+        body["matrix"] = explained.explanation.matrix.tolist()
+    return body
+
+
+def explanation_body(explanation: Explanation) -> dict[str, Any]:
+    """Contributions of each list add up to the score; `sentence` is the one that carries most."""
+    of_text = [s for s in explanation.sentences if s.field is TokenField.TEXT]
+    best = max(of_text, key=lambda sentence: sentence.contribution, default=None)
+    return {
+        "score": explanation.score,
+        "tokens": [_contribution_body(c) for c in explanation.tokens],
+        "words": [_contribution_body(c) for c in explanation.words],
+        "sentences": [_contribution_body(c) for c in explanation.sentences],
+        "query_tokens": [_contribution_body(c) for c in explanation.query_tokens],
+        "sentence": None if best is None else _contribution_body(best),
+    }
+
+
+def _contribution_body(contribution: Contribution) -> dict[str, Any]:
+    return {
+        "text": contribution.text,
+        "field": contribution.field,
+        "start": contribution.start,
+        "end": contribution.end,
+        "contribution": contribution.contribution,
     }
 
 

@@ -8,7 +8,7 @@ from api import problems
 from api.config import ApiConfig
 from api.metrics import Metrics
 from api.middleware import Edge
-from api.routes import classify, collections, documents, jobs, openai, operations, search, tei
+from api.routes import classify, collections, documents, explain, jobs, openai, operations, search, tei
 from core.services import Services
 
 
@@ -23,7 +23,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.config = config
     app.state.metrics = Metrics(services.gauges)
     problems.install(app)
-    for module in (collections, documents, jobs, search, classify, openai, tei, operations):
+    for module in (collections, documents, jobs, search, classify, explain, openai, tei, operations):
         app.include_router(module.router)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)
     return app

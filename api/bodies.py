@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.search import SearchRequest
 from core.types import CollectionSettings, Label
@@ -57,9 +57,12 @@ class SearchBody(Body):
     mode: str = "dense"
     highlight: bool = True
     min_seq: int | None = Field(default=None, ge=0)
+    explain: bool = False
 
     def request(self) -> SearchRequest:
-        return SearchRequest(self.query, self.k, self.offset, self.mode, self.highlight, self.min_seq)
+        return SearchRequest(
+            self.query, self.k, self.offset, self.mode, self.highlight, self.min_seq, self.explain
+        )
 
 
 class SearchBatchBody(Body):
@@ -81,3 +84,24 @@ class ClassifyBody(Body):
 
     def typed_labels(self) -> list[Label]:
         return [Label(item) if isinstance(item, str) else item.label() for item in self.labels]
+
+
+class ExplainBody(Body):
+    """Either a document of a collection, or a text with an optional title."""
+
+    query: str
+    collection: str | None = None
+    id: str | None = None
+    text: str | None = None
+    title: str = ""
+    matrix: bool = Field(default=False, description="Also the contributions of each pair of tokens.")
+
+    @model_validator(mode="after")
+    def _check_target(self) -> ExplainBody:
+        of_document = (
+            self.collection is not None and self.id is not None and self.text is None and not self.title
+        )
+        of_text = self.text is not None and self.collection is None and self.id is None
+        if not (of_document or of_text):
+            raise ValueError("send either collection and id, or text (and title)")
+        return self

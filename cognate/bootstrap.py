@@ -18,15 +18,16 @@ from core.collections import CollectionService, check_encoder
 from core.documents import DocumentLimits
 from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
+from core.explain import ExplainService
 from core.imports import ImportService
 from core.ingest import IngestService
-from core.ports import Encoder, TokenEncoder
+from core.ports import Encoder, PartsEncoder, TokenEncoder
 from core.search import SearchLimits, SearchService
 from core.services import Services
 from core.types import Task, TaskKind
 from encoder.engine import EngineStats
 from encoder.service import EncoderService, load_encoder
-from indexer.chunking import SentenceChunker
+from indexer.chunking import SentenceChunker, sentence_starts
 from indexer.factory import check_index_kind
 from indexer.follower import IndexFollower
 from indexer.imports import FileImportReader
@@ -74,7 +75,7 @@ def database_url(settings: Settings) -> str:
     return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
 
 
-class RunningEncoder(Encoder, TokenEncoder, Protocol):
+class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
     """An encoder with counters, to be closed at the end."""
 
     def stats(self) -> EngineStats: ...
@@ -123,6 +124,7 @@ def _assemble(
     imports = ImportService(
         ingest, collections, FileImportReader(), MAX_WAITING_IMPORT_BATCHES, lambda: queue.is_stopping
     )
+    explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
     stack.callback(indexes.stop)
     _remove_orphans(layout, jobs)
@@ -135,9 +137,10 @@ def _assemble(
         collections=CollectionService(collections, indexes, encoder, check_index_kind),
         ingest=ingest,
         imports=imports,
-        search=SearchService(encoder, indexes, documents, SearchLimits()),
+        search=SearchService(encoder, indexes, documents, explain, SearchLimits()),
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
         embed=EmbedService(encoder, EmbedLimits()),
+        explain=explain,
         documents=documents,
         jobs=jobs,
         indexes=indexes,

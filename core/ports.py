@@ -18,6 +18,7 @@ from core.types import (
     EncodedDocument,
     EncoderInfo,
     FailedDocument,
+    Float16,
     Float32,
     ImportFields,
     ImportPlan,
@@ -36,6 +37,7 @@ from core.types import (
     RejectedItem,
     Span,
     Task,
+    TokenParts,
 )
 
 
@@ -78,6 +80,14 @@ class Encoder(TokenSpans, Protocol):
     def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `passages`."""
         ...
+
+
+class PartsEncoder(Protocol):
+    """Embeddings split over their tokens. Raises InvalidInput when the encoder's pooling is no sum."""
+
+    def query_parts(self, text: str) -> TokenParts: ...
+
+    def passage_parts(self, passages: Sequence[PassageText]) -> list[TokenParts]: ...
 
 
 class Chunker(Protocol):
@@ -133,6 +143,10 @@ class DocumentStore(Protocol):
 
     def get(self, collection_id: int, external_id: str) -> Document:
         """Raises NotFound."""
+        ...
+
+    def embedded_passages(self, collection_id: int, external_id: str) -> tuple[list[PassageRow], Float16]:
+        """Passages of one document in order and their vectors (n, d); none unless it is searchable."""
         ...
 
     def list(

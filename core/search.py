@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.documents import check_text
 from core.errors import InvalidInput, Unavailable
+from core.explain import ExplainService, Explanation, highlights_of
 from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
-from core.types import Collection, Float32, IndexHit, PassageRow, Span
+from core.types import Collection, Float32, IndexHit, PassageRow, PassageText, Span
 
 MODES = ("dense",)
 HIGHLIGHT_WORD = re.compile(r"\w{3,}")
@@ -20,6 +21,7 @@ HIGHLIGHT_WORD = re.compile(r"\w{3,}")
 class SearchLimits:
     max_k: int = 1000
     max_window: int = 10_000
+    max_explained: int = 100
     max_query_bytes: int = 32_768
     max_searches: int = 256
     min_seq_timeout_s: float = 5.0
@@ -33,6 +35,7 @@ class SearchRequest:
     mode: str = "dense"
     highlight: bool = True
     min_seq: int | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Hit:
     score: float
     rank: int
     highlights: tuple[Span, ...]
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class SearchService:
     encoder: Encoder
     indexes: IndexRegistry
     documents: DocumentStore
+    explain: ExplainService
     limits: SearchLimits
 
     def search(self, collection: Collection, request: SearchRequest) -> SearchResult:
@@ -93,7 +98,19 @@ class SearchService:
             if (row := rows[hit.passage_id])
         )
         fetch_s = time.perf_counter() - started - search_s
+        if request.explain:
+            shown = self._explained(request, shown)
         return SearchResult(shown, encode_ms, search_s * 1000, fetch_s * 1000, view.seq)
+
+    def _explained(self, request: SearchRequest, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        """The hits with their explanations, from which their highlights are then taken."""
+        passages = [PassageText(hit.passage.title, hit.passage.text) for hit in hits]
+        scores = [hit.score for hit in hits]
+        explanations = self.explain.explain_passages(request.query, passages, scores)
+        return tuple(
+            replace(hit, explanation=e, highlights=highlights_of(e) if request.highlight else ())
+            for hit, e in zip(hits, explanations, strict=True)
+        )
 
     def _live_hits(
         self, collection: Collection, view: IndexView, vector: Float32, wanted: int
@@ -120,6 +137,8 @@ class SearchService:
             raise InvalidInput(f"mode {request.mode!r} is not available; use {' or '.join(MODES)}.")
         if not 1 <= request.k <= limits.max_k:
             raise InvalidInput(f"k is {request.k}; it must be 1 to {limits.max_k}.")
+        if request.explain and request.k > limits.max_explained:
+            raise InvalidInput(f"k is {request.k}; with explain it must be 1 to {limits.max_explained}.")
         if request.offset < 0 or request.offset + request.k > limits.max_window:
             raise InvalidInput(
                 f"offset is {request.offset}; it must be 0 or more, and offset + k at most"

@@ -9,6 +9,7 @@ from pathlib import Path
 from core.classify import ClassifyService
 from core.collections import CollectionService
 from core.embed import EmbedService
+from core.explain import ExplainService
 from core.imports import ImportService
 from core.ingest import IngestService
 from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore
@@ -25,6 +26,7 @@ class Services:
     search: SearchService
     classify: ClassifyService
     embed: EmbedService
+    explain: ExplainService
     documents: DocumentStore
     jobs: JobStore
     indexes: IndexRegistry

@@ -180,6 +180,36 @@ class PassageText:
     text: str
 
 
+class TokenField(StrEnum):
+    """Where a token of an encoded input comes from."""
+
+    TITLE = "title"
+    TEXT = "text"
+    SPECIAL = "special"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token and its character offsets [start, end) in the title or text; 0, 0 for special ones."""
+
+    text: str
+    field: TokenField
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenParts:
+    """An embedding as a sum over tokens: `vectors` (t, d) float32 add up to the unit vector.
+
+    `words` numbers the word of each token; special tokens have a number of their own.
+    """
+
+    tokens: tuple[Token, ...]
+    words: tuple[int, ...]
+    vectors: Float32
+
+
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     """One document of a claimed batch, still to be encoded."""

@@ -112,7 +112,7 @@ def _qualities(text: str, spans: Int64) -> npt.NDArray[np.int8]:
         starts[1:] > ends[:-1], _WORD, np.where(starts[1:] == ends[:-1], _TOKEN, _INSIDE_CHARACTER)
     )
     quality[1:-1][starts[1:] == starts[:-1]] = _INSIDE_CHARACTER
-    boundaries = np.asarray(_sentence_starts(text), dtype=np.int64)
+    boundaries = np.asarray(sentence_starts(text), dtype=np.int64)
     tokens = np.searchsorted(starts, boundaries)
     inner = (tokens > 0) & (tokens < len(spans))
     tokens, boundaries = tokens[inner], boundaries[inner]
@@ -120,7 +120,7 @@ def _qualities(text: str, spans: Int64) -> npt.NDArray[np.int8]:
     return quality
 
 
-def _sentence_starts(text: str) -> list[int]:
+def sentence_starts(text: str) -> list[int]:
     """Character offsets where a sentence or paragraph begins; a full stop before a small letter ends none."""
     return [
         match.end()

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, delete, func, select, update
+import numpy as np
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, select, update
 
 from core.errors import NotFound
 from core.types import (
     Accepted,
     Document,
     DocumentState,
+    Float16,
     JobKind,
     NewDocument,
     PassageRow,
@@ -26,7 +28,8 @@ from storage.collections import head_seq, lock_collection, next_seq, no_collecti
 from storage.database import Database, chunked
 from storage.intake import take_in
 from storage.jobs import JobChange, add_errors, insert_job, mark_running, require_open_job, settle
-from storage.schema import Documents, Jobs, Passages, Revisions
+from storage.publishing import VECTOR_DTYPE
+from storage.schema import Collections, Documents, Embeddings, Jobs, Passages, Revisions
 
 
 class SqlDocumentStore:
@@ -35,7 +38,9 @@ class SqlDocumentStore:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
         self._clock = clock
-        self._select_passages = _passages_query()
+        self._select_passages = _passages_query().where(
+            Passages.id.in_(bindparam("passage_ids", expanding=True))
+        )
 
     def submit(
         self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
@@ -77,6 +82,33 @@ class SqlDocumentStore:
             raise NotFound(f"document {external_id!r} does not exist in this collection; check the id")
         return _to_document(row)
 
+    def embedded_passages(self, collection_id: int, external_id: str) -> tuple[list[PassageRow], Float16]:
+        """Passages of one document in order and their vectors (n, d); none unless it is searchable."""
+        query = (
+            _passages_query()
+            .add_columns(Embeddings.vector)
+            .join(Collections, Collections.id == Documents.collection_id)
+            .join(
+                Embeddings,
+                and_(Embeddings.passage_id == Passages.id, Embeddings.encoder_id == Collections.encoder_id),
+            )
+            .where(
+                Documents.collection_id == collection_id,
+                Documents.external_id == external_id,
+                Documents.state == DocumentState.SEARCHABLE,
+            )
+            .order_by(Passages.ordinal)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        data = b"".join(row.vector for row in rows)
+        vectors = (
+            np.frombuffer(data, VECTOR_DTYPE).reshape(len(rows), -1)
+            if rows
+            else np.empty((0, 0), VECTOR_DTYPE)
+        )
+        return [_to_passage(row) for row in rows], vectors
+
     def list(
         self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
     ) -> list[Document]:
@@ -114,10 +146,8 @@ class SqlDocumentStore:
         with self._database.read() as connection:
             for chunk in chunked(passage_ids):
                 for row in connection.execute(self._select_passages, {"passage_ids": chunk}):
-                    passage_id, external_id, title, text, start, end, metadata, home, state = row
-                    if home == collection_id and state == DocumentState.SEARCHABLE:
-                        span = Span(start, end)
-                        found[passage_id] = PassageRow(passage_id, external_id, title, text, span, metadata)
+                    if row.collection_id == collection_id and row.state == DocumentState.SEARCHABLE:
+                        found[row.id] = _to_passage(row)
         return found
 
 
@@ -151,22 +181,23 @@ def _take(
 
 def _passages_query() -> Select[*tuple[Any, ...]]:
     length = Passages.end - Passages.start
-    return (
-        select(
-            Passages.id,
-            Documents.external_id,
-            Documents.title,
-            func.substr(Documents.text, Passages.start + 1, length),
-            Passages.start,
-            Passages.end,
-            Documents.metadata_,
-            # Compared by the caller: as conditions they tempt SQLite to start from all of the collection.
-            Documents.collection_id,
-            Documents.state,
-        )
-        .join(Documents, Documents.id == Passages.document_id)
-        .where(Passages.id.in_(bindparam("passage_ids", expanding=True)))
-    )
+    return select(
+        Passages.id,
+        Documents.external_id,
+        Documents.title,
+        func.substr(Documents.text, Passages.start + 1, length),
+        Passages.start,
+        Passages.end,
+        Documents.metadata_,
+        # Compared by the caller: as conditions they tempt SQLite to start from all of the collection.
+        Documents.collection_id,
+        Documents.state,
+    ).join(Documents, Documents.id == Passages.document_id)
+
+
+def _to_passage(row: Sequence[Any]) -> PassageRow:
+    passage_id, external_id, title, text, start, end, metadata = row[:7]
+    return PassageRow(passage_id, external_id, title, text, Span(start, end), metadata)
 
 
 def _newest(collection_id: int) -> Select[*tuple[Any, ...]]:

@@ -138,7 +138,16 @@ def test_tei_truncates_only_when_asked_and_says_what(client: TestClient) -> None
     assert client.get("/info").json()["max_input_length"] == 256
 
 
-@pytest.mark.parametrize("body", [{}, {"inputs": []}, {"inputs": [1.5]}, {"inputs": "x", "truncated": True}, {"inputs": "x", "normalize": False}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"inputs": []},
+        {"inputs": [1.5]},
+        {"inputs": "x", "truncated": True},
+        {"inputs": "x", "normalize": False},
+    ],
+)
 def test_bad_tei_requests_are_validation_errors(client: TestClient, body: object) -> None:
     answer = client.post("/embed", content=json.dumps(body), headers={"Content-Type": "application/json"})
     assert answer.status_code == 422

@@ -56,7 +56,7 @@ class Rows:
 
 
 def service(view: View, gone: set[int] | None = None, in_time: bool = True) -> SearchService:
-    return SearchService(ENCODER, Indexes(view, in_time), Rows(gone or set()), SearchLimits())  # type: ignore[arg-type]  # only what search uses
+    return SearchService(ENCODER, Indexes(view, in_time), Rows(gone or set()), None, SearchLimits())  # type: ignore[arg-type]  # only what search uses
 
 
 def hits(count: int) -> list[IndexHit]:

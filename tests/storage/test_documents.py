@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from core.errors import NotFound
@@ -80,3 +81,15 @@ def test_more_ids_than_one_statement_takes_are_deleted_together(world: World) ->
     seq = world.seq
     assert world.documents.delete(world.id, ids) == (1100, seq + 1)
     assert world.collections.counts(world.id).passages == 0
+
+
+def test_passages_of_one_document_come_in_order_with_their_vectors(world: World) -> None:
+    world.add(new("a", "first text"), new("b", "other"))
+    rows, vectors = world.documents.embedded_passages(world.id, "a")
+    assert [row.external_id for row in rows] == ["a"] * len(rows)
+    assert [row.span.start for row in rows] == sorted(row.span.start for row in rows)
+    followed = {int(i): v for e in world.read_log() for i, v in zip(e.passage_ids, e.vectors, strict=True)}
+    for row, vector in zip(rows, vectors, strict=True):
+        assert np.array_equal(followed[row.passage_id], vector)
+    world.documents.delete(world.id, ["a"])
+    assert world.documents.embedded_passages(world.id, "a")[0] == []
