@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from encoder.backends.base import Backend, Int32
 from encoder.lanes import Item, LaneQueue, LaneStats, Request
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Engine:
             Lane.BULK: settings.max_waiting_bulk_tokens,
         }
         self._unfinished: set[Request] = set()
+        self._errands: deque[Callable[[Backend | None], None]] = deque()
         self._closed = False
         self._interactive_seen_s = -np.inf
         self._run_length = 0
@@ -111,6 +116,19 @@ class Engine:
     def encode(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
         """Blocks for the result of `submit`."""
         return self.submit(token_ids, lane).result()
+
+    def run(self, work: Callable[[Backend], T]) -> T:
+        """The result of `work(backend)`, called on the engine's thread before the next micro-batch.
+
+        Raises what `work` raises; Unavailable after `close`.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closed:
+                raise Unavailable("The encoder is stopping.")
+            self._errands.append(_errand(work, future))
+            self._changed.notify_all()
+        return future.result()
 
     def stats(self) -> EngineStats:
         with self._changed:
@@ -156,22 +174,32 @@ class Engine:
     def _serve(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
+                self._run_errands(self._backend)
                 if batch:
                     self._process(batch)
         finally:
             self._fail_unfinished()
 
     def _next_batch(self) -> list[Item] | None:
-        """Blocks for work. Empty if all that waited was cancelled; None when the engine closes."""
+        """Blocks for work. Empty for errands and when all was cancelled; None when the engine closes."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(q.has_work for q in self._lanes.values()))
+            self._changed.wait_for(self._has_news)
             if self._closed:
                 return None
+            if self._errands:
+                return []
             lane = self._choose_lane()
             budget = self._batch_tokens(lane)
             batch = self._lanes[lane].take_batch(budget, self._backend.padded_length, self._clock())
             self._changed.notify_all()
             return batch
+
+    def _has_news(self) -> bool:
+        return self._closed or bool(self._errands) or any(q.has_work for q in self._lanes.values())
+
+    def _run_errands(self, backend: Backend | None) -> None:
+        while self._errands:
+            self._errands.popleft()(backend)
 
     def _choose_lane(self) -> Lane:
         interactive, bulk = (self._lanes[lane].has_work for lane in (Lane.INTERACTIVE, Lane.BULK))
@@ -228,6 +256,21 @@ class Engine:
             self._closed = True
             unfinished, self._unfinished = self._unfinished, set()
             self._changed.notify_all()
+        self._run_errands(None)
         for request in unfinished:
             if not request.is_over:
                 request.fail(Unavailable("The encoder stopped before this request was done."))
+
+
+def _errand(work: Callable[[Backend], T], future: Future[T]) -> Callable[[Backend | None], None]:
+    """Resolves the future with the result of `work`, or with Unavailable if there is no backend now."""
+
+    def run(backend: Backend | None) -> None:
+        try:
+            if backend is None:
+                raise Unavailable("The encoder stopped before this request was done.")
+            future.set_result(work(backend))
+        except Exception as error:  # the thread's edge: it belongs to the caller
+            future.set_exception(error)
+
+    return run

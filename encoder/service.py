@@ -12,13 +12,14 @@ from typing import TypeVar
 import numpy as np
 
 from core.errors import CheckpointError
-from core.types import EncoderInfo, Float32, Int64, Lane, PassageText
+from core.types import EncoderInfo, Float32, Int64, Lane, PassageText, TokenParts
 from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference
 from encoder.engine import Engine, EngineSettings, EngineStats
 from encoder.int8 import load_ranges
-from encoder.tokenizer import Tokenizer
+from encoder.parts import splitter
+from encoder.tokenizer import Located, Tokenizer
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -55,6 +56,7 @@ class EncoderService:
         self._config = config
         self._info = EncoderInfo(config.id, checkpoint.fingerprint, config.d, config.max_tokens)
         self._tokenizer = Tokenizer(checkpoint.tokenizer_json, config.max_tokens)
+        self._split = splitter(config, checkpoint.weights)
         self._engine = Engine(backend, config.d, settings)
 
     @property
@@ -88,6 +90,22 @@ class EncoderService:
     def encode_tokens(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
         """(n, d) float32, unit rows; longer inputs than the encoder reads are cut, their last token kept."""
         return self._encode(([self._tokenizer.cut(ids) for ids in part] for part in _sliced(token_ids)), lane)
+
+    def query_parts(self, text: str) -> TokenParts:
+        """The query's embedding as a sum over its tokens. Raises InvalidInput when its pooling is no sum."""
+        return self._parts([self._tokenizer.locate(PassageText("", text), self._config.query_prompt)])[0]
+
+    def passage_parts(self, passages: Sequence[PassageText]) -> list[TokenParts]:
+        """Like `query_parts`, for passages, in their order."""
+        prompt = self._config.passage_prompt
+        return self._parts([self._tokenizer.locate(passage, prompt) for passage in passages])
+
+    def _parts(self, located: Sequence[Located]) -> list[TokenParts]:
+        def split(ids: Int32) -> Float32:
+            states = self._engine.run(lambda backend: _states(backend, ids))
+            return self._split(states)
+
+        return [TokenParts(one.tokens, one.words, split(one.ids)) for one in located]
 
     def stats(self) -> EngineStats:
         return self._engine.stats()
@@ -133,6 +151,13 @@ def load_encoder(
             f"{MIN_PARITY}. Weights, tokenizer or backend do not belong together."
         )
     return EncoderService(checkpoint, chosen, settings, parity)
+
+
+def _states(backend: Backend, ids: Int32) -> Float32:
+    """Hidden states (t, d) of one text."""
+    padded = np.zeros((1, backend.padded_length(len(ids))), np.int32)
+    padded[0, : len(ids)] = ids
+    return backend.states(padded, np.array([len(ids)], np.int32))[0, : len(ids)]
 
 
 def shipped_model() -> Path:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tokenizers
 
 from core.errors import CheckpointError, InvalidInput
-from core.types import Int64, PassageText
+from core.types import Int64, PassageText, Token, TokenField
 from encoder.backends.base import Int32
 
 TITLE_TOKENS = 64
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Ids (t,) of one input, the place of each token, and the number of its word."""
+
+    ids: Int32
+    tokens: tuple[Token, ...]
+    words: tuple[int, ...]
 
 
 class Tokenizer:
@@ -69,6 +79,26 @@ class Tokenizer:
         """One (t, 2) int64 array a text: character offsets [start, end) of all its tokens, none special."""
         encodings = self._whole.encode_batch(_readable(texts), add_special_tokens=False)
         return [np.array(e.offsets, np.int64).reshape(-1, 2) for e in encodings]
+
+    def locate(self, passage: PassageText, prompt: str = "") -> Located:
+        """The passage's tokens as `encode_passages` gives them, with their places."""
+        (title,) = self._cut_titles([passage.title])
+        whole = f"{prompt}{title} {passage.text}" if title else f"{prompt}{passage.text}"
+        encoding = self._truncating.encode(_readable([whole])[0])
+        title_start, text_start = len(prompt), len(prompt) + (len(title) + 1 if title else 0)
+        tokens, words = [], []
+        for i, (text, (start, end)) in enumerate(zip(encoding.tokens, encoding.offsets, strict=True)):
+            word = encoding.word_ids[i]
+            if encoding.special_tokens_mask[i] or start < title_start or word is None:
+                tokens.append(Token(text, TokenField.SPECIAL, 0, 0))
+                words.append(-1 - i)
+                continue
+            in_title = start < text_start
+            offset = title_start if in_title else text_start
+            field = TokenField.TITLE if in_title else TokenField.TEXT
+            tokens.append(Token(whole[start:end], field, start - offset, end - offset))
+            words.append(word)
+        return Located(np.array(encoding.ids, np.int32), tuple(tokens), tuple(words))
 
     def _cut_titles(self, titles: Sequence[str]) -> list[str]:
         spans = self.token_spans(titles)

@@ -9,7 +9,20 @@ from zlib import crc32
 
 import numpy as np
 
-from core.types import CollectionSettings, EncoderInfo, Float32, Int32, Int64, Lane, PassageText, Span, Task
+from core.types import (
+    CollectionSettings,
+    EncoderInfo,
+    Float32,
+    Int32,
+    Int64,
+    Lane,
+    PassageText,
+    Span,
+    Task,
+    Token,
+    TokenField,
+    TokenParts,
+)
 from encoder.engine import EngineStats
 from encoder.lanes import LaneStats
 
@@ -41,6 +54,12 @@ class FakeEncoder:
             for text in texts
         ]
 
+    def query_parts(self, text: str) -> TokenParts:
+        return self.passage_parts([PassageText("", text)])[0]
+
+    def passage_parts(self, passages: Sequence[PassageText]) -> list[TokenParts]:
+        return [word_parts(passage) for passage in passages]
+
     @property
     def vocabulary_size(self) -> int:
         return 1000
@@ -67,6 +86,19 @@ def word_vector(text: str) -> Float32:
     for word in re.findall(r"\w+", text.lower()):
         vector[crc32(word.encode()) % DIM] += 1
     return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def word_parts(passage: PassageText) -> TokenParts:
+    """`word_vector` as a sum: each word's share, and the constant as a special token."""
+    tokens, rows = [Token("[CLS]", TokenField.SPECIAL, 0, 0)], [np.full(DIM, 1e-3, dtype=np.float32)]
+    for place, text in ((TokenField.TITLE, passage.title), (TokenField.TEXT, passage.text)):
+        for match in re.finditer(r"\w+", text):
+            tokens.append(Token(match[0], place, *match.span()))
+            rows.append(np.zeros(DIM, dtype=np.float32))
+            rows[-1][crc32(match[0].lower().encode()) % DIM] = 1
+    vectors = np.stack(rows)
+    vectors /= np.linalg.norm(vectors.sum(axis=0))
+    return TokenParts(tuple(tokens), tuple(range(len(tokens))), vectors)
 
 
 class WholeTextChunker:

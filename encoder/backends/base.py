@@ -13,7 +13,7 @@ Int32 = npt.NDArray[np.int32]
 
 
 class Backend(Protocol):
-    """Runs a model. One thread at a time may call `forward`: the engine's."""
+    """Runs a model. One thread at a time may call: the engine's."""
 
     def padded_length(self, tokens: int) -> int:
         """Length to which a batch whose longest text has `tokens` tokens should be padded."""
@@ -21,4 +21,8 @@ class Backend(Protocol):
 
     def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
         """Embeddings (b, d) of `token_ids` (b, t), of which the first `lengths` (b,) of each row count."""
+        ...
+
+    def states(self, token_ids: Int32, lengths: Int32) -> Float32:
+        """Hidden states of the last layer (b, t, d) float32; those of padding mean nothing."""
         ...

@@ -62,10 +62,16 @@ class OpenVinoBackend:
         return min(-(-tokens // multiple) * multiple, self._max_positions)
 
     def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
+        return self._infer(token_ids, lengths, 0)
+
+    def states(self, token_ids: Int32, lengths: Int32) -> Float32:
+        return self._infer(token_ids, lengths, 1)
+
+    def _infer(self, token_ids: Int32, lengths: Int32, output: int) -> Float32:
         # Inputs are copied, not shared: the plugin keeps their address beyond this call.
-        results = self._request.infer([token_ids, lengths])
-        vectors: Float32 = np.array(results[0], np.float32)
-        return vectors
+        self._request.infer([token_ids, lengths])
+        found: Float32 = np.array(self._request.get_output_tensor(output).data, np.float32)
+        return found
 
     def warm_up(self) -> None:
         """Has code generated for single texts as short as queries, so that no caller waits for it."""

@@ -38,7 +38,9 @@ def float_linear(name: str, x: Node, w: Float32, bias: Float32) -> Node:
 
 
 def build_graph(config: ModelConfig, weights: Weights, linear: Linear = float_linear) -> ov.Model:
-    """Inputs `token_ids` (b, t) and `lengths` (b,), both int32; output (b, d) float32, b and t dynamic.
+    """Inputs `token_ids` (b, t) and `lengths` (b,), both int32, b and t dynamic.
+
+    Outputs, both float32: embeddings (b, d) and the hidden states of the last layer (b, t, d).
 
     `linear` builds the matrix products of the blocks, named as their weights are, with `...attention.self`
     for query, key and value at once.
@@ -56,7 +58,7 @@ def build_graph(config: ModelConfig, weights: Weights, linear: Linear = float_li
     u = _pool(model, h, mask)  # (b, d)
     if config.normalize:
         u = op.normalize_l2(u, np.array([-1], np.int64), eps=1e-24, eps_mode="max")
-    return ov.Model([op.convert(u, "f32")], [token_ids, lengths], config.id)
+    return ov.Model([op.convert(u, "f32"), op.convert(h, "f32")], [token_ids, lengths], config.id)
 
 
 def _constant(array: Float32) -> Node:
@@ -73,7 +75,9 @@ def _relative_bias(model: _Model, token_ids: Node) -> Node:
     config = model.config
     table = relative_bias_by_offset(config, model.weights[RELATIVE_BIAS])  # (2 max_positions - 1, m)
     positions = _positions(token_ids)
-    offsets = op.subtract(op.unsqueeze(positions, np.int32(0)), op.unsqueeze(positions, np.int32(1)))  # (t, t)
+    offsets = op.subtract(
+        op.unsqueeze(positions, np.int32(0)), op.unsqueeze(positions, np.int32(1))
+    )  # (t, t)
     rows = op.add(offsets, np.int32(config.max_positions - 1))
     return op.gather(_constant(table.T), rows, np.int32(1))  # (m, t, t)
 

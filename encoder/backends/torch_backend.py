@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.types import Float32
 from encoder.backends.base import Int32
@@ -25,11 +28,17 @@ class TorchBackend:
         return tokens
 
     def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
+        return self._run(self._model, token_ids, lengths)
+
+    def states(self, token_ids: Int32, lengths: Int32) -> Float32:
+        return self._run(self._model.states, token_ids, lengths)
+
+    def _run(self, function: Callable[[Tensor, Tensor], Tensor], token_ids: Int32, lengths: Int32) -> Float32:
         is_text = np.arange(token_ids.shape[1]) < lengths[:, None]  # (b, t)
         with torch.inference_mode():
-            u = self._model(
+            result = function(
                 torch.from_numpy(token_ids).to(self._device),
                 torch.from_numpy(is_text).to(self._device),
             )
-        vectors: Float32 = u.float().cpu().numpy()
-        return vectors
+        found: Float32 = result.float().cpu().numpy()
+        return found

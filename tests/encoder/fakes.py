@@ -40,6 +40,11 @@ class FakeBackend:
             raise ValueError("poisoned")
         return np.stack([token_ids[:, 0], lengths], axis=1).astype(np.float32)
 
+    def states(self, token_ids: Int32, lengths: Int32) -> Float32:
+        if (token_ids == POISON).any():
+            raise ValueError("poisoned")
+        return np.repeat(token_ids[:, :, None], 2, axis=2).astype(np.float32)
+
     def await_batch(self) -> None:
         """Returns once one more batch has entered the backend."""
         assert self._entered.acquire(timeout=WAIT_S), "no batch came"
