@@ -6,6 +6,7 @@ Importable everywhere; `cuda_backend` refuses where it cannot run. Memory comes 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,8 @@ def cuda_backend(config: ModelConfig, weights: Weights, max_autotune: bool = Fal
     """
     require_cuda()
     require_flash_heads(config)
+    # A GPU outruns the tokenizer on one core, and here the cores are free. Before a Tokenizer says otherwise.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # It logs a line a call, that is one a layer and batch.
     logging.getLogger("torch.nn.attention.varlen").setLevel(logging.WARNING)
     backend = PackedBackend(config, CudaExecutor(packed_from_weights(config, weights), max_autotune))
