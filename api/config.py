@@ -18,8 +18,19 @@ class ApiConfig:
     wait_limit_s: float = 30.0
 
 
-def hash_key(key: str) -> bytes:
-    """sha256 digest of an API key; keys given as `sha256:<hex>` are taken as already hashed."""
-    if key.startswith("sha256:"):
-        return bytes.fromhex(key.removeprefix("sha256:"))
-    return hashlib.sha256(key.encode()).digest()
+def digest(key: str) -> bytes:
+    """sha256 digest of an API key."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+
+
+def stored_digest(setting: str) -> bytes:
+    """Digest of a key as the settings give it: plain, or already hashed as `sha256:<hex>`.
+
+    Raises ValueError when what follows `sha256:` is no digest.
+    """
+    if not setting.startswith("sha256:"):
+        return digest(setting)
+    hashed = bytes.fromhex(setting.removeprefix("sha256:"))
+    if len(hashed) != hashlib.sha256().digest_size:
+        raise ValueError(f"{len(hashed)} bytes are no sha256 digest")
+    return hashed

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.config import ApiConfig, hash_key
+from api.config import ApiConfig, digest
 from api.metrics import Metrics
 from api.problems import problem
 
@@ -110,7 +110,7 @@ def is_allowed(authorization: str | None, key_hashes: Sequence[bytes]) -> bool:
     if not key_hashes:
         return True
     scheme, _, key = (authorization or "").partition(" ")
-    found = hash_key(key.strip().removeprefix("sha256:"))
+    found = digest(key.strip())
     matches = [hmac.compare_digest(found, expected) for expected in key_hashes]
     return any(matches) and scheme.lower() == "bearer"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cognate.client import FINAL_STATES, Client
-from cognate.settings import read_settings
+from cognate.settings import LogLevel, read_settings
 from core.errors import CognateError
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def demo(
     from cognate.demo import run_demo
 
     settings = read_settings(host=host, port=port, data_dir=data_dir)
-    logs.configure("WARNING", settings.log_format)
+    logs.configure(LogLevel.WARNING, settings.log_format)
     run_demo(settings, console, stay)
 
 

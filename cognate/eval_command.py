@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,15 +81,27 @@ def evaluate(
         _check_exists(name)
     is_file = compare is not None and compare.endswith(".json")
     theirs = read_report(Path(compare)) if compare is not None and is_file else None
-    ours = _measure(model, options, data_sets, console)
+
+    def keep(report: Report) -> None:
+        """After each data set: a long evaluation that is stopped has not been in vain."""
+        console.print(_summary(report), markup=False, highlight=False)
+        if json_file is not None:
+            write_report(report, json_file)
+
+    ours = _measure(model, options, data_sets, console, keep)
     console.print(report_table(ours))
-    if json_file is not None:
-        write_report(ours, json_file)
     if compare is not None:
         theirs = theirs or _measure(compare, options, data_sets, console)
         more = _compare(ours, theirs, console)
         if json_file is not None:
             write_report(ours, json_file, **more)
+
+
+def _summary(report: Report) -> str:
+    """The last result on one line."""
+    last = report.results[-1]
+    measures = ", ".join(f"{measure.name} {measure.value:.4f}" for measure in last.measures[:2])
+    return f"{last.data_set}: {measures} ({last.took_s:.1f} s)"
 
 
 def _compare(ours: Report, theirs: Report, console: Console) -> dict[str, object]:
@@ -129,14 +141,20 @@ def _need_libraries() -> None:
         ) from None
 
 
-def _measure(model: str, options: Options, data_sets: list[DataSet], console: Console) -> Report:
+def _measure(
+    model: str,
+    options: Options,
+    data_sets: list[DataSet],
+    console: Console,
+    on_result: Callable[[Report], None] = lambda _: None,
+) -> Report:
     from evaluation.run import evaluate as run
 
     with (
         _open_server(model, options) if _is_url(model) else _open_folder(model, options) as system,
         _shown_progress(console) as show,
     ):
-        return run(system, data_sets, show)
+        return run(system, data_sets, show, on_result)
 
 
 @contextmanager

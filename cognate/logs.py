@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import structlog
 
-from cognate.settings import LogFormat
+from cognate.settings import LogFormat, LogLevel
 
 
-def configure(level: str, log_format: LogFormat) -> None:
+def configure(level: LogLevel, log_format: LogFormat) -> None:
     """Sets up the root logger; fields of `extra` and the bound request id are part of each line."""
     renderer: structlog.typing.Processor
     if log_format is LogFormat.JSON:
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer()
+        # Plain tracebacks: those with local variables would write keys and documents into the log.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     exceptions: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info] if log_format is LogFormat.JSON else []
     )
@@ -33,6 +37,6 @@ def configure(level: str, log_format: LogFormat) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(level.value)
     for noisy in ("httpx", "httpcore", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.config import ApiConfig, hash_key
+from api.config import ApiConfig, stored_digest
 from cognate import __version__
 from cognate.settings import Settings
 from core.errors import StartRefused
@@ -26,7 +26,7 @@ GRACE_S = 20
 def make_app(services: Services, settings: Settings) -> FastAPI:
     """The app for these settings. Raises StartRefused for a key hash that is none."""
     try:
-        hashes = tuple(hash_key(key) for key in settings.keys)
+        hashes = tuple(stored_digest(key) for key in settings.keys)
     except ValueError:
         raise StartRefused(
             "COGNATE_API_KEYS: after 'sha256:' a hex digest of 64 digits is expected."

@@ -28,6 +28,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
 class Settings(BaseSettings):
     """Frozen after reading. Sizes in bytes, times in seconds."""
 
@@ -62,7 +69,9 @@ class Settings(BaseSettings):
     zero_shot_temperature: float = Field(
         default=0.057, gt=0, description="Softmax temperature of zero-shot classification."
     )
-    log_level: str = Field(default="INFO", description="Level of the log: DEBUG, INFO, WARNING or ERROR.")
+    log_level: LogLevel = Field(
+        default=LogLevel.INFO, description="Level of the log: DEBUG, INFO, WARNING or ERROR."
+    )
     log_format: LogFormat = Field(
         default=LogFormat.CONSOLE, description="Lines for people or JSON for machines."
     )

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from starlette.testclient import TestClient
 
-from api.config import hash_key
+from api.config import digest
 from api.middleware import is_allowed
 from cognate.server import bind, make_app
 from cognate.settings import Settings
@@ -37,14 +37,18 @@ def test_keys_guard_everything_but_health(services: Services) -> None:
 
 
 def test_a_digest_is_not_a_key() -> None:
-    assert is_allowed("Bearer secret", [hash_key("secret")])
-    assert not is_allowed(f"Bearer sha256:{hash_key('secret').hex()}", [hash_key("secret")])
-    assert not is_allowed(None, [hash_key("secret")])
+    hashes = [digest("secret")]
+    assert is_allowed("Bearer secret", hashes)
+    for prefix in ("", "sha256:", "sha256:sha256:"):
+        assert not is_allowed(f"Bearer {prefix}{hashes[0].hex()}", hashes)
+    assert not is_allowed("Bearer sha256:sha256:zz", hashes)
+    assert not is_allowed(None, hashes)
 
 
 def test_a_key_hash_that_is_none_is_refused(services: Services) -> None:
-    with pytest.raises(StartRefused, match="hex digest"):
-        make_app(services, Settings(api_keys="sha256:xyz"))  # type: ignore[arg-type]  # pydantic makes the secret
+    for setting in ("sha256:xyz", "sha256:ab"):
+        with pytest.raises(StartRefused, match="hex digest"):
+            make_app(services, Settings(api_keys=setting))  # type: ignore[arg-type]  # pydantic makes the secret
 
 
 def test_binding_beyond_loopback_without_keys_is_refused() -> None:
