@@ -1,6 +1,7 @@
 """Encodes the same texts with Cognate's encoder and with sentence-transformers, in one run; prints one table.
 
 python -m benchmarks.encode [CORPUS.jsonl[.gz]] [--precision bf16] [--threads 2] [--limit 1000] [--json]
+python -m benchmarks.encode [CORPUS.jsonl[.gz]] --device cuda --limit 20000 [--max-autotune] [--json]
 
 Without a corpus it takes the docstrings of the Python standard library. Rounds of both are interleaved, so
 that a slow moment of the machine hits both; medians are reported.
@@ -14,6 +15,7 @@ import gzip
 import json
 import os
 import statistics
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from core.errors import StartRefused
 from core.types import Float32, PassageText
 from encoder.convert_minilm import source_folder
 from encoder.service import load_encoder
@@ -57,7 +60,8 @@ class Report:
 def main() -> None:
     options = _parse()
     passages = list(read_corpus(options.corpus, options.limit))
-    report = run(passages, options.precision, options.threads)
+    on_cuda = options.device == "cuda"
+    report = _run_cuda(passages, options) if on_cuda else run(passages, options.precision, options.threads)
     if options.json:
         print(json.dumps(asdict(report), indent=2))
         return
@@ -103,6 +107,18 @@ def run(passages: list[PassageText], precision: str, threads: int) -> Report:
         peer_query_p50_ms=statistics.median(peer_ms),
         useful_tokens_share=useful,
     )
+
+
+def _run_cuda(passages: list[PassageText], options: argparse.Namespace) -> Any:
+    """The report of benchmarks.encode_cuda, which has fields of its own."""
+    from benchmarks import encode_cuda  # it imports torch
+    from benchmarks.roofline import Peak
+
+    rates = (options.peak_tflops, options.terabytes_per_s)
+    try:
+        return encode_cuda.run(passages, Peak(*rates) if all(rates) else None, options.max_autotune)
+    except StartRefused as error:
+        sys.exit(f"--device cuda measures a GPU. {error}")
 
 
 def read_corpus(path: Path | None, limit: int) -> Iterator[PassageText]:
@@ -174,6 +190,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--precision", default="bf16", help="f32 or bf16")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=int, default=1000, help="number of texts")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--max-autotune", action="store_true", help="cuda: let the compiler tune products")
+    parser.add_argument(
+        "--peak-tflops", type=float, help="cuda: dense bf16 TFLOP/s, instead of the published"
+    )
+    parser.add_argument("--terabytes-per-s", type=float, help="cuda: memory rate, instead of the published")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args()
 

@@ -1,29 +1,21 @@
-"""Encodes the same texts on a GPU with Cognate and with sentence-transformers in bf16, in one run.
+"""Encodes the same texts on a GPU with both, in bf16: `python -m benchmarks.encode --device cuda`.
 
-python -m benchmarks.encode_cuda [CORPUS.jsonl[.gz]] [--limit 20000] [--max-autotune] [--json]
-    [--peak-tflops 989 --terabytes-per-s 4.8]
-
-Prints rates end to end (texts in, vectors out), the split of one pass over all texts into tokenize, copy and
-compute (the last two by CUDA events), and the share of the floor that the compute reaches: the counted FLOPs
-and bytes of benchmarks/roofline.py at the device's published peaks. Rounds of both are interleaved.
+Rates are end to end (texts in, vectors out). One pass over all texts is split into tokenize, copy and compute
+(the last two by CUDA events), and the compute is compared with its floor: the counted FLOPs and bytes of
+benchmarks/roofline.py at the device's peaks. Rounds of both are interleaved.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.encode import read_corpus
 from benchmarks.roofline import PEAKS, Floor, Peak, floor_of, peak_of
 from core.errors import StartRefused
 from core.types import Float32, PassageText
@@ -81,22 +73,13 @@ class Split:
     batches: int
 
 
-def main() -> None:
-    options = _parse()
-    try:
-        require_cuda()
-        report = run(list(read_corpus(options.corpus, options.limit)), _peak(options), options.max_autotune)
-    except StartRefused as error:
-        sys.exit(f"This benchmark measures a GPU. {error}")
-    if options.json:
-        print(json.dumps(asdict(report), indent=2))
-        return
-    for name, value in asdict(report).items():
-        print(f"{name:<24}{value:>24,.4f}" if isinstance(value, float) else f"{name:<24}{value:>24}")
+def run(passages: list[PassageText], peak: Peak | None = None, max_autotune: bool = False) -> Report:
+    """Measures both on the same texts; without a `peak` the device's published one is the floor.
 
-
-def run(passages: list[PassageText], peak: Peak, max_autotune: bool = False) -> Report:
-    """Measures both on the same texts. Raises StartRefused without a GPU."""
+    Raises StartRefused without a GPU, and for a device whose peaks are neither given nor known.
+    """
+    require_cuda()
+    peak = peak or _published_peak()
     checkpoint = load_checkpoint(shipped_model())
     backend = cuda_backend(checkpoint.config, checkpoint.weights, max_autotune)
     service = EncoderService(checkpoint, backend, CUDA_ENGINE_SETTINGS)
@@ -226,14 +209,10 @@ def _interleave(*works: Callable[[], object]) -> list[float]:
 def _load_peer() -> Any:
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(
-        str(source_folder()), device="cuda", model_kwargs={"torch_dtype": torch.bfloat16}
-    )
+    return SentenceTransformer(str(source_folder()), device="cuda", model_kwargs={"dtype": torch.bfloat16})
 
 
-def _peak(options: argparse.Namespace) -> Peak:
-    if options.peak_tflops and options.terabytes_per_s:
-        return Peak(options.peak_tflops, options.terabytes_per_s)
+def _published_peak() -> Peak:
     name = torch.cuda.get_device_name()
     if (peak := peak_of(name)) is None:
         raise StartRefused(
@@ -241,20 +220,3 @@ def _peak(options: argparse.Namespace) -> Peak:
             f"give --peak-tflops (dense bf16) and --terabytes-per-s."
         )
     return peak
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("corpus", type=Path, nargs="?", help="JSONL with 'text' and optionally 'title'")
-    parser.add_argument("--limit", type=int, default=20000, help="number of texts")
-    parser.add_argument("--max-autotune", action="store_true", help="let the compiler tune matrix products")
-    parser.add_argument("--peak-tflops", type=float, help="dense bf16 TFLOP/s of the device")
-    parser.add_argument("--terabytes-per-s", type=float, help="memory rate of the device")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    main()

@@ -16,8 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
 
+from core.errors import CheckpointError
 from encoder.config import Activation, ModelConfig, Pooling
 from encoder.parameters import Weights, fold_class_attention
+
+_BERT_NAMES = ("embeddings.", "encoder.layer.", "class_attention.")
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v (T, m, d/m) -> (T, m, d/m)
 
@@ -136,7 +139,15 @@ def _masked_attention(mask: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def packed_from_weights(config: ModelConfig, weights: Weights) -> PackedBert:
-    """A float32 model in evaluation mode; needs no gradients."""
+    """A float32 model in evaluation mode, without gradients.
+
+    Raises CheckpointError for weights that are not of BERT's shape, by their names.
+    """
+    if foreign := [name for name in weights if not name.startswith(_BERT_NAMES)]:
+        raise CheckpointError(
+            f"Model '{config.id}' has weights that BERT has not ({', '.join(foreign[:3])}), which the packed "
+            f"model would leave out. Choose the backend 'openvino' or 'torch'."
+        )
     with torch.device("meta"):
         model = PackedBert(config)
     model.load_state_dict(_packed_state(config, weights), assign=True)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from core.errors import InvalidInput
+from core.errors import CheckpointError, InvalidInput
 from core.types import Float32
 from encoder import packed
 from encoder.backends.base import Int32
@@ -83,6 +83,13 @@ def test_hidden_states_of_packed_texts_are_those_of_padded_ones() -> None:
     assert found.shape == expected.shape
     is_text = np.arange(token_ids.shape[1]) < lengths[:, None]
     assert np.abs(found - expected)[is_text].max() < 1e-5
+
+
+def test_a_model_with_weights_that_bert_has_not_is_refused_by_their_names() -> None:
+    weights = random_weights(tiny_config())
+    weights["encoder.relative_attention_bias.weight"] = np.zeros((32, 4), np.float32)
+    with pytest.raises(CheckpointError, match=r"'tiny' has weights .*encoder.relative_attention_bias"):
+        packed_from_weights(tiny_config(), weights)
 
 
 def test_a_model_with_relu_packs_too() -> None:

@@ -73,8 +73,8 @@ def test_a_device_has_the_peaks_of_its_own_name(name: str, peak: Peak | None) ->
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.integration
 def test_the_benchmark_refuses_a_machine_without_a_gpu() -> None:
-    command = [sys.executable, "-m", "benchmarks.encode_cuda", "--limit", "1"]
+    command = [sys.executable, "-m", "benchmarks.encode", "--device", "cuda", "--limit", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert "This benchmark measures a GPU. The backend 'cuda' needs an NVIDIA GPU" in done.stderr
+    assert "--device cuda measures a GPU. The backend 'cuda' needs an NVIDIA GPU" in done.stderr
     assert "Traceback" not in done.stderr
