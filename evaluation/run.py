@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from core.errors import InvalidInput
@@ -15,9 +15,18 @@ from evaluation.similarity import evaluate_similarity
 from evaluation.systems import Progress, System
 
 
-def evaluate(system: System, data_sets: Iterable[DataSet], progress: Progress) -> Report:
-    """One result a data set, in order."""
-    return Report(system.name, system.settings, tuple(_timed(system, data, progress) for data in data_sets))
+def evaluate(
+    system: System,
+    data_sets: Iterable[DataSet],
+    progress: Progress,
+    on_result: Callable[[Report], None] = lambda _: None,
+) -> Report:
+    """One result a data set, in order; after each, `on_result` is given the report so far."""
+    report = Report(system.name, system.settings, ())
+    for data in data_sets:
+        report = replace(report, results=(*report.results, _timed(system, data, progress)))
+        on_result(report)
+    return report
 
 
 def check_names(data_sets: Sequence[DataSet]) -> None:

@@ -60,6 +60,15 @@ def test_a_model_that_finds_everything_has_full_marks(tmp_path: Path) -> None:
     assert report.results[0].measures[0].items == {"q0": 1.0, "q1": 1.0, "q2": 1.0, "q4": 1.0}
 
 
+def test_the_report_so_far_is_given_after_each_data_set(tmp_path: Path) -> None:
+    data = [load_data_set(write_beir(tmp_path / name)) for name in ("one", "two")]
+    seen: list[list[str]] = []
+
+    evaluate(in_process(), data, quiet, lambda report: seen.append([r.data_set for r in report.results]))
+
+    assert seen == [["one/test"], ["one/test", "two/test"]]
+
+
 def test_a_document_is_encoded_as_title_then_text(tmp_path: Path) -> None:
     folder = write_beir(tmp_path / "tiny")
     queries = [Query("q", "Topic 3")]

@@ -120,7 +120,7 @@ def test_the_command_measures_writes_and_compares(tmp_path: Path, command: typer
     both = CliRunner().invoke(command, [*paths, "--json", second, "--compare", first])
 
     assert (alone.exit_code, both.exit_code) == (0, 0), both.output
-    assert "nDCG@10" in alone.output
+    assert "tiny/test: nDCG@10 1.0000, recall@100 1.0000" in alone.output
     assert "Spearman" in both.output
     body = json.loads(Path(second).read_text())
     assert body["results"][0]["measures"][0]["items"] == dict.fromkeys(["q0", "q1", "q2", "q4"], 1.0)
