@@ -1,4 +1,4 @@
-"""A BERT-family encoder with class-attention pooling, in torch; the reference for every other backend.
+"""A BERT-shaped encoder with class-attention pooling, in torch; the reference for every other backend.
 
 Devlin et al. 2019, "BERT"; pooling by Touvron et al. 2021, "Going deeper with image transformers", section 3.
 Shapes: b texts, t tokens, d width, m heads, f feed-forward width. Module names give the public weight names.
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoder.config import Activation, ModelConfig, Pooling
-from encoder.parameters import Weights
+from encoder.parameters import Weights, relative_buckets
 
 
 class Embeddings(nn.Module):
@@ -35,7 +35,7 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product attention of all tokens to all tokens that are not padding."""
+    """Scaled dot-product attention between all tokens; `score_bias` (…, t, t) is added to the scores."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -44,9 +44,9 @@ class SelfAttention(nn.Module):
         self.key = nn.Linear(config.d, config.d)
         self.value = nn.Linear(config.d, config.d)
 
-    def forward(self, h: Tensor, is_text: Tensor) -> Tensor:
+    def forward(self, h: Tensor, score_bias: Tensor) -> Tensor:
         q, k, v = (self._split(linear(h)) for linear in (self.query, self.key, self.value))
-        a = F.scaled_dot_product_attention(q, k, v, attn_mask=is_text[:, None, None, :])  # (b, m, t, d/m)
+        a = F.scaled_dot_product_attention(q, k, v, attn_mask=score_bias)  # (b, m, t, d/m)
         return a.transpose(1, 2).flatten(2)  # (b, t, d)
 
     def _split(self, x: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ class Attention(nn.Module):
         self.self = SelfAttention(config)
         self.output = Residual(config.d, config)
 
-    def forward(self, h: Tensor, is_text: Tensor) -> Tensor:
-        a: Tensor = self.output(self.self(h, is_text), h)
+    def forward(self, h: Tensor, score_bias: Tensor) -> Tensor:
+        a: Tensor = self.output(self.self(h, score_bias), h)
         return a
 
 
@@ -97,21 +97,38 @@ class Block(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = Residual(config.intermediate, config)
 
-    def forward(self, h: Tensor, is_text: Tensor) -> Tensor:
-        h = self.attention(h, is_text)
+    def forward(self, h: Tensor, score_bias: Tensor) -> Tensor:
+        h = self.attention(h, score_bias)
         f: Tensor = self.output(self.intermediate(h), h)
         return f
 
 
 class Blocks(nn.Module):
+    """All blocks, and the bias by relative position that MPNet adds in each of them."""
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.config = config
         self.layer = nn.ModuleList(Block(config) for _ in range(config.layers))
+        if config.relative_buckets:
+            self.relative_attention_bias = nn.Embedding(config.relative_buckets, config.heads)
 
     def forward(self, h: Tensor, is_text: Tensor) -> Tensor:
+        score_bias = is_text[:, None, None, :]  # (b, 1, 1, t), False forbids
+        if self.config.relative_buckets:
+            score_bias = self._relative_bias(h).masked_fill(~score_bias, -torch.inf)  # (b, m, t, t)
         for block in self.layer:
-            h = block(h, is_text)
+            h = block(h, score_bias)
         return h
+
+    def _relative_bias(self, h: Tensor) -> Tensor:
+        buckets = torch.from_numpy(relative_buckets(self.config)).to(h.device)  # (2 max_positions - 1,)
+        positions = torch.arange(h.shape[1], device=h.device)
+        offsets = positions - positions[:, None] + self.config.max_positions - 1  # (t, t)
+        by_head: Tensor = self.relative_attention_bias(buckets[offsets]).permute(2, 0, 1)[
+            None
+        ]  # (1, m, t, t)
+        return by_head
 
 
 class ClassAttention(nn.Module):
@@ -170,14 +187,19 @@ class Bert(nn.Module):
         if self.config.pooling is Pooling.CLASS_ATTENTION:
             u: Tensor = self.class_attention(h, is_text)
             return u
-        if self.config.pooling is Pooling.CLS:
-            return h[:, 0]  # (b, d)
-        weights = is_text.to(h.dtype)
-        return (weights[:, None] @ h).squeeze(1) / weights.sum(1, keepdim=True)  # (b, d)
+        return pool_states(self.config.pooling, h, is_text)
 
     def forward(self, token_ids: Tensor, is_text: Tensor) -> Tensor:
         u = self.pool(self.states(token_ids, is_text), is_text)
         return F.normalize(u, dim=-1) if self.config.normalize else u
+
+
+def pool_states(pooling: Pooling, h: Tensor, is_text: Tensor) -> Tensor:
+    """The state at the CLS position, or the mean of those of `h` (b, t, d) that are no padding: (b, d)."""
+    if pooling is Pooling.CLS:
+        return h[:, 0]
+    weights = is_text.to(h.dtype)
+    return (weights[:, None] @ h).squeeze(1) / weights.sum(1, keepdim=True)
 
 
 def bert_from_weights(config: ModelConfig, weights: Weights) -> Bert:

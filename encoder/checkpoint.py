@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from core.errors import CheckpointError
 from core.types import Float32
-from encoder.config import ModelConfig, config_to_json, read_config
+from encoder.config import ModelConfig, config_to_json, read_config, read_public_config
+from encoder.families import AnyArray, own_weights
 from encoder.parameters import Weights, expected_shapes
 
 CONFIG = "config.json"
@@ -28,7 +28,6 @@ TOKENIZER = "tokenizer.json"
 REFERENCE_TEXTS = "reference.json"
 REFERENCE_VECTORS = "reference.safetensors"
 
-AnyArray = npt.NDArray[np.generic]
 StoredWeights = Mapping[str, AnyArray]  # in the precision of the file
 
 _PICKLED = ("pytorch_model.bin", "model.bin", "model.pt", "pytorch_model.pt", "model.ckpt")
@@ -58,7 +57,7 @@ class Reference:
 
 
 def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
-    """Reads a folder of ours, or one in the public format of a BERT-family encoder.
+    """Reads a folder of ours, or one in the public format of a family that encoder/families.py names.
 
     `max_tokens` overrides the folder's input length, and so changes the fingerprint.
 
@@ -141,7 +140,7 @@ def _read_weights(folder: Path) -> dict[str, AnyArray]:
                 f"convert them to {WEIGHTS}."
             )
         raise CheckpointError(f"{folder / WEIGHTS} is missing; a model folder needs it.")
-    return _public_to_own(_load_safetensors(folder / WEIGHTS))
+    return own_weights(folder, read_public_config(folder), _load_safetensors(folder / WEIGHTS))
 
 
 def _load_safetensors(path: Path) -> dict[str, AnyArray]:
@@ -149,17 +148,6 @@ def _load_safetensors(path: Path) -> dict[str, AnyArray]:
         return dict(load_file(path))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}.") from error
-
-
-def _public_to_own(weights: StoredWeights) -> dict[str, AnyArray]:
-    """Without the `bert.` prefix some exports have, and without what an encoder does not use."""
-    named = {name.removeprefix("bert."): array for name, array in weights.items()}
-    used = ("embeddings.", "encoder.", "class_attention.")
-    return {
-        name: array
-        for name, array in named.items()
-        if name.startswith(used) and name != "embeddings.position_ids"
-    }
 
 
 def _require_shapes(folder: Path, config: ModelConfig, weights: Weights) -> None:

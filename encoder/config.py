@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from core.errors import CheckpointError
+from encoder.families import BERT_FIELDS, MODERN_BERT, MODERN_BERT_FIELDS, read_shape
 
 
 class Pooling(StrEnum):
@@ -28,11 +28,24 @@ class Activation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ModernShape:
+    """What ModernBERT adds: layers that see all tokens or only those at most `reach` away, and the base of
+    the rotation by position of each kind."""
+
+    is_global: tuple[bool, ...]
+    reach: int
+    global_theta: float
+    local_theta: float
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Everything but the weights that decides a vector.
 
     `d` is the width of the hidden states and of the embedding. `max_tokens` is the default length of an
     input with its special tokens; `max_positions` is the most the position table allows.
+    `relative_buckets` is not 0 for a model that adds a bias by relative position to its scores; `modern` is
+    None for all families of BERT's shape.
     """
 
     id: str
@@ -52,6 +65,7 @@ class ModelConfig:
     query_prompt: str = ""
     passage_prompt: str = ""
     relative_buckets: int = 0
+    modern: ModernShape | None = None
 
     def __post_init__(self) -> None:
         if self.d % self.heads:
@@ -60,6 +74,8 @@ class ModelConfig:
             raise CheckpointError(
                 f"Model '{self.id}': d={self.d} is not a multiple of pooling_heads={self.pooling_heads}."
             )
+        if self.modern and self.pooling is Pooling.CLASS_ATTENTION:
+            raise CheckpointError(f"Model '{self.id}': a modernbert model pools by mean or cls.")
         if not 3 <= self.max_tokens <= self.max_positions:
             raise CheckpointError(
                 f"Model '{self.id}': max_tokens={self.max_tokens} must lie between 3 and the "
@@ -67,18 +83,6 @@ class ModelConfig:
             )
 
 
-# Our field -> the name in a public `config.json` of a BERT-family model.
-_PUBLIC_NAMES = {
-    "vocab_size": "vocab_size",
-    "d": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "intermediate": "intermediate_size",
-    "max_positions": "max_position_embeddings",
-    "type_vocab": "type_vocab_size",
-    "layer_norm_eps": "layer_norm_eps",
-    "activation": "hidden_act",
-}
 _OWN_NAMES = (
     "id",
     "max_tokens",
@@ -91,25 +95,41 @@ _OWN_NAMES = (
 
 
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
-    """The public BERT fields, and ours under the key `cognate`."""
-    public = {name: getattr(config, ours) for ours, name in _PUBLIC_NAMES.items()}
+    """The public fields of the config's shape, and ours under the key `cognate`."""
     own = {name: getattr(config, name) for name in _OWN_NAMES}
+    if config.relative_buckets:
+        own["relative_buckets"] = config.relative_buckets
+    if config.modern:
+        public = {name: getattr(config, ours) for ours, name in MODERN_BERT_FIELDS.items()}
+        return {"model_type": MODERN_BERT, **public, **_modern_to_json(config.modern), "cognate": own}
+    public = {name: getattr(config, ours) for ours, name in BERT_FIELDS.items()}
     return {"architectures": ["BertModel"], "model_type": "bert", **public, "cognate": own}
 
 
+def _modern_to_json(shape: ModernShape) -> dict[str, Any]:
+    kinds = ["full_attention" if is_global else "sliding_attention" for is_global in shape.is_global]
+    return {
+        "layer_types": kinds,
+        "local_attention": 2 * shape.reach,
+        "global_rope_theta": shape.global_theta,
+        "local_rope_theta": shape.local_theta,
+    }
+
+
 def read_config(folder: Path) -> ModelConfig:
-    """Config of our folder format, or of the public one (sentence-transformers or a bare BERT).
+    """Config of our folder format, or of the public one (sentence-transformers or a bare encoder).
 
     Raises CheckpointError for a missing or damaged file and for an architecture that is not supported.
     """
-    raw = _read_json(folder / "config.json")
-    _require_bert(folder, raw)
+    raw = read_public_config(folder)
     try:
-        fields: dict[str, Any] = {ours: raw[name] for ours, name in _PUBLIC_NAMES.items()}
+        fields = read_shape(folder, raw)
         own = raw["cognate"] if "cognate" in raw else _public_behaviour(folder, fields["max_positions"])
-        fields |= {name: own[name] for name in _OWN_NAMES if name in own}
+        fields |= {name: own[name] for name in (*_OWN_NAMES, "relative_buckets") if name in own}
         fields["activation"] = Activation(fields["activation"])
         fields["pooling"] = Pooling(fields["pooling"])
+        if "modern" in fields:
+            fields["modern"] = ModernShape(**fields["modern"])
         return ModelConfig(**fields)
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} has no field {error}.") from error
@@ -117,14 +137,10 @@ def read_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder / 'config.json'} is damaged: {error}.") from error
 
 
-def _require_bert(folder: Path, raw: Mapping[str, Any]) -> None:
-    kind = raw.get("model_type")
-    positions = raw.get("position_embedding_type", "absolute")
-    if kind != "bert" or positions != "absolute":
-        raise CheckpointError(
-            f"{folder} holds a '{kind}' model with {positions} positions; supported: model_type 'bert' "
-            f"with absolute positions."
-        )
+def read_public_config(folder: Path) -> dict[str, Any]:
+    """The folder's `config.json` as it stands. Raises CheckpointError when it is missing or damaged."""
+    raw: dict[str, Any] = _read_json(folder / "config.json")
+    return raw
 
 
 def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
@@ -144,7 +160,7 @@ def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
         "max_tokens": min(sizes.get("max_seq_length") or max_positions, max_positions),
         "pooling": _public_pooling(folder),
         "query_prompt": prompts.get("query", ""),
-        "passage_prompt": prompts.get("document", prompts.get("passage", "")),
+        "passage_prompt": prompts.get("document") or prompts.get("passage", ""),
     }
 
 

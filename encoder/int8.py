@@ -43,7 +43,7 @@ Ranges = Mapping[str, ChannelRange]  # by the name of the matrix product
 
 @dataclass(frozen=True, slots=True)
 class QuantizedProduct:
-    """`x W^T` as `round(x * input_scale) (weight * weight_scale)^T`, x rounded to 256 steps of [low, high]."""
+    """`x W^T` as `round(x * input_scale) (weight * weight_scale)^T`, rounded to 256 steps of [low, high]."""
 
     input_scale: Float32  # (i,)
     low: np.float32
@@ -61,7 +61,7 @@ def quantize_product(w: Float32, seen: ChannelRange) -> QuantizedProduct:
     w = w * divisor
     scale = np.maximum(np.abs(w).max(1, keepdims=True), np.finfo(np.float32).tiny) / np.float32(_WEIGHT_STEPS)
     return QuantizedProduct(
-        input_scale=1 / divisor,
+        input_scale=np.reciprocal(divisor),
         low=np.float32(low),
         high=np.float32(high),
         weight=np.rint(w / scale).astype(np.int8),

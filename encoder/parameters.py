@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from core.types import Float32
+from core.types import Float32, Int64
 from encoder.config import ModelConfig, Pooling
 
 Weights = Mapping[str, Float32]
@@ -17,6 +17,8 @@ RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a model of this config needs."""
+    if config.modern:
+        return _modern_shapes(config)
     d = config.d
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (config.vocab_size, d),
@@ -39,6 +41,24 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         shapes[RELATIVE_BIAS] = (config.relative_buckets, config.heads)
     if config.pooling is Pooling.CLASS_ATTENTION:
         shapes |= {name: array.shape for name, array in class_attention_as_mean(config).items()}
+    return shapes
+
+
+def _modern_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    d, f = config.d, config.intermediate
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.tok_embeddings.weight": (config.vocab_size, d),
+        "embeddings.norm.weight": (d,),
+        "final_norm.weight": (d,),
+    }
+    for i in range(config.layers):
+        if i:
+            shapes[f"layers.{i}.attn_norm.weight"] = (d,)
+        shapes[f"layers.{i}.attn.Wqkv.weight"] = (3 * d, d)
+        shapes[f"layers.{i}.attn.Wo.weight"] = (d, d)
+        shapes[f"layers.{i}.mlp_norm.weight"] = (d,)
+        shapes[f"layers.{i}.mlp.Wi.weight"] = (2 * f, d)
+        shapes[f"layers.{i}.mlp.Wo.weight"] = (d, f)
     return shapes
 
 
@@ -66,12 +86,12 @@ def fold_class_attention(config: ModelConfig, weights: Weights) -> tuple[Float32
     return keys, w_v, weights["class_attention.output.weight"]
 
 
-def relative_bias_by_offset(config: ModelConfig, bias: Float32) -> Float32:
-    """What is added to the score of a key `offset` tokens after its query: (2 max_positions - 1, m).
+def relative_buckets(config: ModelConfig) -> Int64:
+    """Row of the relative bias for a key `offset` tokens after its query: (2 max_positions - 1,).
 
-    Row `offset + max_positions - 1`, from `bias` (buckets, m). Half of the buckets are for keys before the
-    query and half for those after; in each half the first half are single offsets, the rest grow
-    logarithmically up to 128 (Raffel et al. 2020, "T5", section 2.1).
+    At index `offset + max_positions - 1`. Half of the rows are for keys before the query and half for those
+    after; in each half the first half are single offsets, the rest grow logarithmically up to 128 (Raffel et
+    al. 2020, "T5", section 2.1).
     """
     offsets = np.arange(1 - config.max_positions, config.max_positions)
     half = config.relative_buckets // 2
@@ -79,6 +99,5 @@ def relative_bias_by_offset(config: ModelConfig, bias: Float32) -> Float32:
     distance = np.abs(offsets).astype(np.float32)
     growth = np.log(np.maximum(distance, 1) / np.float32(exact)) / np.float32(np.log(_FARTHEST / exact))
     far = np.minimum(exact + (growth * (half - exact)).astype(np.int64), half - 1)
-    buckets = np.where(distance < exact, distance.astype(np.int64), far) + np.where(offsets > 0, half, 0)
-    by_offset: Float32 = bias[buckets]
-    return by_offset
+    buckets: Int64 = np.where(distance < exact, distance.astype(np.int64), far)
+    return buckets + np.where(offsets > 0, half, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -115,7 +116,13 @@ class EncoderService:
         self._engine.close()
 
     def _encode(self, slices: Iterable[list[Int32]], lane: Lane) -> Float32:
-        futures = [self._engine.submit(token_ids, lane) for token_ids in slices]
+        futures: list[Future[Float32]] = []
+        try:
+            futures.extend(self._engine.submit(token_ids, lane) for token_ids in slices)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
         empty = np.empty((0, self._config.d), np.float32)
         return np.concatenate([empty, *(future.result() for future in futures)])
 
@@ -139,7 +146,7 @@ def load_encoder(
     if not checkpoint.config.normalize:
         raise CheckpointError(f"{folder} gives vectors that are not normalised; set 'normalize' to true.")
     reference = load_reference(folder)
-    if BackendName(backend) is BackendName.OPENVINO:
+    if BackendName(backend) is BackendName.OPENVINO and _has_graph(checkpoint):
         chosen = _build_openvino(folder, checkpoint, Precision(precision), threads)
     else:
         chosen = _build_torch(checkpoint, threads)
@@ -173,6 +180,12 @@ def measure_parity(checkpoint: Checkpoint, backend: Backend, reference: Referenc
         vector = backend.forward(token_ids[None], np.array([len(token_ids)], np.int32))[0]
         cosines.append(float(vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected)))
     return float(np.mean(cosines))
+
+
+def _has_graph(checkpoint: Checkpoint) -> bool:
+    if checkpoint.config.modern:
+        _log.warning("The encoder %s is a modernbert, which runs on the torch backend", checkpoint.config.id)
+    return checkpoint.config.modern is None
 
 
 def _build_openvino(folder: Path, checkpoint: Checkpoint, precision: Precision, threads: int) -> Backend:

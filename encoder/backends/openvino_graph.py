@@ -17,10 +17,10 @@ from openvino import opset13 as op
 
 from core.types import Float32
 from encoder.config import Activation, ModelConfig, Pooling
-from encoder.parameters import RELATIVE_BIAS, Weights, fold_class_attention, relative_bias_by_offset
+from encoder.parameters import RELATIVE_BIAS, Weights, fold_class_attention, relative_buckets
 
 Node = Any  # openvino.Node; the package publishes no types
-# Name, x (b, t, i), weight (o, i) and bias (o,) of one of the blocks' matrix products to its result (b, t, o).
+# Name, x (b, t, i), weight (o, i) and bias (o,) of a matrix product in a block to its result (b, t, o).
 Linear = Callable[[str, Node, Float32, Float32], Node]
 _MASKED = -1e9  # added to the score of padding; exp of it is 0 in every precision
 
@@ -73,7 +73,7 @@ def _padding_mask(token_ids: Node, lengths: Node) -> Node:
 
 def _relative_bias(model: _Model, token_ids: Node) -> Node:
     config = model.config
-    table = relative_bias_by_offset(config, model.weights[RELATIVE_BIAS])  # (2 max_positions - 1, m)
+    table = model.weights[RELATIVE_BIAS][relative_buckets(config)]  # (2 max_positions - 1, m)
     positions = _positions(token_ids)
     offsets = op.subtract(
         op.unsqueeze(positions, np.int32(0)), op.unsqueeze(positions, np.int32(1))

@@ -30,7 +30,9 @@ def int8_linear(ranges: Ranges) -> Linear:
         product = quantize_product(w, ranges[name])
         x = op.multiply(x, op.constant(product.input_scale))
         x = op.fake_quantize(x, product.low, product.high, product.low, product.high, _LEVELS)
-        weight = op.multiply(op.convert(op.constant(product.weight), "f32"), op.constant(product.weight_scale))
+        weight = op.multiply(
+            op.convert(op.constant(product.weight), "f32"), op.constant(product.weight_scale)
+        )
         return op.add(op.matmul(x, weight, False, True), op.constant(bias))
 
     return linear

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from core.types import Float32
 from encoder.backends.base import Int32
-from encoder.bert import bert_from_weights
+from encoder.bert import Bert, bert_from_weights
 from encoder.config import ModelConfig
+from encoder.modern_bert import ModernBert, modern_bert_from_weights
 from encoder.parameters import Weights
 
 
@@ -22,7 +23,7 @@ class TorchBackend:
         if threads:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = bert_from_weights(config, weights).to(self._device)
+        self._model = _model(config, weights).to(self._device)
 
     def padded_length(self, tokens: int) -> int:
         return tokens
@@ -42,3 +43,9 @@ class TorchBackend:
             )
         found: Float32 = result.float().cpu().numpy()
         return found
+
+
+def _model(config: ModelConfig, weights: Weights) -> Bert | ModernBert:
+    if config.modern:
+        return modern_bert_from_weights(config, config.modern, weights)
+    return bert_from_weights(config, weights)

@@ -117,7 +117,7 @@ def test_pickled_weights_are_refused_as_such(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("model_type", "roberta", "'roberta' model"),
+        ("model_type", "deberta-v2", "'deberta-v2' model"),
         ("position_embedding_type", "relative_key", "relative_key positions"),
         ("hidden_act", "swish", "swish"),
         ("hidden_size", 18, "not a multiple"),
