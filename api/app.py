@@ -9,6 +9,7 @@ from api.config import ApiConfig
 from api.metrics import Metrics
 from api.middleware import Edge
 from api.routes import classify, collections, documents, explain, jobs, openai, operations, search, tei
+from api.threads import Writers
 from core.services import Services
 
 
@@ -22,6 +23,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.services = services
     app.state.config = config
     app.state.metrics = Metrics(services.gauges)
+    app.state.writers = Writers()
     problems.install(app)
     for module in (collections, documents, jobs, search, classify, explain, openai, tei, operations):
         app.include_router(module.router)

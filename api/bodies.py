@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
-from core.search import SearchRequest
+from core.classify import ClassifyLimits
+from core.search import SearchLimits, SearchRequest
 from core.types import CollectionSettings, Label
+
+T = TypeVar("T")
+
+
+class StopAtFirst(FailFast):
+    """A list stops at its first bad item: many bad ones must not become as many errors."""
+
+    def __hash__(self) -> int:  # types in a union must be hashable, which FailFast is not
+        return hash(StopAtFirst)
+
+
+Items = Annotated[list[T], StopAtFirst()]
 
 
 class Body(BaseModel):
@@ -47,7 +60,7 @@ class DocumentsBody(Body):
 
 
 class DeleteBody(Body):
-    ids: list[str] = Field(min_length=1, max_length=10_000)
+    ids: Items[str] = Field(min_length=1, max_length=10_000)
 
 
 class SearchBody(Body):
@@ -66,21 +79,21 @@ class SearchBody(Body):
 
 
 class SearchBatchBody(Body):
-    searches: list[SearchBody] = Field(min_length=1)
+    searches: Items[SearchBody] = Field(min_length=1, max_length=SearchLimits().max_searches)
 
 
 class LabelBody(Body):
     name: str
     description: str = ""
-    examples: list[str] = Field(default_factory=list)
+    examples: Items[str] = Field(default_factory=list)
 
     def label(self) -> Label:
         return Label(self.name, self.description, tuple(self.examples))
 
 
 class ClassifyBody(Body):
-    texts: list[str]
-    labels: list[str | LabelBody]
+    texts: Items[str] = Field(max_length=ClassifyLimits().max_texts)
+    labels: Items[str | LabelBody] = Field(max_length=ClassifyLimits().max_labels)
 
     def typed_labels(self) -> list[Label]:
         return [Label(item) if isinstance(item, str) else item.label() for item in self.labels]

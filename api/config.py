@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ApiConfig:
-    """Sizes in bytes. `key_hashes` are sha256 digests of the accepted keys; none = no key needed."""
+    """Sizes in bytes. `key_hashes` are sha256 digests of the accepted keys; none = no key needed.
+
+    `allowed_hosts` are names the Host header may have; none = any. Without keys it keeps web pages of other
+    origins from reaching a loopback server through a name that points to it (DNS rebinding).
+    """
 
     version: str
     key_hashes: tuple[bytes, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     max_body_bytes: int = 64 * 1024 * 1024
     max_upload_bytes: int = 2 * 1024**3
     max_documents: int = 10_000

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from api.config import ApiConfig
 from api.metrics import Metrics
+from api.threads import Writers
 from core.services import Services
 
 
@@ -23,6 +24,11 @@ async def _metrics(request: Request) -> Metrics:
     return cast(Metrics, request.app.state.metrics)
 
 
+async def _writers(request: Request) -> Writers:
+    return cast(Writers, request.app.state.writers)
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+WritersDep = Annotated[Writers, Depends(_writers)]

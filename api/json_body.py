@@ -1,4 +1,4 @@
-"""Strict reading of JSON bodies: fast for good ones, tolerant enough to blame a single bad item."""
+"""Strict reading of requests: unknown query parameters are refused, JSON is read exactly."""
 
 from __future__ import annotations
 
@@ -6,34 +6,48 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio.to_thread
 import orjson
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+PARSE_IN_THREAD_FROM_BYTES = 64 * 1024
 
-class StrictJSONRequest(Request):
+
+class StrictRequest(Request):
     """Parses with orjson. What it refuses (NaN, lone surrogates) is read again leniently, so that the
     document or field at fault can be named by the checks that follow; broken syntax answers 400."""
 
     async def json(self) -> Any:
         body = await self.body()
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return _parse_leniently(body)
+        if len(body) < PARSE_IN_THREAD_FROM_BYTES:
+            return _parse(body)
+        return await anyio.to_thread.run_sync(_parse, body)
 
 
-class StrictJSONRoute(APIRoute):
-    """Route class that hands `StrictJSONRequest` to its handler."""
+class StrictRoute(APIRoute):
+    """Route class of all our routes."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        known = {field.alias for field in self.dependant.query_params}
 
         async def strict(request: Request) -> Response:
-            return await handle(StrictJSONRequest(request.scope, request.receive))
+            unknown = sorted(set(request.query_params) - known)
+            if unknown:
+                listed = ", ".join(sorted(known)) or "none"
+                raise HTTPException(422, f"Unknown query parameter {unknown[0]!r}; this route has {listed}.")
+            return await handle(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _parse_leniently(body)
 
 
 def _parse_leniently(body: bytes) -> Any:
@@ -47,3 +61,5 @@ def _parse_leniently(body: bytes) -> Any:
         ) from None
     except RecursionError:
         raise HTTPException(400, "The body is nested too deeply to be read as JSON.") from None
+    except ValueError as error:  # a number of more digits than Python converts
+        raise HTTPException(400, f"The body is not valid JSON: {error}.") from None

@@ -51,6 +51,10 @@ class Edge:
     ) -> None:
         path = scope["path"]
         limit = self._limit(path)
+        if not is_host_allowed(headers.get("host", ""), self._config.allowed_hosts):
+            refusal = "Without API keys only loopback names are answered; set COGNATE_API_KEYS for others."
+            await problem(path, 421, refusal, request_id)(scope, receive, answer.send)
+            return
         if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             refusal = problem(
                 path,
@@ -113,6 +117,12 @@ def is_allowed(authorization: str | None, key_hashes: Sequence[bytes]) -> bool:
     found = digest(key.strip())
     matches = [hmac.compare_digest(found, expected) for expected in key_hashes]
     return any(matches) and scheme.lower() == "bearer"
+
+
+def is_host_allowed(host: str, allowed: Sequence[str]) -> bool:
+    """Whether the Host header names one of the allowed hosts, whatever the port."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return not allowed or name.lower() in allowed
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -100,9 +100,10 @@ def _on_cognate_error(request: Request, error: Exception) -> Response:
 
 def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [_explain(item) for item in error.errors()]
+    found = error.errors()[:MAX_ERRORS]
+    errors = [_explain(item) for item in found]
     detail = "; ".join(f"{e['field']}: {e['reason']}" for e in errors[:3])
-    if any(item["type"] == "model_attributes_type" or item["loc"] == ("body",) for item in error.errors()):
+    if any(item["type"] == "model_attributes_type" or item["loc"] == ("body",) for item in found):
         content_type = request.headers.get("content-type", "")
         if "json" not in content_type:
             detail = f"Content-Type is {content_type or 'missing'!r}; send application/json."

@@ -16,7 +16,7 @@ import numpy as np
 from core.ports import Encoder
 from core.types import Classification, Float32, Label, Lane
 
-BULK_FROM_TEXTS = 16
+BULK_FROM_TEXTS = 32
 WORD_BREAK = re.compile(r"[_-]|(?<=[a-z])(?=[A-Z])")
 
 
@@ -30,7 +30,8 @@ class ZeroShotScorer:
     def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]:
         """One result a text: the most probable label, its probability and those of all labels."""
         names = [label.name for label in labels]
-        lane = Lane.BULK if len(texts) >= BULK_FROM_TEXTS else Lane.INTERACTIVE
+        count = len(texts) + sum(len(wordings_of(label)) for label in labels)
+        lane = Lane.BULK if count >= BULK_FROM_TEXTS else Lane.INTERACTIVE
         vectors = self.encoder.encode_queries(texts, lane)  # (n, d)
         probabilities = softmax(vectors @ self.prototypes(labels, lane).T / self.temperature)  # (n, c)
         return [

@@ -83,6 +83,14 @@ class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
     def close(self) -> None: ...
 
 
+def upgrade_schema(settings: Settings) -> None:
+    """Brings the database to this version's schema. Raises SchemaMismatch or StartRefused."""
+    layout = Layout(settings.data_dir.resolve())
+    _make_folders(layout)
+    with _exclusive(layout):
+        upgrade(database_url(settings))
+
+
 @contextmanager
 def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> Iterator[Services]:
     """Running services on the data folder; stopped in order at the end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 def main() -> None:
     """Entry point; deliberate errors are one line on stderr and exit status 1."""
+    os.umask(0o077)  # what we write is for the user alone
     try:
         app()
     except CognateError as error:
@@ -180,12 +182,9 @@ def _job_table(rows: list[dict[str, Any]]) -> Table:
 @database.command()
 def upgrade(data_dir: DataDir = None) -> None:
     """Bring the database schema to this version."""
-    from cognate.bootstrap import database_url
-    from migrations.upgrade import upgrade as upgrade_database
+    from cognate.bootstrap import upgrade_schema
 
-    settings = read_settings(data_dir=data_dir)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    upgrade_database(database_url(settings))
+    upgrade_schema(read_settings(data_dir=data_dir))
     console.print("The database has the schema of this version.")
 
 

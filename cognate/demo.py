@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +36,9 @@ def run_demo(settings: Settings, console: Console, stay: bool) -> None:
     """Ingests the standard library's docstrings, asks, classifies; serves until Ctrl-C if `stay`."""
     listener = bind(settings)
     started = time.perf_counter()
-    with console.status("Loading the model and the index…"), open_runtime(settings) as services:
+    with ExitStack() as stack:
+        with console.status("Loading the model and the index…"):
+            services = stack.enter_context(open_runtime(settings))
         server = ServerThread(make_app(services, settings), listener)
         server.start()
         try:

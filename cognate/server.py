@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.config import ApiConfig, stored_digest
 from cognate import __version__
-from cognate.settings import Settings
+from cognate.settings import LOOPBACK_HOSTS, Settings
 from core.errors import StartRefused
 from core.services import Services
 
@@ -34,6 +34,7 @@ def make_app(services: Services, settings: Settings) -> FastAPI:
     config = ApiConfig(
         version=__version__,
         key_hashes=hashes,
+        allowed_hosts=() if hashes else LOOPBACK_HOSTS,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         wait_limit_s=settings.wait_limit_s,

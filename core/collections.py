@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.documents import check_text
 from core.errors import EncoderMismatch, InvalidInput
 from core.ports import CollectionStore, Encoder, IndexRegistry
 from core.types import Collection, CollectionSettings, DocumentCounts, IndexStats
@@ -77,6 +78,8 @@ class CollectionService:
                 f" ({settings.max_tokens // 2})."
             )
         for field, kind in settings.attributes.items():
+            check_text(field, "an attribute's name")
+            check_text(kind, "an attribute's type")
             if kind not in ATTRIBUTE_TYPES:
                 raise InvalidInput(
                     f"attributes.{field} is {kind!r}; known types are {', '.join(ATTRIBUTE_TYPES)}."

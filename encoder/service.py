@@ -31,10 +31,11 @@ _SLICE = 512  # texts tokenised at a time, while the engine runs those before
 
 
 class BackendName(StrEnum):
-    """What does the arithmetic: `openvino` on a CPU, `torch` as the reference (CUDA when there is one)."""
+    """What does the arithmetic: `openvino` on a CPU, `cuda` on a GPU, `torch` as the reference on either."""
 
     OPENVINO = "openvino"
     TORCH = "torch"
+    CUDA = "cuda"
 
 
 class EncoderService:
@@ -137,7 +138,8 @@ def load_encoder(
 ) -> EncoderService:
     """Loads a model folder (None: the shipped `cognate-small`) and checks the backend against its reference.
 
-    `threads` of 0 means all cores; `precision` is of the openvino backend, torch computes in float32.
+    `threads` of 0 means all cores; `precision` is of the openvino backend, torch computes in float32 and cuda
+    in bf16. Raises StartRefused for cuda without a GPU that can.
     Raises CheckpointError for a bad folder, for int8 without ranges calibrated for these very weights, and
     when the mean cosine to the reference is below 0.99.
     """
@@ -148,6 +150,8 @@ def load_encoder(
     reference = load_reference(folder)
     if BackendName(backend) is BackendName.OPENVINO and _has_graph(checkpoint):
         chosen = _build_openvino(folder, checkpoint, Precision(precision), threads)
+    elif BackendName(backend) is BackendName.CUDA:
+        chosen, settings = _build_cuda(checkpoint, settings)
     else:
         chosen = _build_torch(checkpoint, threads)
     parity = None if reference is None else measure_parity(checkpoint, chosen, reference)
@@ -200,6 +204,13 @@ def _build_torch(checkpoint: Checkpoint, threads: int) -> Backend:
     from encoder.backends.torch_backend import TorchBackend  # torch is optional: only its users import it
 
     return TorchBackend(checkpoint.config, checkpoint.weights, threads)
+
+
+def _build_cuda(checkpoint: Checkpoint, settings: EngineSettings | None) -> tuple[Backend, EngineSettings]:
+    """With micro-batches of a GPU's size unless other `settings` are given."""
+    from encoder.backends.cuda_backend import CUDA_ENGINE_SETTINGS, cuda_backend
+
+    return cuda_backend(checkpoint.config, checkpoint.weights), settings or CUDA_ENGINE_SETTINGS
 
 
 def _sliced(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Response
 from api.answers import classification_body, json_response
 from api.bodies import ClassifyBody
 from api.deps import ServicesDep
-from api.json_body import StrictJSONRoute
+from api.json_body import StrictRoute
 
-router = APIRouter(prefix="/v1", tags=["classify"], route_class=StrictJSONRoute)
+router = APIRouter(prefix="/v1", tags=["classify"], route_class=StrictRoute)
 
 
 @router.post("/classify")

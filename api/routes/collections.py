@@ -7,9 +7,9 @@ from fastapi import APIRouter, Response
 from api.answers import collection_body, json_response
 from api.bodies import CollectionBody
 from api.deps import ServicesDep
-from api.json_body import StrictJSONRoute
+from api.json_body import StrictRoute
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictJSONRoute)
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictRoute)
 
 
 @router.put("/{name}", status_code=201, responses={200: {"description": "It existed with these settings."}})

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Response
 from api.answers import explained_body, json_response
 from api.bodies import ExplainBody
 from api.deps import ServicesDep
-from api.json_body import StrictJSONRoute
+from api.json_body import StrictRoute
 from core.types import PassageText
 
-router = APIRouter(prefix="/v1", tags=["explain"], route_class=StrictJSONRoute)
+router = APIRouter(prefix="/v1", tags=["explain"], route_class=StrictRoute)
 
 
 @router.post("/explain")

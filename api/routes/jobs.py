@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query, Response
 
 from api.answers import job_body, json_response
 from api.deps import ServicesDep
+from api.json_body import StrictRoute
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
 @router.get("")

@@ -10,18 +10,18 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.answers import json_response
-from api.bodies import Body
+from api.bodies import Body, Items
 from api.deps import ServicesDep
-from api.json_body import StrictJSONRoute
+from api.json_body import StrictRoute
 from core.errors import NotFound
 from core.services import Services
 from core.types import Float32
 
-router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], route_class=StrictJSONRoute)
+router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], route_class=StrictRoute)
 
 
 class EmbeddingsBody(Body):
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | Items[str] | Items[int] | Items[Items[int]]
     model: str
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None

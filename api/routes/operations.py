@@ -9,8 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.answers import json_response
 from api.deps import ConfigDep, MetricsDep, ServicesDep
+from api.json_body import StrictRoute
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=StrictRoute)
 
 
 @router.get("/health/live")

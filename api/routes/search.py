@@ -9,11 +9,10 @@ from fastapi import APIRouter, Response
 from api.answers import json_response, search_body
 from api.bodies import SearchBatchBody, SearchBody
 from api.deps import MetricsDep, ServicesDep
-from api.json_body import StrictJSONRoute
-from core.errors import InvalidInput
+from api.json_body import StrictRoute
 from core.search import SearchResult
 
-router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=StrictJSONRoute)
+router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=StrictRoute)
 
 
 @router.post("/search")
@@ -26,9 +25,6 @@ def search(name: str, body: SearchBody, services: ServicesDep, metrics: MetricsD
 
 @router.post("/search/batch")
 def search_batch(name: str, body: SearchBatchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
-    most = services.search.limits.max_searches
-    if len(body.searches) > most:
-        raise InvalidInput(f"{len(body.searches)} searches were sent; {most} fit in a call.")
     started = time.perf_counter()
     requests = [item.request() for item in body.searches]
     results = services.search.search_batch(services.collections.open(name), requests)

@@ -9,15 +9,15 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from api.answers import json_response
-from api.bodies import Body
+from api.bodies import Body, Items
 from api.deps import ConfigDep, ServicesDep
-from api.json_body import StrictJSONRoute
+from api.json_body import StrictRoute
 
-router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=StrictJSONRoute)
+router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=StrictRoute)
 
 
 class EmbedBody(Body):
-    inputs: str | list[str] | list[list[int]]
+    inputs: str | Items[str] | Items[Items[int]]
     truncate: bool = False
     normalize: Literal[True] = Field(default=True, description="Vectors are always of unit length.")
     dimensions: int | None = None

@@ -33,7 +33,8 @@ def services(settings: Settings, encoder: FakeEncoder) -> Iterator[Services]:
 
 @pytest.fixture
 def client(services: Services, settings: Settings) -> Iterator[TestClient]:
-    with TestClient(make_app(services, settings), raise_server_exceptions=False) as running:
+    app = make_app(services, settings)
+    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as running:
         yield running
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
 
 from api.config import digest
-from api.middleware import is_allowed
+from api.middleware import is_allowed, is_host_allowed
+from cognate import logs
 from cognate.server import bind, make_app
-from cognate.settings import Settings
+from cognate.settings import LOOPBACK_HOSTS, LogFormat, LogLevel, Settings
 from core.errors import StartRefused
+from core.search import SearchService
 from core.services import Services
 
 
@@ -59,3 +64,66 @@ def test_binding_beyond_loopback_without_keys_is_refused() -> None:
 def test_a_port_in_use_is_refused_with_what_to_do() -> None:
     with bind(Settings(port=0)) as listener, pytest.raises(StartRefused, match="--port"):
         bind(Settings(port=listener.getsockname()[1]))
+
+
+@pytest.mark.parametrize(
+    ("host", "is_allowed_"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:8000", True),
+        ("LOCALHOST:1", True),
+        ("[::1]:8000", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("", False),
+    ],
+)
+def test_a_server_without_keys_answers_to_loopback_names_only(host: str, is_allowed_: bool) -> None:
+    assert is_host_allowed(host, LOOPBACK_HOSTS) is is_allowed_
+    assert is_host_allowed(host, ())
+
+
+def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
+    assert client.get("/version", headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_an_internal_error_tells_nobody_keys_or_documents(
+    services: Services, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(self: SearchService, *_: object) -> None:
+        raise RuntimeError("for the test")
+
+    monkeypatch.setattr(SearchService, "search", explode)
+    logs.configure(LogLevel.INFO, LogFormat.CONSOLE)
+    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
+    with TestClient(app, raise_server_exceptions=False) as client:
+        headers = {"Authorization": "Bearer topsecret", "X-Request-ID": "r-1"}
+        client.put("/v1/collections/c", json={}, headers=headers)
+        answer = client.post("/v1/collections/c/search", json={"query": "private words"}, headers=headers)
+    logging.getLogger().handlers.clear()
+    assert answer.status_code == 500
+    assert answer.json()["request_id"] == answer.headers["x-request-id"] == "r-1"
+    assert "for the test" not in answer.text
+    log = capfd.readouterr().err
+    assert "RuntimeError: for the test" in log
+    assert "topsecret" not in log
+    assert "private words" not in log
+
+
+def test_waiting_callers_leave_searches_their_threads(client: TestClient, services: Services) -> None:
+    client.put("/v1/collections/c", json={})
+    release = threading.Event()
+    original = services.ingest.encoder.encode_passages
+    services.ingest.encoder.encode_passages = lambda *a: (release.wait(30), original(*a))[1]  # type: ignore[method-assign]  # a gate
+
+    def add(number: int) -> int:
+        document = {"id": str(number), "text": f"text {number}"}
+        path = "/v1/collections/c/documents?wait=true"
+        return client.post(path, json={"documents": [document]}).status_code
+
+    with ThreadPoolExecutor(60) as callers:
+        waiting = [callers.submit(add, number) for number in range(60)]
+        assert client.post("/v1/collections/c/search", json={"query": "x"}).status_code == 200
+        assert not any(one.done() for one in waiting)
+        release.set()
+        assert {one.result() for one in waiting} == {200}

@@ -84,7 +84,7 @@ def test_a_deleted_document_is_gone_at_once(client: TestClient, news: str) -> No
 
 
 def test_ids_may_hold_slashes_and_any_script(client: TestClient, news: str) -> None:
-    for document_id in ("a/b/c", "ключ", "q?x=1#y", "100 %"):
+    for document_id in ("a/b/c", "two\nlines", "ключ", "q?x=1#y", "100 %"):
         add(client, news, {"id": document_id, "text": "some text"})
         answer = client.get(f"{news}/documents/{_quoted(document_id)}")
         assert answer.json()["id"] == document_id
