@@ -1,0 +1,1 @@
+"""Training of encoders on pairs of texts, from the weights of another model folder."""

@@ -1,0 +1,55 @@
+"""Learning curves as a picture; matplotlib is optional."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+CURVES = "training.png"
+
+
+class Point(Protocol):
+    """What a step reports."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def contrastive(self) -> float: ...
+    @property
+    def embedding(self) -> float: ...
+    @property
+    def similarity(self) -> float: ...
+    @property
+    def dev_mrr(self) -> float | None: ...
+
+
+def draw_curves(folder: Path, points: Sequence[Point], start_mrr: float) -> Path | None:
+    """Losses and held-out mean reciprocal rank by step; None where matplotlib is not installed."""
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, dev = figure.subplots(1, 2)
+    steps = [point.step for point in points]
+    for name in ("contrastive", "embedding", "similarity"):
+        losses.plot(steps, smooth([getattr(point, name) for point in points]), label=name)
+    losses.set(xlabel="step", title="losses (smoothed)")
+    losses.legend()
+    measured = [(point.step, point.dev_mrr) for point in points if point.dev_mrr is not None]
+    dev.plot([0, *(step for step, _ in measured)], [start_mrr, *(mrr for _, mrr in measured)], marker="o")
+    dev.set(xlabel="step", title="mean reciprocal rank of held-out pairs")
+    figure.savefig(folder / CURVES, dpi=120)
+    return folder / CURVES
+
+
+def smooth(values: Sequence[float], weight: float = 0.9) -> list[float]:
+    """Exponential moving average without the bias of its start."""
+    smoothed, total, norm = [], 0.0, 0.0
+    for value in values:
+        total = weight * total + (1 - weight) * value
+        norm = weight * norm + (1 - weight)
+        smoothed.append(total / norm)
+    return smoothed

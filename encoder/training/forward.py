@@ -1,0 +1,53 @@
+"""Vectors of many texts of different lengths with gradients: little padding, chunks that fit the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from encoder.backends.base import Int32
+from encoder.bert import Bert
+
+_CHUNK_TOKENS = {"cpu": 2048, "cuda": 16384}
+
+
+def embed(model: Bert, token_ids: Sequence[Int32], bf16: bool = False) -> Tensor:
+    """Unit vectors (n, d) float32 in the order of the texts; with `bf16` the blocks compute in bfloat16."""
+    device = next(model.parameters()).device
+    order = np.argsort([len(ids) for ids in token_ids], kind="stable")
+    parts = []
+    with _attention(device), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        for chunk in _chunks([token_ids[i] for i in order], _CHUNK_TOKENS[device.type]):
+            ids, is_text = _pad(chunk)
+            parts.append(model(ids.to(device), is_text.to(device)))
+    back = torch.from_numpy(np.argsort(order)).to(device)
+    return F.normalize(torch.cat(parts).float(), dim=-1)[back]
+
+
+def _attention(device: torch.device) -> AbstractContextManager[object]:
+    """On a CPU the backward pass of the fused attention is slower than that of the plain formula."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+def _chunks(by_length: Sequence[Int32], max_tokens: int) -> Iterator[Sequence[Int32]]:
+    """Consecutive texts, shortest first, that fit into `max_tokens` once padded to the longest."""
+    start = 0
+    for end in range(1, len(by_length) + 1):
+        is_last = end == len(by_length)
+        if is_last or (end + 1 - start) * len(by_length[end]) > max_tokens:
+            yield by_length[start:end]
+            start = end
+
+
+def _pad(texts: Sequence[Int32]) -> tuple[Tensor, Tensor]:
+    lengths = np.array([len(ids) for ids in texts])
+    is_text = np.arange(lengths.max()) < lengths[:, None]  # (n, t)
+    token_ids = np.zeros(is_text.shape, np.int64)
+    token_ids[is_text] = np.concatenate(texts)
+    return torch.from_numpy(token_ids), torch.from_numpy(is_text)

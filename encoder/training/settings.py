@@ -1,0 +1,102 @@
+"""What a training run is told: files of pairs, what to train, losses, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from core.errors import InvalidInput
+
+
+class Mode(StrEnum):
+    """Which weights are trained."""
+
+    CLASS_ATTENTION = "class_attention"  # the pooling layer alone
+    LORA = "lora"  # low-rank updates of all linear layers of the blocks, and the pooling layer
+    FULL = "full"  # blocks and pooling layer; the embedding tables with `train_embeddings`
+
+
+@dataclass(frozen=True, slots=True)
+class PairFile:
+    """A JSONL file of pairs. `weight` is its share of the batches, relative to the other files'.
+
+    `hard_negatives` passages a pair are added to the batch: those given in the file, else those the start
+    model finds among the file's passages.
+    """
+
+    path: Path
+    weight: float = 1.0
+    hard_negatives: int = 0
+    max_pairs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LossSettings:
+    """Weights of the losses, each 0 to leave it out.
+
+    `contrastive`: InfoNCE at `temperature`. `embedding`: 1 - cosine to the start model's vector.
+    `similarity`: KL divergence of the in-batch similarities from the start model's, at `temperature`.
+    `prefix_dims` are the shorter vectors that InfoNCE trains too, each with `prefix_weight`.
+    """
+
+    contrastive: float = 1.0
+    embedding: float = 1.0
+    similarity: float = 1.0
+    temperature: float = 0.05
+    prefix_dims: tuple[int, ...] = (64, 128, 256)
+    prefix_weight: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """One training run. It ends after `steps` or `max_seconds`, whichever comes first.
+
+    `learning_rate` None means 1e-3 for class attention, 2e-4 for LoRA and 2e-5 for full training.
+    `last_layers` trains only the uppermost blocks. `start_share` of the start weights is mixed into the
+    result. A run that was interrupted goes on from its last checkpoint when the settings are the same.
+    """
+
+    start: Path
+    files: tuple[PairFile, ...]
+    out: Path
+    mode: Mode = Mode.LORA
+    losses: LossSettings = field(default_factory=LossSettings)
+    model_id: str | None = None
+    steps: int = 500
+    max_seconds: float | None = None
+    batch_size: int = 32
+    max_tokens: int = 128
+    learning_rate: float | None = None
+    warmup_share: float = 0.1
+    weight_decay: float = 0.0
+    max_gradient_norm: float = 1.0
+    lora_rank: int = 16
+    last_layers: int | None = None
+    train_embeddings: bool = False
+    start_share: float = 0.0
+    max_false_negative: float = 0.95
+    dev_pairs: int = 100
+    dev_every: int = 100
+    checkpoint_every: int = 50
+    bf16: bool = False
+    threads: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise InvalidInput("Training needs at least one file of pairs.")
+        if any(not file.weight > 0 for file in self.files):
+            raise InvalidInput("The weight of every file of pairs must be above 0.")
+        for name in ("steps", "dev_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
+        if self.batch_size < 2:
+            raise InvalidInput(f"batch_size={self.batch_size} must be at least 2: others are the negatives.")
+        if not 0 <= self.start_share <= 1:
+            raise InvalidInput(f"start_share={self.start_share} must lie between 0 and 1.")
+
+    @property
+    def peak_learning_rate(self) -> float:
+        defaults = {Mode.CLASS_ATTENTION: 1e-3, Mode.LORA: 2e-4, Mode.FULL: 2e-5}
+        return defaults[self.mode] if self.learning_rate is None else self.learning_rate

@@ -1,0 +1,68 @@
+"""A run's state on disk, written aside and renamed, so that an interrupted run can go on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from core.errors import CheckpointError
+from encoder.training.settings import TrainSettings
+
+STATE = "training.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """`trained` are the trained tensors by name; `progress` are the rows reported so far."""
+
+    step: int
+    seconds: float
+    tokens: int
+    trained: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    progress: list[dict[str, Any]]
+
+
+def run_key(settings: TrainSettings, start_fingerprint: str) -> str:
+    """Equal for runs that may continue each other: all settings and the start weights are the same."""
+    return f"{settings!r} {start_fingerprint}"
+
+
+def save_state(folder: Path, key: str, state: RunState) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {name: getattr(state, name) for name in RunState.__slots__}
+    content |= {"key": key, "rng": torch.get_rng_state()}
+    aside = folder / f"{STATE}.new"
+    torch.save(content, aside)
+    os.replace(aside, folder / STATE)
+
+
+def load_state(folder: Path, key: str) -> RunState | None:
+    """The state of the same run, None where there is none; restores torch's random numbers.
+
+    Raises CheckpointError for the state of a run with other settings, and for a damaged file.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found, rng = content.pop("key"), content.pop("rng")
+        state = RunState(**content)
+    except Exception as error:  # torch raises what its parts raise
+        raise CheckpointError(f"{path} is damaged: {error}. Delete it to start again.") from error
+    if found != key:
+        raise CheckpointError(
+            f"{path} belongs to a run with other settings or start weights; give the same ones to go on, "
+            f"another output folder, or delete the file to start again."
+        )
+    torch.set_rng_state(rng)
+    return state
+
+
+def delete_state(folder: Path) -> None:
+    (folder / STATE).unlink(missing_ok=True)
