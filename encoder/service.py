@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, StartRefused
 from core.types import EncoderInfo, Float32, Int64, Lane, PassageText, TokenParts
 from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
@@ -208,8 +208,10 @@ def _build_torch(checkpoint: Checkpoint, threads: int) -> Backend:
 
 def _build_cuda(checkpoint: Checkpoint, settings: EngineSettings | None) -> tuple[Backend, EngineSettings]:
     """With micro-batches of a GPU's size unless other `settings` are given."""
-    from encoder.backends.cuda_backend import CUDA_ENGINE_SETTINGS, cuda_backend
-
+    try:
+        from encoder.backends.cuda_backend import CUDA_ENGINE_SETTINGS, cuda_backend
+    except ModuleNotFoundError as error:
+        raise StartRefused(f"The backend 'cuda' needs torch ({error}): install 'cognate[torch]'.") from error
     return cuda_backend(checkpoint.config, checkpoint.weights), settings or CUDA_ENGINE_SETTINGS
 
 

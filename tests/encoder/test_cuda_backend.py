@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from encoder.backends.cuda_backend import GraphCache, Replay, cuda_backend, requ
 from encoder.backends.packed_backend import split_buffer
 from encoder.packed import packed_from_weights
 from encoder.packing import SMALL_TOKENS, PackedBatch, pack, unpad
+from encoder.service import load_encoder
 from tests.encoder.fakes import random_batch, random_weights, tiny_config
 from tests.encoder.test_packed import tame_weights
 
@@ -96,3 +98,15 @@ def test_vectors_of_the_gpu_are_close_to_those_of_the_reference() -> None:
         batch = random_batch(config, lengths)
         expected = TorchBackend(config, weights).forward(*batch)
         assert np.min((backend.forward(*batch) * expected).sum(1)) >= 0.999
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_loading_an_encoder_on_cuda_is_refused_without_a_gpu() -> None:
+    with pytest.raises(StartRefused, match="needs an NVIDIA GPU"):
+        load_encoder(backend="cuda")
+
+
+def test_an_installation_without_torch_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "encoder.backends.cuda_backend", None)
+    with pytest.raises(StartRefused, match=r"needs torch .* install 'cognate\[torch\]'"):
+        load_encoder(backend="cuda")
