@@ -1,4 +1,4 @@
-"""The command line: `cognate serve`, `demo`, `ingest`, `search`, `classify`, `jobs`, `db`, `bench`."""
+"""The command line: serve, demo, ingest, search, classify, jobs, db, bench, eval, train."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cognate.client import FINAL_STATES, Client
+from cognate.eval_command import evaluate
 from cognate.settings import LogLevel, read_settings
+from cognate.train_command import train_app
 from core.errors import CognateError
 
 app = typer.Typer(
@@ -20,6 +22,8 @@ app = typer.Typer(
 )
 database = typer.Typer(no_args_is_help=True, help="The database schema.")
 app.add_typer(database, name="db")
+app.add_typer(train_app, name="train")
+app.command("eval")(evaluate)
 console = Console()
 
 Host = Annotated[str | None, typer.Option(help="Address to bind.")]
