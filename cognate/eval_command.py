@@ -59,7 +59,7 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="Arithmetic of the openvino backend, such as f32 or bf16.")
     ] = "bf16",
-    backend: Annotated[str, typer.Option(help="openvino or torch.")] = "openvino",
+    backend: Annotated[str, typer.Option(help="openvino, torch or cuda.")] = "openvino",
     threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes all cores.")] = 0,
     mode: Annotated[
         str | None, typer.Option(help="Search mode of a server, such as dense or hybrid.")

@@ -16,6 +16,7 @@ LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 class Backend(StrEnum):
     OPENVINO = "openvino"
     TORCH = "torch"
+    CUDA = "cuda"
 
 
 class Precision(StrEnum):
