@@ -1,0 +1,196 @@
+"""Training as a whole on tiny models: what changes, what is written, and that an interrupted run goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import CheckpointError, InvalidInput
+from encoder.backends.torch_backend import TorchBackend
+from encoder.checkpoint import load_checkpoint, load_reference
+from encoder.config import Pooling
+from encoder.service import load_encoder, measure_parity
+from encoder.training.export import average, average_folders
+from encoder.training.settings import LossSettings, Mode, PairFile, TrainSettings
+from encoder.training.state import STATE
+from encoder.training.train import Progress, learning_rate, train_encoder
+from tests.encoder.fakes import random_weights, tiny_config
+from tests.encoder.training.tiny import save_tiny_model, tiny_settings
+
+
+def changed_tensors(settings: TrainSettings) -> set[str]:
+    """Names of tensors that training changed by more than float16 rounding."""
+    before = load_checkpoint(settings.start).weights
+    after = load_checkpoint(settings.out).weights
+    assert before.keys() == after.keys()
+    return {n for n in before if np.abs(before[n] - after[n]).max() > 1e-3 * (1 + np.abs(before[n]).max())}
+
+
+class Stopped(Exception):
+    """Raised by a test in the middle of a run."""
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, mode: Mode) -> None:
+    whole = tiny_settings(tmp_path, mode=mode, learning_rate=1e-2)
+    first = train_encoder(whole)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 3:
+            raise Stopped
+
+    resumed = replace(whole, out=tmp_path / "out")
+    first_weights = load_checkpoint(whole.out).weights
+    for file in whole.out.iterdir():
+        file.unlink()
+    with pytest.raises(Stopped):
+        train_encoder(resumed, stop)
+    assert (whole.out / STATE).is_file()
+    steps: list[int] = []
+    second = train_encoder(resumed, lambda progress: steps.append(progress.step))
+    assert steps == [3, 4, 5, 6]  # the last checkpoint was after step 2
+    assert not (whole.out / STATE).exists()
+    assert [p.loss for p in second.progress] == [p.loss for p in first.progress]
+    assert second.fingerprint == first.fingerprint
+    for name, array in load_checkpoint(whole.out).weights.items():
+        np.testing.assert_array_equal(array, first_weights[name])
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_encoder(settings, stop)
+    with pytest.raises(CheckpointError, match="other settings"):
+        train_encoder(replace(settings, seed=1))
+    (settings.out / STATE).write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        train_encoder(settings)
+
+
+def test_class_attention_mode_changes_the_pooling_layer_alone(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, mode=Mode.CLASS_ATTENTION, learning_rate=0.02)
+    train_encoder(settings)
+    changed = changed_tensors(settings)
+    assert changed
+    assert all(name.startswith("class_attention.") for name in changed)
+
+
+def test_lora_mode_changes_the_linear_layers_of_the_last_blocks(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, mode=Mode.LORA, learning_rate=0.02, last_layers=1)
+    report = train_encoder(settings)
+    blocks = {name for name in changed_tensors(settings) if name.startswith("encoder.")}
+    assert len(blocks) == 6
+    assert all(name.startswith("encoder.layer.1.") and name.endswith(".weight") for name in blocks)
+    assert not any(name.startswith("embeddings.") for name in changed_tensors(settings))
+    config = tiny_config()
+    inputs_and_outputs = 4 * 2 * config.d + 2 * (config.d + config.intermediate)
+    assert report.trained_weights == 4 * inputs_and_outputs + config.d + 3 * config.d**2
+
+
+@pytest.mark.parametrize("train_embeddings", [True, False])
+def test_full_mode_trains_the_embeddings_only_when_told(tmp_path: Path, train_embeddings: bool) -> None:
+    settings = tiny_settings(tmp_path, mode=Mode.FULL, learning_rate=0.02, train_embeddings=train_embeddings)
+    train_encoder(settings)
+    changed = changed_tensors(settings)
+    assert "encoder.layer.0.attention.self.query.weight" in changed
+    assert ("embeddings.word_embeddings.weight" in changed) is train_embeddings
+
+
+def test_the_pooling_layer_cannot_be_trained_where_there_is_none(tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "mean", tiny_config(Pooling.MEAN))
+    with pytest.raises(InvalidInput, match="does not have; use lora or full"):
+        train_encoder(tiny_settings(tmp_path, start=start, mode=Mode.CLASS_ATTENTION))
+
+
+def test_training_learns_pairs_and_writes_a_model_that_loads(tmp_path: Path) -> None:
+    losses = LossSettings(embedding=0.0, similarity=0.0)
+    settings = tiny_settings(
+        tmp_path, mode=Mode.FULL, steps=60, learning_rate=5e-3, losses=losses, model_id="mine", dev_every=20
+    )
+    report = train_encoder(settings)
+    early, late = report.progress[:10], report.progress[-10:]
+    assert np.mean([p.contrastive for p in late]) < 0.5 * np.mean([p.contrastive for p in early])
+    assert [p.step for p in report.progress if p.dev_mrr is not None] == [20, 40, 60]
+    encoder = load_encoder(settings.out, precision="f32")
+    assert (encoder.info.id, encoder.info.fingerprint) == ("mine", report.fingerprint)
+    assert encoder.parity == pytest.approx(1, abs=1e-4)
+    encoder.close()
+
+
+def test_the_reference_vectors_are_those_of_the_saved_weights(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, mode=Mode.FULL, learning_rate=0.02)
+    train_encoder(settings)
+    saved, reference = load_checkpoint(settings.out), load_reference(settings.out)
+    assert reference is not None
+    torch_backend = TorchBackend(saved.config, saved.weights)
+    assert measure_parity(saved, torch_backend, reference) == pytest.approx(1, abs=1e-6)
+
+
+def test_distillation_alone_stays_at_the_start(tmp_path: Path) -> None:
+    losses = LossSettings(contrastive=0.0)
+    settings = tiny_settings(tmp_path, mode=Mode.LORA, losses=losses, learning_rate=1e-3)
+    report = train_encoder(settings)
+    assert max(p.embedding for p in report.progress) < 1e-2
+    assert max(p.similarity for p in report.progress) < 1e-2
+
+
+def test_time_ends_a_run(tmp_path: Path) -> None:
+    report = train_encoder(tiny_settings(tmp_path, steps=100_000, max_seconds=0.2))
+    assert 0 < report.steps < 100_000
+
+
+def test_the_learning_rate_rises_and_falls(tmp_path: Path) -> None:
+    settings = TrainSettings(tmp_path, (PairFile(tmp_path),), tmp_path, learning_rate=1.0, warmup_share=0.2)
+    rates = [learning_rate(share, settings) for share in (0, 0.1, 0.2, 0.6, 1)]
+    assert rates == pytest.approx([0.05, 0.5, 1, 0.55, 0.1])
+
+
+@pytest.mark.skipif(find_spec("matplotlib") is None, reason="matplotlib is not installed")
+def test_learning_curves_are_drawn(tmp_path: Path) -> None:
+    report = train_encoder(tiny_settings(tmp_path))
+    assert report.curves is not None
+    assert report.curves.read_bytes().startswith(b"\x89PNG")
+
+
+def test_averages_lie_on_the_line_between_the_models() -> None:
+    a, b = random_weights(tiny_config(), seed=0), random_weights(tiny_config(), seed=1)
+    middle = average(a, b, 0.25)
+    for name in a:
+        np.testing.assert_allclose(middle[name], 0.75 * a[name] + 0.25 * b[name], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(average(a, b, 0)[name], a[name])
+    with pytest.raises(CheckpointError, match="same tensors"):
+        average(a, {}, 0.5)
+
+
+def test_averaged_folders_load(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, mode=Mode.FULL, learning_rate=0.02)
+    train_encoder(settings)
+    average_folders(settings.start, settings.out, 0.5, tmp_path / "half")
+    half, end = load_checkpoint(tmp_path / "half"), load_checkpoint(settings.out)
+    start = load_checkpoint(settings.start)
+    for name, array in half.weights.items():
+        expected = (start.weights[name] + end.weights[name]) / 2
+        np.testing.assert_allclose(array, expected, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"files": ()}, "at least one file"),
+        ({"batch_size": 1}, "batch_size=1"),
+        ({"steps": 0}, "steps=0"),
+        ({"start_share": 2.0}, "start_share=2.0"),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        replace(TrainSettings(tmp_path, (PairFile(tmp_path),), tmp_path), **changes)  # type: ignore[arg-type]
