@@ -1,6 +1,6 @@
 """Encodes the same texts with Cognate's encoder and with sentence-transformers, in one run; prints one table.
 
-python -m benchmarks.encode [CORPUS.jsonl[.gz]] [--precision bf16] [--threads 2] [--limit 1000] [--json]
+python -m benchmarks.encode [CORPUS.jsonl[.gz]] [--precision int8] [--threads 2] [--limit 1000] [--json]
 python -m benchmarks.encode [CORPUS.jsonl[.gz]] --device cuda --limit 20000 [--max-autotune] [--json]
 
 Without a corpus it takes the docstrings of the Python standard library. Rounds of both are interleaved, so
@@ -187,7 +187,7 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("corpus", type=Path, nargs="?", help="JSONL with 'text' and optionally 'title'")
-    parser.add_argument("--precision", default="bf16", help="f32 or bf16")
+    parser.add_argument("--precision", default="bf16", help="f32, bf16 or int8")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=int, default=1000, help="number of texts")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

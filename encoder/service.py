@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
@@ -161,14 +163,22 @@ def load_encoder(
             f"{folder} on {backend}: mean cosine to its reference vectors is {parity:.4f}, expected at least "
             f"{MIN_PARITY}. Weights, tokenizer or backend do not belong together."
         )
-    return EncoderService(checkpoint, chosen, settings, parity)
+    service = EncoderService(checkpoint, chosen, settings, parity)
+    del checkpoint, reference  # the backend and the service hold what they need
+    _return_freed_memory()
+    return service
 
 
 def _states(backend: Backend, ids: Int32) -> Float32:
     """Hidden states (t, d) of one text."""
+    return backend.states(*_padded(backend, ids))[0, : len(ids)]
+
+
+def _padded(backend: Backend, ids: Int32) -> tuple[Int32, Int32]:
+    """A batch of one text, and its length."""
     padded = np.zeros((1, backend.padded_length(len(ids))), np.int32)
     padded[0, : len(ids)] = ids
-    return backend.states(padded, np.array([len(ids)], np.int32))[0, : len(ids)]
+    return padded, np.array([len(ids)], np.int32)
 
 
 def shipped_model() -> Path:
@@ -181,9 +191,17 @@ def measure_parity(checkpoint: Checkpoint, backend: Backend, reference: Referenc
     tokenizer = Tokenizer(checkpoint.tokenizer_json, reference.max_tokens)
     cosines = []
     for token_ids, expected in zip(tokenizer.encode(reference.texts), reference.vectors, strict=True):
-        vector = backend.forward(token_ids[None], np.array([len(token_ids)], np.int32))[0]
+        vector = backend.forward(*_padded(backend, token_ids))[0]
         cosines.append(float(vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected)))
     return float(np.mean(cosines))
+
+
+def _return_freed_memory() -> None:
+    """Loading frees many times what serving allocates; glibc would keep some 20 MB of it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)
 
 
 def _has_graph(checkpoint: Checkpoint) -> bool:

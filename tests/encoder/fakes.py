@@ -6,6 +6,9 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from core.types import Float32
 from encoder.backends.base import Int32
@@ -106,3 +109,11 @@ def random_batch(config: ModelConfig, lengths: Sequence[int], seed: int = 1) -> 
     for row, length in zip(token_ids, lengths, strict=True):
         row[:length] = rng.integers(1, config.vocab_size, length)
     return token_ids, np.array(lengths, np.int32)
+
+
+def word_tokenizer_json(vocab_size: int) -> str:
+    """A tokenizer.json of the words w0, w1, ...; other words are w0."""
+    tokenizer = Tokenizer(WordLevel({f"w{i}": i for i in range(vocab_size)}, unk_token="w0"))
+    tokenizer.pre_tokenizer = Whitespace()
+    text: str = tokenizer.to_str()
+    return text

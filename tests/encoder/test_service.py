@@ -66,6 +66,26 @@ def test_bfloat16_vectors_are_close_to_those_of_sentence_transformers(
     assert (vectors * reference).sum(1).mean() >= 0.999
 
 
+def test_int8_vectors_are_close_to_those_of_sentence_transformers(
+    texts: list[str], reference: Float32
+) -> None:
+    encoder = load_encoder(precision="int8")
+    vectors = encoder.encode_passages([PassageText("", text) for text in texts])
+    encoder.close()
+    cosines = (vectors * reference).sum(1)
+    assert cosines.mean() >= 0.995
+    assert cosines.min() >= 0.98
+
+
+def test_int8_is_refused_for_weights_it_was_not_calibrated_with(tmp_path: Path) -> None:
+    folder = shutil.copytree(shipped_model(), tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["encoder.layer.5.output.dense.bias"] += 1e-3
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"run 'python -m encoder\.calibrate"):
+        load_encoder(folder, precision="int8")
+
+
 def test_the_service_is_what_the_use_cases_ask_for(encoder: EncoderService) -> None:
     port: Encoder = encoder
     assert (port.info.id, port.info.dim, port.info.max_tokens) == ("cognate-small", 384, 256)
