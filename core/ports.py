@@ -137,7 +137,8 @@ class DocumentStore(Protocol):
 
         Same content and metadata is no work; changed metadata alone is applied at once. `details`
         replaces the job's details (an import keeps its position there). `is_last` says that no more
-        documents will follow. Raises Conflict when the job is already over, NotFound when it is gone.
+        documents will follow. Jobs that wait for an earlier version of a document go on
+        waiting for this one. Raises Conflict when the job is already over, NotFound when it is gone.
         """
         ...
 
@@ -147,6 +148,12 @@ class DocumentStore(Protocol):
 
     def embedded_passages(self, collection_id: int, external_id: str) -> tuple[list[PassageRow], Float16]:
         """Passages of one document in order and their vectors (n, d); none unless it is searchable."""
+        ...
+
+    def replacements(
+        self, collection_id: int, document_ids: Sequence[int]
+    ) -> dict[int, tuple[list[PassageRow], Float16]]:
+        """Present passages in order and vectors (n, d) of documents searchable now; others are left out."""
         ...
 
     def list(
@@ -200,7 +207,10 @@ class JobStore(Protocol):
         ...
 
     def cancel(self, job_id: str) -> Job:
-        """Documents not yet searchable become failed with the reason; final jobs are left as they are."""
+        """Documents not yet searchable become failed with the reason; final jobs are left as they are.
+
+        Those that another job waits for too go on, and only this job counts them as failed.
+        """
         ...
 
     def fail(self, job_id: str, reason: str) -> None:

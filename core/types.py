@@ -258,7 +258,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Progress of one accepted request. `done` documents are searchable; total = done + failed + to do."""
+    """Progress of one accepted request. `done` documents are searchable; total = done + failed + to do.
+
+    `is_read`: no more documents will follow.
+    """
 
     id: str
     kind: JobKind
@@ -273,6 +276,7 @@ class Job:
     seq: int
     details: Mapping[str, Any]
     errors: tuple[RejectedItem, ...] = ()
+    is_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,17 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection
 
 from core.errors import SchemaMismatch
-
-_BUSY_TIMEOUT_S = 30.0
+from migrations.opening import open_engine
 
 
 def upgrade(url: str) -> None:
     """Creates or upgrades the schema in one transaction; does nothing when it is up to date.
 
-    Several processes may call it at once: they wait for each other. Raises SchemaMismatch when the database
-    was made by a newer version.
+    Several processes may call it at once: they wait for each other. A missing SQLite file is made. Raises
+    SchemaMismatch when the database was made by a newer version, StartRefused when it cannot be opened.
     """
     with _transaction(url, "BEGIN IMMEDIATE") as connection:
         config = alembic_config(connection)
@@ -35,7 +33,10 @@ def upgrade(url: str) -> None:
 
 
 def check(url: str) -> None:
-    """Raises SchemaMismatch unless the database has exactly the schema of this code."""
+    """Raises SchemaMismatch unless the database has exactly the schema of this code.
+
+    Raises StartRefused when it cannot be opened.
+    """
     with _transaction(url, "BEGIN") as connection:
         script = ScriptDirectory.from_config(alembic_config(connection))
         found = _revision(connection)
@@ -79,12 +80,5 @@ def _refuse_unknown(script: ScriptDirectory, found: str) -> None:
 
 @contextmanager
 def _transaction(url: str, sqlite_begin: str) -> Iterator[Connection]:
-    parsed = make_url(url)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    # isolation_level None: the driver must not begin by itself, or tables would be made outside of it.
-    connect = {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S} if is_sqlite else {}
-    engine = create_engine(parsed, poolclass=NullPool, connect_args=connect)
-    if is_sqlite:
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(sqlite_begin))
-    with engine.begin() as connection:
+    with open_engine(url, sqlite_begin).begin() as connection:
         yield connection

@@ -19,7 +19,7 @@ class Action(Enum):
     INSERT = auto()  # never seen: a new pending row
     RENEW = auto()  # not searchable: its row takes the new content and is pending
     REVISE = auto()  # searchable: the new content waits beside the old version
-    JOIN = auto()  # the same content already awaits encoding: this job waits for it from now on
+    JOIN = auto()  # the same content already awaits encoding: this job waits for it too
     RETAG = auto()  # searchable with this content: new metadata apply at once
     SAME = auto()  # searchable exactly so
 
@@ -39,22 +39,20 @@ class Hashed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is stored of a document. `awaiting_*` tell of its row in `revisions`, if it has one."""
+    """What is stored of a document. `is_awaited`: it has a row in `revisions`."""
 
     id: int
     state: DocumentState
     seq: int
     content_hash: str
     metadata_hash: str
-    awaiting_job_id: str | None
+    is_awaited: bool
     revised_content_hash: str | None
 
     @property
     def awaited_content_hash(self) -> str | None:
         """Hash of the content that awaits encoding."""
-        if self.awaiting_job_id is None:
-            return None
-        return self.revised_content_hash or self.content_hash
+        return self.revised_content_hash or self.content_hash if self.is_awaited else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from storage.clock import Clock, utc_now
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
 from storage.jobs import JobChange, add_errors, mark_running, settle
-from storage.publishing import Awaited, awaited_documents, mark_failed, publish
-from storage.schema import Batches, Documents, Jobs, Revisions
+from storage.publishing import awaited_documents, mark_failed, publish
+from storage.schema import Batches, Documents, Jobs, RevisionJobs, Revisions
+from storage.waiting import end_wait
 
 NOT_RETURNED = "the encoder returned nothing for this document"
 
@@ -52,11 +53,11 @@ class SqlBatchStore:
             if lease is None:
                 return None
             job_id, attempt = lease
-            items, waiting_jobs = _items(connection, batch_id)
+            items = _items(connection, batch_id)
             if not items:
                 _finish(connection, batch_id)
                 return None
-            mark_running(connection, waiting_jobs, now)
+            mark_running(connection, _waiting_jobs(connection, batch_id), now)
             collection = collection_by_id(connection, collection_id)
             return ClaimedBatch(batch_id, job_id, collection, attempt, items)
 
@@ -149,8 +150,8 @@ def _is_held(connection: Connection, batch: ClaimedBatch) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _items(connection: Connection, batch_id: str) -> tuple[tuple[WorkItem, ...], list[str]]:
-    """What the batch has to encode, and the jobs that wait for it."""
+def _items(connection: Connection, batch_id: str) -> tuple[WorkItem, ...]:
+    """What the batch has to encode."""
     is_revised = Revisions.content_hash.is_not(None)
     query = (
         select(
@@ -158,14 +159,23 @@ def _items(connection: Connection, batch_id: str) -> tuple[tuple[WorkItem, ...],
             Documents.external_id,
             case((is_revised, Revisions.title), else_=Documents.title),
             case((is_revised, Revisions.text), else_=Documents.text),
-            Revisions.job_id,
         )
         .join(Documents, Documents.id == Revisions.document_id)
         .where(Revisions.batch_id == batch_id)
         .order_by(Documents.id)
     )
-    rows = connection.execute(query).all()
-    return tuple(WorkItem(*row[:4]) for row in rows), sorted({row.job_id for row in rows})
+    return tuple(WorkItem(*row) for row in connection.execute(query))
+
+
+def _waiting_jobs(connection: Connection, batch_id: str) -> list[str]:
+    query = (
+        select(RevisionJobs.job_id)
+        .distinct()
+        .join(Revisions, Revisions.document_id == RevisionJobs.document_id)
+        .where(Revisions.batch_id == batch_id)
+        .order_by(RevisionJobs.job_id)
+    )
+    return list(connection.execute(query).scalars())
 
 
 def _finish(connection: Connection, batch_id: str) -> None:
@@ -176,23 +186,26 @@ def _finish(connection: Connection, batch_id: str) -> None:
 
 def _count(
     connection: Connection,
-    awaited: Mapping[int, Awaited],
+    awaited: Mapping[int, str],
     reasons: Mapping[int, str],
     seq: int,
     now: datetime,
 ) -> None:
-    """Tells the jobs what became of the documents they waited for."""
-    failed = Counter(awaited[document_id].job_id for document_id in reasons)
-    waited = Counter(document.job_id for document in awaited.values())
-    for job_id in failed:
-        items = [
-            RejectedItem(awaited[document_id].external_id, reason)
-            for document_id, reason in reasons.items()
-            if awaited[document_id].job_id == job_id
-        ]
+    """Tells every job that waited for the documents what became of them."""
+    done: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    errors: dict[str, list[RejectedItem]] = {}
+    for waiter in end_wait(connection, awaited):
+        reason = reasons.get(waiter.document_id)
+        if reason is None:
+            done[waiter.job_id] += waiter.items
+        else:
+            failed[waiter.job_id] += waiter.items
+            item = RejectedItem(awaited[waiter.document_id], reason)
+            errors.setdefault(waiter.job_id, []).append(item)
+    for job_id, items in errors.items():
         add_errors(connection, job_id, items)
     changes = {
-        job_id: JobChange(done=count - failed[job_id], failed=failed[job_id], seq=seq)
-        for job_id, count in waited.items()
+        job_id: JobChange(done=done[job_id], failed=failed[job_id], seq=seq) for job_id in done | failed
     }
     settle(connection, changes, now)

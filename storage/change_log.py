@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, select, tuple_
 
 from core.types import Collection, DocumentState, Float16, Int64, LogEntry, LogPage
-from storage.collections import collection_by_id, lock_collection, no_collection
+from storage.collections import collection_by_id, no_collection
 from storage.database import Database, chunked
 from storage.publishing import VECTOR_DTYPE
 from storage.schema import Collections, Documents, Embeddings, Passages
@@ -44,29 +43,6 @@ class SqlChangeLog:
         end = (page[-1].seq, page[-1].id) if page else cursor
         applied = following[0].seq - 1 if following else collection.seq
         return LogPage(entries, end, applied, is_last=not following)
-
-    def purge(self, collection_id: int, older_than: datetime) -> int:
-        """Removes tombstones of before `older_than`; how many.
-
-        A follower that had not applied `purged_seq` of the collection must start from an empty index.
-        """
-        is_old = (
-            Documents.collection_id == collection_id,
-            Documents.state == DocumentState.DELETED,
-            Documents.updated_at < older_than,
-        )
-        with self._database.write() as connection:
-            if not lock_collection(connection, collection_id):
-                raise no_collection(collection_id)
-            newest = connection.execute(select(func.max(Documents.seq)).where(*is_old)).scalar_one()
-            if newest is None:
-                return 0
-            connection.execute(
-                update(Collections)
-                .where(Collections.id == collection_id, Collections.purged_seq < newest)
-                .values(purged_seq=newest)
-            )
-            return connection.execute(delete(Documents).where(*is_old)).rowcount
 
 
 def _collection(connection: Connection, collection_id: int) -> Collection:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from core.errors import Overloaded, StartRefused
 
@@ -35,11 +37,13 @@ class Database:
     Args:
         url: an SQLAlchemy URL, `sqlite:///file` or Postgres. The schema must exist.
         busy_timeout_s: how long a writer waits for its turn before it gives up with Overloaded.
+
+    Raises StartRefused when the database cannot be opened.
     """
 
     def __init__(self, url: str, busy_timeout_s: float = 30.0) -> None:
         self._busy_timeout_s = busy_timeout_s
-        self._engine = _engine(url, busy_timeout_s)
+        self._engine = _open(url, busy_timeout_s)
         self._writer_turn = threading.Lock()
         self._reader: Engine = self._engine
         self._is_sqlite = self._engine.dialect.name == "sqlite"
@@ -92,15 +96,34 @@ class Database:
         return Overloaded(f"the database was busy with other writes for {self._busy_timeout_s:g} s; retry")
 
 
+def _open(url: str, busy_timeout_s: float) -> Engine:
+    """An engine whose database answers; a file that is not there is not made."""
+    try:
+        engine = _engine(url, busy_timeout_s)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except (ArgumentError, ValueError, ImportError, DBAPIError) as error:
+        found = error.orig if isinstance(error, DBAPIError) else error
+        place = re.sub(r"://.*@", "://***@", url)  # without a password
+        raise StartRefused(
+            f"{place!r} cannot be opened as a database: {str(found).strip()}; use sqlite:////folder/file.db "
+            "of an SQLite file that this user may write, or a URL whose database runs and whose driver is "
+            "installed"
+        ) from error
+    return engine
+
+
 def _engine(url: str, busy_timeout_s: float) -> Engine:
     parsed = make_url(url)
     options: dict[str, Any] = {"json_serializer": _dump, "json_deserializer": json.loads, **_POOL}
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_pre_ping=True, **options)
-    if parsed.database in (None, "", ":memory:"):
+    if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
         raise StartRefused(
             f"{url!r} names no file; use sqlite:///path/to/file (memory is not shared or kept)"
         )
+    if not Path(str(parsed.database)).exists():
+        raise StartRefused(f"there is no file {parsed.database}; run `cognate db upgrade`, or check the path")
     # isolation_level None keeps the driver from beginning transactions; `_begin` does it.
     connect = {"isolation_level": None, "timeout": busy_timeout_s}
     engine = create_engine(parsed, connect_args=connect, **options)

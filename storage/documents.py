@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, case, delete, select, update
 
 from core.errors import NotFound
 from core.types import (
@@ -20,7 +18,6 @@ from core.types import (
     NewDocument,
     PassageRow,
     RejectedItem,
-    Span,
 )
 from storage.acceptance import Hashed, hash_documents
 from storage.clock import Clock, utc_now
@@ -28,8 +25,9 @@ from storage.collections import head_seq, lock_collection, next_seq, no_collecti
 from storage.database import Database, chunked
 from storage.intake import take_in
 from storage.jobs import JobChange, add_errors, insert_job, mark_running, require_open_job, settle
-from storage.publishing import VECTOR_DTYPE
-from storage.schema import Collections, Documents, Embeddings, Jobs, Passages, Revisions
+from storage.passages import PassageReader, no_passages
+from storage.schema import Documents, Jobs, Passages, Revisions
+from storage.waiting import Waiter, end_wait, items_of_jobs
 
 
 class SqlDocumentStore:
@@ -38,9 +36,7 @@ class SqlDocumentStore:
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
         self._clock = clock
-        self._select_passages = _passages_query().where(
-            Passages.id.in_(bindparam("passage_ids", expanding=True))
-        )
+        self._passages = PassageReader()
 
     def submit(
         self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
@@ -65,9 +61,9 @@ class SqlDocumentStore:
     ) -> Accepted:
         """Stores documents as pending, in batches, and counts them on the job, in one transaction.
 
-        A document whose earlier version still awaits encoding leaves its earlier job, which counts it as
-        done. One whose very content already awaits encoding is not queued twice: this job waits for it.
-        Raises Conflict when the job is over, NotFound when it is gone.
+        Jobs that wait for an earlier version of a document go on waiting, together with this one, until its
+        newest version is searchable. Content that already awaits encoding is not queued twice. Raises
+        Conflict when the job is over, NotFound when it is gone.
         """
         prepared = hash_documents(documents)
         with self._database.write() as connection:
@@ -76,38 +72,29 @@ class SqlDocumentStore:
     def get(self, collection_id: int, external_id: str) -> Document:
         """The newest accepted version. Raises NotFound."""
         query = _newest(collection_id).where(Documents.external_id == external_id)
-        with self._database.read() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            raise NotFound(f"document {external_id!r} does not exist in this collection; check the id")
-        return _to_document(row)
+        if _can_exist(external_id):
+            with self._database.read() as connection:
+                row = connection.execute(query).first()
+            if row is not None:
+                return _to_document(row)
+        raise NotFound(f"document {external_id!r} does not exist in this collection; check the id")
 
     def embedded_passages(self, collection_id: int, external_id: str) -> tuple[list[PassageRow], Float16]:
         """Passages of one document in order and their vectors (n, d); none unless it is searchable."""
-        query = (
-            _passages_query()
-            .add_columns(Embeddings.vector)
-            .join(Collections, Collections.id == Documents.collection_id)
-            .join(
-                Embeddings,
-                and_(Embeddings.passage_id == Passages.id, Embeddings.encoder_id == Collections.encoder_id),
-            )
-            .where(
-                Documents.collection_id == collection_id,
-                Documents.external_id == external_id,
-                Documents.state == DocumentState.SEARCHABLE,
-            )
-            .order_by(Passages.ordinal)
-        )
+        if not _can_exist(external_id):
+            return no_passages()
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        data = b"".join(row.vector for row in rows)
-        vectors = (
-            np.frombuffer(data, VECTOR_DTYPE).reshape(len(rows), -1)
-            if rows
-            else np.empty((0, 0), VECTOR_DTYPE)
-        )
-        return [_to_passage(row) for row in rows], vectors
+            return self._passages.of_external_id(connection, collection_id, external_id)
+
+    def replacements(
+        self, collection_id: int, document_ids: Sequence[int]
+    ) -> dict[int, tuple[list[PassageRow], Float16]]:
+        """Present passages in order and vectors (n, d) of documents that are searchable now.
+
+        Others, and documents without a passage, are left out.
+        """
+        with self._database.read() as connection:
+            return self._passages.of_documents(connection, collection_id, document_ids)
 
     def list(
         self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
@@ -134,21 +121,16 @@ class SqlDocumentStore:
                 return 0, head_seq(connection, collection_id) or 0
             now = self._clock()
             seq = next_seq(connection, collection_id)
-            awaited: Counter[str] = Counter()
+            waiters: list[Waiter] = []
             for chunk in chunked(ids):
-                awaited += _bury(connection, chunk, seq, now)
-            settle(connection, _done(awaited), now)
+                waiters += _bury(connection, chunk, seq, now)
+            settle(connection, _done(items_of_jobs(waiters)), now)
             return len(ids), seq
 
     def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
         """Rows of passages whose document is searchable now; others are left out."""
-        found = {}
         with self._database.read() as connection:
-            for chunk in chunked(passage_ids):
-                for row in connection.execute(self._select_passages, {"passage_ids": chunk}):
-                    if row.collection_id == collection_id and row.state == DocumentState.SEARCHABLE:
-                        found[row.id] = _to_passage(row)
-        return found
+            return self._passages.by_id(connection, collection_id, passage_ids)
 
 
 def _take(
@@ -168,36 +150,14 @@ def _take(
     _note_progress(connection, job_id, details, is_last)
     if job.kind is JobKind.IMPORT:
         mark_running(connection, [job_id], now)
-    earlier = intake.superseded
     own = JobChange(
         total=len(hashed) + len(refused),
-        done=intake.done + earlier.get(job_id, 0),
+        done=intake.done.get(job_id, 0),
         failed=len(refused),
         seq=intake.needed_seq,
     )
-    settle(connection, {**_done(earlier), job_id: own}, now)
+    settle(connection, {**_done(intake.done, intake.needed_seq), job_id: own}, now)
     return Accepted(job_id, intake.batch_ids, intake.seq)
-
-
-def _passages_query() -> Select[*tuple[Any, ...]]:
-    length = Passages.end - Passages.start
-    return select(
-        Passages.id,
-        Documents.external_id,
-        Documents.title,
-        func.substr(Documents.text, Passages.start + 1, length),
-        Passages.start,
-        Passages.end,
-        Documents.metadata_,
-        # Compared by the caller: as conditions they tempt SQLite to start from all of the collection.
-        Documents.collection_id,
-        Documents.state,
-    ).join(Documents, Documents.id == Passages.document_id)
-
-
-def _to_passage(row: Sequence[Any]) -> PassageRow:
-    passage_id, external_id, title, text, start, end, metadata = row[:7]
-    return PassageRow(passage_id, external_id, title, text, Span(start, end), metadata)
 
 
 def _newest(collection_id: int) -> Select[*tuple[Any, ...]]:
@@ -244,8 +204,17 @@ def _note_progress(
         connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
 
 
-def _done(counts: Mapping[str, int]) -> dict[str, JobChange]:
-    return {job_id: JobChange(done=count) for job_id, count in counts.items()}
+def _done(counts: Mapping[str, int], seq: int = 0) -> dict[str, JobChange]:
+    return {job_id: JobChange(done=count, seq=seq) for job_id, count in counts.items()}
+
+
+def _can_exist(external_id: str) -> bool:
+    """False for an id with characters that no database takes: a lone surrogate, or NUL."""
+    try:
+        external_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in external_id
 
 
 def _live_ids(connection: Connection, collection_id: int, external_ids: Iterable[str]) -> list[int]:
@@ -253,18 +222,17 @@ def _live_ids(connection: Connection, collection_id: int, external_ids: Iterable
         Documents.collection_id == collection_id, Documents.state != DocumentState.DELETED
     )
     ids: list[int] = []
-    for chunk in chunked(sorted(set(external_ids))):
+    for chunk in chunked(sorted(filter(_can_exist, set(external_ids)))):
         ids += connection.execute(query.where(Documents.external_id.in_(chunk))).scalars()
     return ids
 
 
-def _bury(connection: Connection, ids: Sequence[int], seq: int, now: datetime) -> Counter[str]:
-    """Turns documents into tombstones; how many of them each job still waited for."""
-    dropped = delete(Revisions).where(Revisions.document_id.in_(ids)).returning(Revisions.job_id)
-    awaited = Counter(connection.execute(dropped).scalars())
+def _bury(connection: Connection, ids: Sequence[int], seq: int, now: datetime) -> list[Waiter]:
+    """Turns documents into tombstones; who still waited for them."""
+    connection.execute(delete(Revisions).where(Revisions.document_id.in_(ids)))
     connection.execute(delete(Passages).where(Passages.document_id.in_(ids)))
     blank = {"title": "", "text": "", "metadata_": {}, "content_hash": "", "metadata_hash": ""}
     row = {"state": DocumentState.DELETED, "reason": None, "job_id": None, "passage_count": 0}
     stamp = {"seq": seq, "updated_at": now}
     connection.execute(update(Documents).where(Documents.id.in_(ids)).values(**blank, **row, **stamp))
-    return awaited
+    return end_wait(connection, ids)

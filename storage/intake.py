@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,15 +16,18 @@ from storage.collections import next_seq
 from storage.database import chunked
 from storage.jobs import OpenJob
 from storage.schema import Batches, Documents, Revisions
+from storage.waiting import end_wait, items_of_jobs, wait_for
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What was written. `seq`: of metadata changed at once; `needed_seq`: to see all that is searchable."""
+    """What was written. `seq`: of metadata changed at once; `needed_seq`: to see all that is searchable.
+
+    `done` counts items by job: of this one, and of earlier ones that waited for an update now withdrawn.
+    """
 
     batch_ids: tuple[str, ...]
-    done: int
-    superseded: Mapping[str, int]
+    done: Mapping[str, int]
     seq: int | None
     needed_seq: int
 
@@ -35,14 +37,16 @@ def take_in(connection: Connection, job: OpenJob, documents: Sequence[Hashed], n
     stored = _stored(connection, job.collection_id, documents)
     changes = [decide(new, stored.get(new.document.external_id)) for new in documents]
     by_action = {action: [c for c in changes if c.action is action] for action in Action}
-    superseded = _drop_superseded(connection, changes)
+    ready = by_action[Action.SAME] + by_action[Action.RETAG]
+    _drop_superseded(connection, changes)
+    done = items_of_jobs(end_wait(connection, _awaited_ids(ready)))
+    done[job.id] += len(ready)
     _join(connection, job, by_action[Action.JOIN])
     seq = _retag(connection, job, by_action[Action.RETAG], now)
     _clear_reasons(connection, by_action[Action.SAME])
     batch_ids = _enqueue(connection, job, changes, now)
-    ready = by_action[Action.SAME] + by_action[Action.RETAG]
     shown = max((c.stored.seq for c in ready if c.stored), default=0)
-    return Intake(batch_ids, len(ready), superseded, seq, max(shown, seq or 0))
+    return Intake(batch_ids, done, seq, max(shown, seq or 0))
 
 
 def _stored(connection: Connection, collection_id: int, documents: Sequence[Hashed]) -> dict[str, Stored]:
@@ -53,7 +57,7 @@ def _stored(connection: Connection, collection_id: int, documents: Sequence[Hash
         Documents.seq,
         Documents.content_hash,
         Documents.metadata_hash,
-        Revisions.job_id.label("awaiting_job_id"),
+        Revisions.document_id.is_not(None).label("is_awaited"),
         Revisions.content_hash.label("revised_content_hash"),
     )
     query = select(*columns).outerjoin(Revisions, Revisions.document_id == Documents.id)
@@ -67,24 +71,26 @@ def _stored(connection: Connection, collection_id: int, documents: Sequence[Hash
                 seq=row.seq,
                 content_hash=row.content_hash,
                 metadata_hash=row.metadata_hash,
-                awaiting_job_id=row.awaiting_job_id,
+                is_awaited=row.is_awaited,
                 revised_content_hash=row.revised_content_hash,
             )
     return found
 
 
-def _drop_superseded(connection: Connection, changes: Sequence[Change]) -> Counter[str]:
-    """Frees documents from earlier jobs; how many each of those jobs no longer waits for."""
-    awaited = [c for c in changes if c.stored and c.stored.awaiting_job_id]
-    for chunk in chunked([c.document_id for c in awaited if c.action is not Action.JOIN]):
+def _drop_superseded(connection: Connection, changes: Sequence[Change]) -> None:
+    """Takes documents out of earlier batches; the jobs that wait for them go on waiting."""
+    for chunk in chunked(_awaited_ids(c for c in changes if c.action is not Action.JOIN)):
         connection.execute(delete(Revisions).where(Revisions.document_id.in_(chunk)))
-    return Counter(c.stored.awaiting_job_id for c in awaited if c.stored and c.stored.awaiting_job_id)
+
+
+def _awaited_ids(changes: Iterable[Change]) -> list[int]:
+    return [c.stored.id for c in changes if c.stored and c.stored.is_awaited]
 
 
 def _join(connection: Connection, job: OpenJob, joined: Sequence[Change]) -> None:
-    """Hands work in progress to this job; new metadata go to where the awaited content lies."""
+    """Lets this job wait for work in progress; new metadata go to where the awaited content lies."""
+    wait_for(connection, job.id, [c.document_id for c in joined])
     for chunk in chunked([c.document_id for c in joined]):
-        connection.execute(update(Revisions).where(Revisions.document_id.in_(chunk)).values(job_id=job.id))
         connection.execute(update(Documents).where(Documents.id.in_(chunk)).values(job_id=job.id))
     revised = [c for c in joined if c.stored and c.stored.revised_content_hash]
     pending = [c for c in joined if c.stored and not c.stored.revised_content_hash]
@@ -132,12 +138,13 @@ def _enqueue(
     common = {"job_id": job.id, "collection_id": job.collection_id, "created_at": now}
     state = {"state": BatchState.QUEUED, "attempt": 0, "lease_until": None}
     _execute_many(connection, insert(Batches), ({"id": batch_id, **common, **state} for batch_id in batches))
-    revisions = (
-        _revision(c, ids.get(c.new.document.external_id), batch_id, job.id)
+    revisions = [
+        _revision(c, ids.get(c.new.document.external_id), batch_id)
         for batch_id, batch in batches.items()
         for c in batch
-    )
+    ]
     _execute_many(connection, insert(Revisions), revisions)
+    wait_for(connection, job.id, [revision["document_id"] for revision in revisions])
     return tuple(batches)
 
 
@@ -195,12 +202,12 @@ def _metadata(change: Change) -> dict[str, Any]:
     }
 
 
-def _revision(change: Change, inserted_id: int | None, batch_id: str, job_id: str) -> dict[str, Any]:
+def _revision(change: Change, inserted_id: int | None, batch_id: str) -> dict[str, Any]:
     document_id = change.document_id if inserted_id is None else inserted_id
     content = _content(change)
     if change.action is not Action.REVISE:
         content = dict.fromkeys(content)
-    return {"document_id": document_id, "batch_id": batch_id, "job_id": job_id, **content}
+    return {"document_id": document_id, "batch_id": batch_id, **content}
 
 
 def _execute_many(connection: Connection, statement: Any, rows: Iterable[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Jobs: progress of accepted requests. total = done + failed + the job's rows in `revisions`, always."""
+"""Jobs: progress of accepted requests. total = done + failed + the items the job still waits for, always."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from core.errors import Conflict, NotFound
 from core.types import BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
 from storage.clock import Clock, new_id, utc_now
 from storage.collections import lock_collection, no_collection
-from storage.database import Database
+from storage.database import Database, chunked
 from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
+from storage.waiting import is_awaited_only_by, leave
 
 MAX_ERRORS = 1000  # told of one job
 CANCELLED_REASON = "job cancelled before this document was embedded"
@@ -70,15 +71,16 @@ class SqlJobStore:
         """Stops the job.
 
         Documents never searchable become failed with the reason; of others the searchable version stays.
-        Final jobs are left as they are. Raises NotFound.
+        Those that another job waits for too go on, and only this job counts them as failed. Final jobs
+        are left as they are. Raises NotFound.
         """
         with self._database.write() as connection:
             job = lock_job(connection, job_id)
             if job is None:
                 return _read(connection, job_id)
             now = self._clock()
-            dropped = _drop_revisions(connection, job_id, now)
-            settle(connection, {job_id: JobChange(failed=dropped)}, now)
+            _drop_revisions(connection, job_id, now)
+            settle(connection, {job_id: JobChange(failed=leave(connection, job_id))}, now)
             connection.execute(
                 update(Jobs)
                 .where(Jobs.id == job_id)
@@ -158,11 +160,12 @@ def _storable(text: str | None) -> str | None:
 
 def mark_running(connection: Connection, job_ids: Sequence[str], now: datetime) -> None:
     """Starts those of the jobs that are still queued."""
-    connection.execute(
-        update(Jobs)
-        .where(Jobs.id.in_(job_ids), Jobs.state == JobState.QUEUED)
-        .values(state=JobState.RUNNING, started_at=now)
-    )
+    for chunk in chunked(job_ids):
+        connection.execute(
+            update(Jobs)
+            .where(Jobs.id.in_(chunk), Jobs.state == JobState.QUEUED)
+            .values(state=JobState.RUNNING, started_at=now)
+        )
 
 
 def settle(connection: Connection, changes: Mapping[str, JobChange], now: datetime) -> None:
@@ -187,10 +190,9 @@ def _outcome(done: int, failed: int) -> JobState:
     return JobState.PARTIAL if done else JobState.FAILED
 
 
-def _drop_revisions(connection: Connection, job_id: str, now: datetime) -> int:
-    """Takes the job's documents out of their batches; how many they were."""
-    awaited = select(Revisions.document_id).where(Revisions.job_id == job_id)
-    mine = update(Documents).where(Documents.id.in_(awaited)).values(updated_at=now)
+def _drop_revisions(connection: Connection, job_id: str, now: datetime) -> None:
+    """Takes the documents that this job alone waits for out of their batches."""
+    mine = update(Documents).where(is_awaited_only_by(job_id, Documents.id)).values(updated_at=now)
     connection.execute(
         mine.where(Documents.state == DocumentState.SEARCHABLE).values(
             reason=UPDATE_FAILED + CANCELLED_REASON
@@ -201,15 +203,14 @@ def _drop_revisions(connection: Connection, job_id: str, now: datetime) -> int:
             state=DocumentState.FAILED, reason=CANCELLED_REASON
         )
     )
-    dropped = connection.execute(delete(Revisions).where(Revisions.job_id == job_id)).rowcount
-    # A batch may still hold documents that a newer job has taken over; those go on.
+    connection.execute(delete(Revisions).where(is_awaited_only_by(job_id, Revisions.document_id)))
+    # A batch may still hold documents that another job waits for; those go on.
     left = exists().where(Revisions.batch_id == Batches.id)
     connection.execute(
         update(Batches)
         .where(Batches.job_id == job_id, Batches.state != BatchState.DONE, ~left)
         .values(state=BatchState.DONE, lease_until=None)
     )
-    return dropped
 
 
 def _no_job(job_id: str) -> NotFound:
@@ -244,4 +245,5 @@ def _to_job(row: Row[*tuple[Any, ...]], errors: tuple[RejectedItem, ...] = ()) -
         seq=row.seq,
         details=row.details,
         errors=errors,
+        is_read=row.is_complete,
     )

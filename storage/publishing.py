@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -18,22 +17,15 @@ from storage.schema import Documents, Embeddings, Passages, Revisions
 VECTOR_DTYPE = np.dtype("<f2")  # as stored, on every machine
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
-    """A document that a batch still has to bring, and the job that counts it."""
-
-    external_id: str
-    job_id: str
-
-
-def awaited_documents(connection: Connection, batch_id: str) -> dict[int, Awaited]:
-    """Document id -> what the batch still owns of it."""
+def awaited_documents(connection: Connection, batch_id: str) -> dict[int, str]:
+    """Document id -> external id of those that the batch still has to bring."""
     query = (
-        select(Documents.id, Documents.external_id, Revisions.job_id)
+        select(Documents.id, Documents.external_id)
+        .select_from(Revisions)
         .join(Documents, Documents.id == Revisions.document_id)
         .where(Revisions.batch_id == batch_id)
     )
-    return {id_: Awaited(external_id, job_id) for id_, external_id, job_id in connection.execute(query)}
+    return {row.id: row.external_id for row in connection.execute(query)}
 
 
 def publish(

@@ -178,25 +178,37 @@ class Batches(Base):
 
 
 class Revisions(Base):
-    """One row for every document that awaits encoding, owned by one batch and counted by one job.
+    """One row for every document that awaits encoding, owned by one batch.
 
     The content is null while the document was never searchable: then it lies in `documents`. Otherwise it
     waits here, and the searchable version stays as it is until the batch commits.
     """
 
     __tablename__ = "revisions"
-    __table_args__ = (Index(None, "batch_id"), Index(None, "job_id"))
+    __table_args__ = (Index(None, "batch_id"),)
 
     document_id: Mapped[int] = mapped_column(
         ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
     )
     batch_id: Mapped[str] = mapped_column(ForeignKey("batches.id", ondelete="CASCADE"))
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     content_hash: Mapped[str | None] = mapped_column(Hash)
     metadata_hash: Mapped[str | None] = mapped_column(Hash)
     title: Mapped[str | None] = mapped_column(Text)
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON(none_as_null=True))
     text: Mapped[str | None] = mapped_column(Text)
+
+
+class RevisionJobs(Base):
+    """The jobs that wait for a document of `revisions`; `items` counts how often each was sent it."""
+
+    __tablename__ = "revision_jobs"
+    __table_args__ = (Index(None, "job_id"),)
+
+    document_id: Mapped[int] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    items: Mapped[int] = mapped_column(Integer)
 
 
 class JobErrors(Base):

@@ -1,4 +1,4 @@
-"""The first tables: collections, documents, passages, embeddings, revisions, jobs, batches, job errors."""
+"""The first tables: collections, documents and their passages, embeddings and revisions; jobs and batches."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ def upgrade() -> None:
     _create_passages()
     _create_embeddings()
     _create_revisions()
+    _create_revision_jobs()
 
 
 def downgrade() -> None:
     for table in (
+        "revision_jobs",
         "revisions",
         "embeddings",
         "passages",
@@ -208,7 +210,6 @@ def _create_revisions() -> None:
         "revisions",
         sa.Column("document_id", BIG_ID, autoincrement=False, nullable=False),
         sa.Column("batch_id", HEX_ID, nullable=False),
-        sa.Column("job_id", HEX_ID, nullable=False),
         sa.Column("content_hash", HASH, nullable=True),
         sa.Column("metadata_hash", HASH, nullable=True),
         sa.Column("title", sa.Text(), nullable=True),
@@ -220,8 +221,26 @@ def _create_revisions() -> None:
         sa.ForeignKeyConstraint(
             ["document_id"], ["documents.id"], name="fk_revisions_document_id_documents", ondelete="CASCADE"
         ),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_revisions_job_id_jobs", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("document_id", name="pk_revisions"),
     )
     op.create_index("ix_revisions_batch_id", "revisions", ["batch_id"], unique=False)
-    op.create_index("ix_revisions_job_id", "revisions", ["job_id"], unique=False)
+
+
+def _create_revision_jobs() -> None:
+    op.create_table(
+        "revision_jobs",
+        sa.Column("document_id", BIG_ID, autoincrement=False, nullable=False),
+        sa.Column("job_id", HEX_ID, nullable=False),
+        sa.Column("items", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["document_id"],
+            ["documents.id"],
+            name="fk_revision_jobs_document_id_documents",
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name="fk_revision_jobs_job_id_jobs", ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("document_id", "job_id", name="pk_revision_jobs"),
+    )
+    op.create_index("ix_revision_jobs_job_id", "revision_jobs", ["job_id"], unique=False)

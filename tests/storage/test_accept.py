@@ -67,25 +67,40 @@ def test_an_update_keeps_the_old_version_searchable_until_it_completes(world: Wo
     assert world.progress(update.job_id) == ("succeeded", 1, 1, 0)
 
 
-def test_new_content_for_a_pending_document_leaves_the_earlier_job(world: World) -> None:
+def test_the_earlier_job_waits_for_the_new_content_of_its_pending_document(world: World) -> None:
     first = world.send(new("a", "one"), new("b", "one"))
     second = world.send(new("a", "two"))
-    assert world.progress(first.job_id) == ("queued", 2, 1, 0)
+    assert world.progress(first.job_id) == ("queued", 2, 0, 0)
     assert world.progress(second.job_id) == ("queued", 1, 0, 0)
     world.encode(first)
     assert world.found() == {"b": "one"}
-    assert world.progress(first.job_id) == ("succeeded", 2, 2, 0)
+    assert world.progress(first.job_id) == ("running", 2, 1, 0)
     world.encode(second)
     assert world.found() == {"a": "two", "b": "one"}
+    assert world.progress(first.job_id) == ("succeeded", 2, 2, 0)
+    assert world.progress(second.job_id) == ("succeeded", 1, 1, 0)
+    assert world.jobs.get(first.job_id).seq == world.seq
 
 
-def test_a_job_whose_documents_were_all_replaced_is_over(world: World) -> None:
+def test_a_job_whose_documents_were_all_replaced_ends_with_the_newer_ones(world: World) -> None:
     first = world.send(new("a", "one"))
     second = world.send(new("a", "two"))
-    assert world.progress(first.job_id) == ("succeeded", 1, 1, 0)
-    assert world.batches.claim(first.batch_ids[0], 60) is None
+    assert world.batches.claim(first.batch_ids[0], 60) is None, "nothing of its batch is left"
+    assert world.progress(first.job_id) == ("queued", 1, 0, 0)
+    world.claim(second.batch_ids[0], lease_s=1)
+    assert world.progress(first.job_id) == ("running", 1, 0, 0), "another job's batch is its work too"
+    world.clock.advance(2)
     world.encode(second)
     assert world.found() == {"a": "two"}
+    assert world.progress(first.job_id) == ("succeeded", 1, 1, 0)
+
+
+def test_all_jobs_that_wait_for_a_document_are_told_that_it_failed(world: World) -> None:
+    sent = [world.send(new("a", text)) for text in ("one", "one", "two")]
+    world.fail(sent[2])
+    for accepted in sent:
+        assert world.progress(accepted.job_id) == ("failed", 1, 0, 1)
+        assert world.jobs.get(accepted.job_id).errors == (RejectedItem("a", "too hot"),)
 
 
 def test_a_second_update_replaces_the_first(world: World) -> None:
@@ -106,7 +121,7 @@ def test_content_that_already_awaits_encoding_is_not_queued_twice(world: World, 
     first = world.send(new("a", "one", v=1))
     retry = world.send(new("a", "one", v=2))
     assert retry.batch_ids == ()
-    assert world.progress(first.job_id) == ("succeeded", 1, 1, 0)
+    assert world.progress(first.job_id) == ("queued", 1, 0, 0)
     assert world.progress(retry.job_id) == ("queued", 1, 0, 0)
     assert world.documents.get(world.id, "a").job_id == retry.job_id
 
@@ -114,6 +129,7 @@ def test_content_that_already_awaits_encoding_is_not_queued_twice(world: World, 
     assert world.progress(retry.job_id) == ("running", 1, 0, 0)
     world.batches.release(batch)
     world.encode(first)
+    assert world.progress(first.job_id) == ("succeeded", 1, 1, 0)
     assert world.progress(retry.job_id) == ("succeeded", 1, 1, 0)
     assert dict(world.documents.get(world.id, "a").metadata) == {"v": 2}
     assert world.found() == {"a": "one"}
@@ -125,6 +141,7 @@ def test_going_back_to_the_searchable_version_drops_the_update(world: World) -> 
     back = world.send(new("a", "one", v=2))
     assert (back.batch_ids, back.seq) == ((), 2)
     assert world.progress(update.job_id) == ("succeeded", 1, 1, 0)
+    assert world.jobs.get(update.job_id).seq == 2
     assert world.batches.claim(update.batch_ids[0], 60) is None
     assert world.documents.get(world.id, "a").text == "one"
     assert dict(world.documents.get(world.id, "a").metadata) == {"v": 2}
@@ -209,12 +226,14 @@ def test_an_import_accepts_in_parts_and_ends_with_the_last(world: World) -> None
     assert world.progress(job_id) == ("running", 1, 1, 0)
     again = world.documents.accept(job_id, [new("a", "newer")], details={"row": 2}, is_last=False)
     again_too = world.documents.accept(job_id, [new("a", "newest")], is_last=False)
-    assert world.progress(job_id) == ("running", 3, 2, 0)
+    assert world.progress(job_id) == ("running", 3, 1, 0), "both rows of the file wait"
     assert dict(world.jobs.get(job_id).details) == {"row": 2}
     world.encode(again_too)
     assert world.batches.claim(again.batch_ids[0], 60) is None
+    assert not world.jobs.get(job_id).is_read
     world.documents.accept(job_id, [], is_last=True)
     assert world.progress(job_id) == ("succeeded", 3, 3, 0)
+    assert world.jobs.get(job_id).is_read
     assert world.found() == {"a": "newest"}
 
 

@@ -63,20 +63,3 @@ def test_pages_over_many_documents_lose_and_repeat_nothing(world: World) -> None
     assert len(whole) == 700
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one.vectors, other.vectors)
-
-
-def test_purging_removes_old_tombstones_and_remembers_up_to_where(world: World) -> None:
-    world.add(*(new(id_) for id_ in "abc"))
-    world.documents.delete(world.id, ["a"])
-    world.clock.advance(100)
-    between = world.clock.now
-    assert world.log.purge(world.id, between) == 1
-    world.clock.advance(100)
-    world.documents.delete(world.id, ["b"])
-    assert world.log.purge(world.id, between) == 0
-    assert world.collections.get("news").purged_seq == 2
-    assert [len(entry.passage_ids) for entry in world.read_log()] == [2, 0]
-    world.add(new("a", "back"))
-    assert world.found().keys() == {"a", "c"}
-    with pytest.raises(NotFound):
-        world.log.purge(99, between)

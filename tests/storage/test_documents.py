@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from core.errors import NotFound
 from core.types import DocumentState, Span
-from tests.storage.world import World, new
+from storage.schema import Documents
+from tests.storage.world import World, new, vectors
+
+
+def document_ids(world: World) -> dict[str, int]:
+    query = select(Documents.external_id, Documents.id).where(Documents.collection_id == world.id)
+    with world.database.read() as connection:
+        return {row.external_id: row.id for row in connection.execute(query)}
 
 
 def test_documents_are_listed_in_pages_by_id_and_state(world: World) -> None:
@@ -85,11 +93,42 @@ def test_more_ids_than_one_statement_takes_are_deleted_together(world: World) ->
 
 def test_passages_of_one_document_come_in_order_with_their_vectors(world: World) -> None:
     world.add(new("a", "first text"), new("b", "other"))
-    rows, vectors = world.documents.embedded_passages(world.id, "a")
+    rows, found = world.documents.embedded_passages(world.id, "a")
     assert [row.external_id for row in rows] == ["a"] * len(rows)
     assert [row.span.start for row in rows] == sorted(row.span.start for row in rows)
     followed = {int(i): v for e in world.read_log() for i, v in zip(e.passage_ids, e.vectors, strict=True)}
-    for row, vector in zip(rows, vectors, strict=True):
+    for row, vector in zip(rows, found, strict=True):
         assert np.array_equal(followed[row.passage_id], vector)
     world.documents.delete(world.id, ["a"])
     assert world.documents.embedded_passages(world.id, "a")[0] == []
+
+
+def test_replacements_are_the_present_passages_of_the_documents_asked_for(world: World) -> None:
+    other = World(world.database, "other", world.clock)
+    other.add(new("a", "elsewhere"))
+    world.add(new("a", "old text"), new("b", "other"), new("gone", "text"), new("empty", ""))
+    world.add(new("a", "new text", "title"))
+    world.send(new("pending"))
+    ids = document_ids(world)
+    world.documents.delete(world.id, ["gone"])
+    elsewhere = other.read_log()[0].document_id
+    asked = [ids["gone"], ids["a"], ids["empty"], elsewhere, 999]
+    found = world.documents.replacements(world.id, asked)
+    assert found.keys() == {ids["a"]}
+    rows, array = found[ids["a"]]
+    assert [row.text for row in rows] == ["new ", "text"]
+    np.testing.assert_array_equal(array, vectors("title", "new text"))
+    expected_rows, expected = world.documents.embedded_passages(world.id, "a")
+    assert rows == expected_rows
+    np.testing.assert_array_equal(array, expected)
+    assert world.documents.replacements(world.id, []) == {}
+
+
+@pytest.mark.parametrize("impossible", ["\ud800", "a\udfff", "a\0"])
+def test_ids_that_no_database_takes_do_not_exist(world: World, impossible: str) -> None:
+    world.add(new("a"), new("b"))
+    with pytest.raises(NotFound, match="does not exist in this collection"):
+        world.documents.get(world.id, impossible)
+    assert world.documents.embedded_passages(world.id, impossible)[0] == []
+    assert world.documents.delete(world.id, [impossible]) == (0, 1)
+    assert world.documents.delete(world.id, [impossible, "a"]) == (1, 2)

@@ -76,8 +76,39 @@ def test_cancelling_leaves_documents_that_a_newer_job_waits_for(world: World) ->
     assert world.counts() == (0, 1, 1)
     world.encode(first)
     assert world.found() == {"a": "one"}
-    assert world.progress(first.job_id) == ("cancelled", 2, 1, 1)
+    assert world.progress(first.job_id) == ("cancelled", 2, 0, 2)
     assert world.progress(second.job_id) == ("succeeded", 1, 1, 0)
+
+
+def test_cancelling_leaves_documents_that_an_older_job_waits_for(world: World) -> None:
+    first = world.send(new("a", "one"))
+    second = world.send(new("a", "two"))
+    world.jobs.cancel(second.job_id)
+    assert world.progress(second.job_id) == ("cancelled", 1, 0, 1)
+    assert (world.counts(), world.progress(first.job_id)) == ((0, 1, 0), ("queued", 1, 0, 0))
+    world.encode(second)
+    assert world.found() == {"a": "two"}
+    assert world.progress(first.job_id) == ("succeeded", 1, 1, 0)
+    assert world.progress(second.job_id) == ("cancelled", 1, 0, 1)
+
+
+def test_when_the_last_job_that_waits_is_cancelled_the_document_is_dropped(world: World) -> None:
+    first = world.send(new("a", "one"))
+    second = world.send(new("a", "two"))
+    for accepted in (second, first):
+        world.jobs.cancel(accepted.job_id)
+        assert world.progress(accepted.job_id) == ("cancelled", 1, 0, 1)
+    assert (world.counts(), world.documents.get(world.id, "a").reason) == ((0, 0, 1), CANCELLED_REASON)
+    assert world.batches.claim(second.batch_ids[0], 60) is None
+    assert world.counts() == (0, 0, 1)
+
+
+def test_a_job_is_read_once_no_more_documents_will_follow(world: World) -> None:
+    jobs = [world.start_job(JobKind.IMPORT) for _ in range(4)]
+    world.documents.accept(jobs[1], [new("a")], is_last=True)
+    world.jobs.cancel(jobs[2])
+    world.jobs.fail(jobs[3], "damaged")
+    assert [world.jobs.get(job_id).is_read for job_id in jobs] == [False, True, True, True]
 
 
 def test_a_final_job_is_left_as_it_is(world: World) -> None:

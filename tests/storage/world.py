@@ -32,6 +32,7 @@ from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
+from storage.retention import SqlRetention
 
 DIM = 4
 ENCODER = EncoderInfo("tiny", "f" * 64, DIM, 64)
@@ -87,6 +88,7 @@ class World:
         self.batches = SqlBatchStore(self.database, self.clock)
         self.jobs = SqlJobStore(self.database, self.clock)
         self.log = SqlChangeLog(self.database)
+        self.retention = SqlRetention(self.database)
         self.collection, _ = self.collections.create(self.name, "", ENCODER, CollectionSettings())
 
     @property
