@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -31,19 +33,21 @@ from indexer.chunking import SentenceChunker, sentence_starts
 from indexer.factory import check_index_kind
 from indexer.follower import IndexFollower
 from indexer.imports import FileImportReader
-from migrations.upgrade import upgrade
+from migrations.upgrade import check, upgrade
 from storage.batches import SqlBatchStore
 from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
+from storage.retention import SqlRetention
 from workers.embedded import EmbeddedQueue
 from workers.notifier import LocalNotifier
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 30.0
+PURGE_EVERY_S = 3600.0
 MAX_WAITING_IMPORT_BATCHES = 64
 
 
@@ -102,7 +106,7 @@ def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> I
     with ExitStack() as stack:
         _make_folders(layout)
         stack.enter_context(_exclusive(layout))
-        upgrade(database_url(settings))
+        _prepare_schema(settings)
         database = Database(database_url(settings))
         stack.callback(database.close)
         if encoder is None:
@@ -136,11 +140,12 @@ def _assemble(
     indexes.start()
     stack.callback(indexes.stop)
     _remove_orphans(layout, jobs)
-    ingest.batches.release_all()  # the lock on the data folder says that we are alone
+    if not settings.database_url:  # the lock on the data folder says that nobody else holds a lease
+        ingest.batches.release_all()
     ingest.requeue_unfinished()
     queue.start(_handler(ingest, imports))
     stack.callback(queue.stop)
-    stack.enter_context(_sweeping(ingest))
+    stack.enter_context(_sweeping(ingest, SqlRetention(database), timedelta(days=settings.retention_days)))
     return Services(
         collections=CollectionService(collections, indexes, encoder, check_index_kind),
         ingest=ingest,
@@ -157,6 +162,14 @@ def _assemble(
         checks=lambda: _checks(collections, encoder),
         gauges=lambda: _gauges(queue, indexes, encoder),
     )
+
+
+def _prepare_schema(settings: Settings) -> None:
+    """Upgrades a database of our own; a shared one is upgraded on purpose, by `cognate db upgrade`."""
+    if settings.database_url:
+        check(settings.database_url)
+    else:
+        upgrade(database_url(settings))
 
 
 def _load_encoder(settings: Settings) -> EncoderService:
@@ -207,14 +220,18 @@ def _exclusive(layout: Layout) -> Iterator[None]:
 
 
 @contextmanager
-def _sweeping(ingest: IngestService) -> Iterator[None]:
-    """Now and then queues tasks that were lost: queued ones nobody holds, and expired leases."""
+def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
+    """Now and then queues tasks that nobody holds, and purges what was deleted or done long ago."""
     stop = threading.Event()
 
     def sweep() -> None:
+        purged_at = time.monotonic() - PURGE_EVERY_S
         while not stop.wait(SWEEP_EVERY_S):
             try:
                 ingest.requeue_unfinished()
+                if time.monotonic() - purged_at >= PURGE_EVERY_S:
+                    purged_at = time.monotonic()
+                    log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
             except Exception:  # the thread's outer edge: the next sweep tries again
                 log.exception("sweep failed")
 

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024, description="Largest import file.")
     max_text_bytes: int = Field(default=1024**2, ge=1, description="Largest text of one document.")
     wait_limit_s: float = Field(default=30.0, gt=0, description="Longest `wait=true`.")
+    retention_days: float = Field(
+        default=7.0,
+        gt=0,
+        description="Days for which finished jobs and traces of deleted documents are kept.",
+    )
     zero_shot_temperature: float = Field(
         default=0.057, gt=0, description="Softmax temperature of zero-shot classification."
     )

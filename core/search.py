@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from core.documents import check_text
 from core.errors import InvalidInput, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
@@ -115,10 +117,10 @@ class SearchService:
     def _live_hits(
         self, collection: Collection, view: IndexView, vector: Float32, wanted: int
     ) -> tuple[list[IndexHit], dict[int, PassageRow], float]:
-        """At most `wanted` hits whose passages the database still shows, their rows, seconds in the index.
+        """At most `wanted` hits that the database shows now, their rows, and seconds in the index.
 
-        A document deleted or replaced after the view was taken is missing in the database; more hits are
-        then asked for, until enough are live or the view is exhausted.
+        The view may be a moment behind: a document replaced since is shown by its present passages; one
+        deleted since is dropped, and more hits are asked for until enough are live or the view is exhausted.
         """
         asked, search_s = wanted, 0.0
         while True:
@@ -127,9 +129,29 @@ class SearchService:
             search_s += time.perf_counter() - started
             rows = self.documents.passages(collection.id, [hit.passage_id for hit in hits])
             live = [hit for hit in hits if hit.passage_id in rows]
+            if len(live) < len(hits):
+                gone = [hit.document_id for hit in hits if hit.passage_id not in rows]
+                live = sorted([*live, *self._replaced(collection, vector, gone, rows)], key=_best_first)
             if len(live) >= wanted or len(hits) < asked:
                 return live[:wanted], rows, search_s
             asked = wanted + 2 * (asked - len(live))
+
+    def _replaced(
+        self,
+        collection: Collection,
+        vector: Float32,
+        document_ids: Sequence[int],
+        rows: dict[int, PassageRow],
+    ) -> list[IndexHit]:
+        """Hits of documents by the best of their present passages, whose rows are added to `rows`."""
+        hits = []
+        present = self.documents.replacements(collection.id, document_ids)
+        for document_id, (passages, vectors) in present.items():
+            scores = vectors.astype(np.float32) @ vector[0]  # (passages,)
+            best = passages[int(scores.argmax())]
+            rows[best.passage_id] = best
+            hits.append(IndexHit(document_id, best.passage_id, float(scores.max())))
+        return hits
 
     def _check(self, request: SearchRequest) -> None:
         limits = self.limits
@@ -157,6 +179,10 @@ class SearchService:
             raise Unavailable(
                 f"The index has not reached seq {seq} in {self.limits.min_seq_timeout_s} s; retry."
             )
+
+
+def _best_first(hit: IndexHit) -> tuple[float, int]:
+    return -hit.score, hit.passage_id
 
 
 def query_words(query: str) -> frozenset[str]:

@@ -45,13 +45,23 @@ class Indexes:
 
 @dataclass
 class Rows:
+    """Documents `gone` are deleted, those `replaced` have one other passage, of number 1,000 + id."""
+
     gone: set[int]
+    replaced: dict[int, Float32] = field(default_factory=dict)
+
+    def replacements(self, collection_id: int, document_ids: list[int]) -> Any:
+        return {
+            i: ([PassageRow(1000 + i, f"d{i}", "title", "new", Span(0, 3), {})], self.replaced[i][None])
+            for i in document_ids
+            if i in self.replaced
+        }
 
     def passages(self, collection_id: int, passage_ids: list[int]) -> dict[int, PassageRow]:
         return {
             i: PassageRow(i, f"d{i}", "title", "the text", Span(0, 8), {})
             for i in passage_ids
-            if i not in self.gone
+            if i not in self.gone and i not in self.replaced
         }
 
 
@@ -80,6 +90,16 @@ def test_documents_gone_from_the_database_are_replaced_by_the_next_ones() -> Non
     assert [hit.passage.passage_id for hit in result.hits] == list(range(12, 22))
     assert view.asked[0] == 10
     assert len(view.asked) > 1
+
+
+def test_a_document_replaced_since_the_view_is_shown_by_its_new_passage() -> None:
+    query = ENCODER.encode_queries(["a query"])[0]
+    rows = Rows(set(), {0: 0.5 * query, 3: query})
+    searching = SearchService(ENCODER, Indexes(View(hits(6))), rows, None, SearchLimits())  # type: ignore[arg-type]  # as above
+    result = searching.search(COLLECTION, SearchRequest("a query", k=6))
+    assert [hit.passage.external_id for hit in result.hits] == ["d3", "d1", "d2", "d4", "d5", "d0"]
+    assert [hit.passage.text for hit in result.hits] == ["new", *["the text"] * 4, "new"]
+    assert [round(hit.score, 2) for hit in result.hits][::5] == [1.0, 0.5]
 
 
 def test_an_exhausted_view_returns_what_is_left() -> None:

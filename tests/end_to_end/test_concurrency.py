@@ -98,3 +98,34 @@ def check_the_end(services: Services, collection: Collection, alive: set[int]) -
     assert overview.counts.searchable == overview.counts.total == len(alive)
     result = services.search.search(overview.collection, SearchRequest("text", k=1000))
     assert len(result.hits) == min(1000, len(alive))
+
+
+def test_documents_that_change_are_never_missing_from_a_search(tmp_path: Path) -> None:
+    count = 200
+    with open_runtime(Settings(data_dir=tmp_path), FakeEncoder()) as services:
+        collection, _ = services.collections.create("c", "", None, CollectionSettings())
+        numbers = list(range(count))
+        services.ingest.submit(collection, items(numbers, 0))
+        while services.collections.describe("c").counts.searchable < count:
+            threading.Event().wait(0.02)
+        assert services.indexes.wait_for(collection, services.collections.open("c").seq, 20)
+        shown: list[int] = []
+        done = threading.Event()
+
+        def search() -> None:
+            while not done.is_set():
+                result = services.search.search(
+                    services.collections.open("c"), SearchRequest("text", k=count)
+                )
+                shown.append(len({hit.passage.external_id for hit in result.hits}))
+
+        searcher = threading.Thread(target=search)
+        searcher.start()
+        for version in range(1, 16):
+            services.ingest.submit(collection, items(numbers, version))
+        while services.jobs.list(1)[0].finished_at is None:
+            threading.Event().wait(0.02)
+        done.set()
+        searcher.join(30)
+        assert len(shown) > 5
+        assert set(shown) == {count}
