@@ -16,6 +16,7 @@ import numpy as np
 
 from core.errors import CheckpointError
 from encoder.backends.torch_backend import TorchBackend
+from encoder.calibrate import DEFAULT_LIMIT, calibrate, default_texts
 from encoder.checkpoint import (
     WEIGHTS,
     Checkpoint,
@@ -69,6 +70,8 @@ The default encoder of Cognate: text to a unit vector of d = 384.
   `{sha256}`.
 - `reference.json` and `reference.safetensors`: {texts} texts and their float32 vectors, against which a
   backend is measured when it loads.
+- `int8.safetensors`: ranges of the inputs of its matrix products, by `python -m encoder.calibrate`, to be
+  run again whenever the weights change.
 
 Limits are those of the base model: English, short passages, general topics; it carries the biases of its
 web-scale training data.
@@ -88,6 +91,7 @@ def convert(source: Path, out: Path) -> None:
     save_reference(out, compute_reference(base))
     card = MODEL_CARD.format(sha256=SOURCE_SHA256, texts=len(REFERENCE_TEXTS))
     (out / "README.md").write_text(card, encoding="utf-8")
+    calibrate(out, list(default_texts(DEFAULT_LIMIT)))
 
 
 def compute_reference(base: Checkpoint) -> Reference:

@@ -15,13 +15,14 @@ from encoder.config import ModelConfig
 from encoder.int8 import Ranges
 from encoder.parameters import Weights
 
-# Lengths are rounded up so that few shapes occur: OpenVINO generates code for each new one (5 to 40 ms).
+# Lengths are rounded up so that few shapes occur: OpenVINO generates code for each new one (5 to 40 ms, and
+# some megabytes).
 _SHORT_TOKENS = 64
 _SHORT_MULTIPLE = 4
-_LONG_MULTIPLE = 8
+_LONG_MULTIPLE = 16
 _WARM_TOKENS = 32
-# Of code generated for shapes seen before; OpenVINO's own limit of 5000 costs 40 MB more and no time less.
-_KEPT_KERNELS = "1000"
+# Of code generated for shapes seen before; OpenVINO's own limit of 5000 took 30 MB more and saved no time.
+_KEPT_KERNELS = "300"
 
 
 class Precision(StrEnum):
