@@ -52,8 +52,8 @@ class Edge:
         path = scope["path"]
         limit = self._limit(path)
         if not is_host_allowed(headers.get("host", ""), self._config.allowed_hosts):
-            refusal = "Without API keys only loopback names are answered; set COGNATE_API_KEYS for others."
-            await problem(path, 421, refusal, request_id)(scope, receive, answer.send)
+            detail = "Without API keys only loopback names are answered; set COGNATE_API_KEYS for others."
+            await problem(path, 421, detail, request_id)(scope, receive, answer.send)
             return
         if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             refusal = problem(
