@@ -134,12 +134,17 @@ def _assemble(
         settings.max_queued_batches,
     )
     imports = ImportService(
-        ingest, collections, FileImportReader(), MAX_WAITING_IMPORT_BATCHES, lambda: queue.is_stopping
+        ingest,
+        collections,
+        FileImportReader(),
+        layout.uploads,
+        MAX_WAITING_IMPORT_BATCHES,
+        lambda: queue.is_stopping,
     )
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
     stack.callback(indexes.stop)
-    _remove_orphans(layout, jobs)
+    _remove_orphans(layout, ingest)
     if not settings.database_url:  # the lock on the data folder says that nobody else holds a lease
         ingest.batches.release_all()
     ingest.requeue_unfinished()
@@ -244,11 +249,12 @@ def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -
         thread.join()
 
 
-def _remove_orphans(layout: Layout, jobs: SqlJobStore) -> None:
+def _remove_orphans(layout: Layout, ingest: IngestService) -> None:
     """Removes uploads that no unfinished import will read, left by a crash between upload and job."""
-    wanted = {job.details.get("path") for job in jobs.list(limit=10_000) if not job.state.is_final}
+    imports = [task.id for task in ingest.batches.unfinished() if task.kind is TaskKind.IMPORT_FILE]
+    wanted = {ingest.jobs.get(job_id).details.get("file") for job_id in imports}
     for path in layout.uploads.iterdir():
-        if str(path) not in wanted:
+        if path.name not in wanted and path.is_file():
             path.unlink(missing_ok=True)
 
 

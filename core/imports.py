@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.documents import validate_document
-from core.errors import CognateError, Conflict, InvalidInput, NotFound, Unavailable
-from core.ingest import IngestService
+from core.errors import Conflict, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
+from core.ingest import IngestService, describe_error
 from core.ports import CollectionStore, ImportReader
 from core.types import (
     Collection,
@@ -29,57 +29,90 @@ from core.types import (
 log = logging.getLogger(__name__)
 
 ROWS_PER_TRANSACTION = 512
+CHARACTERS_PER_TRANSACTION = 8 * 1024 * 1024
+MAX_ATTEMPTS = 5
+MAX_REASON_CHARACTERS = 1000
+MAX_FILENAME_CHARACTERS = 255
 PAUSE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class ImportService:
-    """`is_stopping` lets a long import end early; it goes on from its last transaction at the next start."""
+    """Reads files of the folder `uploads`, which jobs name without the folder.
+
+    `is_stopping` lets a long import end early; it goes on from its last transaction at the next start.
+    """
 
     ingest: IngestService
     collections: CollectionStore
     reader: ImportReader
+    uploads: Path
     max_waiting_batches: int
     is_stopping: Callable[[], bool]
 
     def start(self, collection: Collection, path: Path, filename: str, fields: ImportFields) -> Job:
-        """Checks the file's beginning and queues the import. Raises InvalidInput."""
+        """Checks the beginning of the file at `path`, which lies in `uploads`, and queues the import.
+
+        In `filename`, "?" replaces characters that cannot be stored. Raises InvalidInput, TooLarge.
+        """
+        filename = _storable(filename)
         plan = self.reader.plan(path, filename, fields)
-        details = {"path": str(path), "filename": filename, "fields": asdict(plan), "rows_read": 0}
+        _flush(path)  # the job must not outlive the file when the power fails
+        details = {"file": path.name, "filename": filename, "fields": asdict(plan), "rows_read": 0}
         job = self.ingest.jobs.create(collection.id, JobKind.IMPORT, details)
         self.ingest.queue.enqueue([Task(TaskKind.IMPORT_FILE, job.id)])
         return job
 
     def run(self, job_id: str) -> None:
-        """Imports the rest of the file; a damaged file ends the job, what was read before stays."""
+        """Imports the rest of the file; a damaged file ends the job, what was read before stays.
+
+        Any other error is raised, to be tried again; at the fifth without progress the job fails with it.
+        """
         try:
             job = self.ingest.jobs.get(job_id)
         except NotFound:
             return
-        if job.state.is_final:
-            return
-        path = Path(job.details["path"])
+        if self._finish(job):
+            (self.uploads / job.details["file"]).unlink(missing_ok=True)
+
+    def _finish(self, job: Job) -> bool:
+        """Whether the file is needed no more."""
+        if job.state.is_final or job.is_read:
+            return True
+        path = self.uploads / job.details["file"]
         try:
-            finished = self._run(job, path)
-        except Unavailable:
+            if path.exists():
+                return self._read(job, path)
+            self.ingest.jobs.fail(job.id, "The uploaded file is gone from the data folder; upload it again.")
+        except (Unavailable, Overloaded):
             raise
         except (Conflict, NotFound):  # cancelled, or the collection was deleted
-            finished = True
-        except CognateError as error:
-            self.ingest.jobs.fail(job_id, str(error))
-            finished = True
-        except FileNotFoundError:
-            self.ingest.jobs.fail(job_id, "The uploaded file is gone from the data folder; upload it again.")
-            finished = True
-        if finished:
-            path.unlink(missing_ok=True)
+            pass
+        except (InvalidInput, TooLarge) as error:
+            self.ingest.jobs.fail(job.id, str(error))
+        except Exception as error:
+            if not self._give_up(job.id, error):
+                raise
+        return True
 
-    def _run(self, job: Job, path: Path) -> bool:
+    def _give_up(self, job_id: str, error: Exception) -> bool:
+        """Counts a failure on the job, where it outlives a restart; at the fifth in a row the job fails."""
+        details = dict(self.ingest.jobs.get(job_id).details)
+        attempts = details.get("attempts", 0) + 1
+        if attempts < MAX_ATTEMPTS:
+            self.ingest.documents.accept(job_id, [], [], details | {"attempts": attempts}, is_last=False)
+            return False
+        log.error("import given up", extra={"job_id": job_id, "attempt": attempts}, exc_info=error)
+        reason = f"could not be imported after {attempts} attempts: {describe_error(error)}"
+        self.ingest.jobs.fail(job_id, reason)
+        return True
+
+    def _read(self, job: Job, path: Path) -> bool:
         """Whether the end of the file was reached."""
         collection = self.collections.get(job.collection)
-        details = dict(job.details)
+        details = {name: value for name, value in job.details.items() if name != "attempts"}
         rows = self.reader.items(path, details["filename"], _plan(details["fields"]), details["rows_read"])
-        while chunk := list(islice(rows, ROWS_PER_TRANSACTION)):
+        for chunk in _chunks(self._checked(row) for row in rows):
             if not self._wait_for_room():
                 return False
             details["rows_read"] += len(chunk)
@@ -88,23 +121,23 @@ class ImportService:
         self.ingest.announce(collection.id, accepted)
         return True
 
+    def _checked(self, row: Mapping[str, object] | RejectedItem) -> NewDocument | RejectedItem:
+        if isinstance(row, RejectedItem):
+            return RejectedItem(row.id, row.reason[:MAX_REASON_CHARACTERS])
+        try:
+            return validate_document(row, self.ingest.limits)
+        except InvalidInput as error:
+            return RejectedItem(str(row.get("id", ""))[:512], str(error)[:MAX_REASON_CHARACTERS])
+
     def _accept(
         self,
         collection: Collection,
         job_id: str,
-        chunk: list[Mapping[str, object] | RejectedItem],
+        chunk: Sequence[NewDocument | RejectedItem],
         details: Mapping[str, Any],
     ) -> None:
-        documents: list[NewDocument] = []
-        rejected: list[RejectedItem] = []
-        for item in chunk:
-            if isinstance(item, RejectedItem):
-                rejected.append(item)
-                continue
-            try:
-                documents.append(validate_document(item, self.ingest.limits))
-            except InvalidInput as error:
-                rejected.append(RejectedItem(str(item.get("id", ""))[:512], str(error)))
+        documents = [item for item in chunk if isinstance(item, NewDocument)]
+        rejected = [item for item in chunk if isinstance(item, RejectedItem)]
         accepted = self.ingest.documents.accept(job_id, documents, rejected, details, is_last=False)
         self.ingest.announce(collection.id, accepted)
 
@@ -115,6 +148,49 @@ class ImportService:
                 return False
             time.sleep(PAUSE_S)
         return not self.is_stopping()
+
+
+def _chunks(
+    items: Iterable[NewDocument | RejectedItem],
+) -> Iterator[list[NewDocument | RejectedItem]]:
+    """The items in groups, each within the limits of a transaction (but for one larger item)."""
+    chunk: list[NewDocument | RejectedItem] = []
+    room = CHARACTERS_PER_TRANSACTION
+    for item in items:
+        chunk.append(item)
+        if isinstance(item, NewDocument):
+            room -= len(item.title) + len(item.text) + count_characters(item.metadata)
+        if room <= 0 or len(chunk) == ROWS_PER_TRANSACTION:
+            yield chunk
+            chunk, room = [], CHARACTERS_PER_TRANSACTION
+    if chunk:
+        yield chunk
+
+
+def count_characters(value: object) -> int:
+    """About how many characters a plain JSON value takes."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + count_characters(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(map(count_characters, value), len(value))
+    return 8
+
+
+def _storable(filename: str) -> str:
+    """The end of the name, which tells the format, without what no database takes."""
+    return filename.encode(errors="replace").decode().replace("\0", "?")[-MAX_FILENAME_CHARACTERS:]
+
+
+def _flush(path: Path) -> None:
+    """Has the file and its entry in the folder written to disk."""
+    for place in (path, path.parent):
+        descriptor = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _plan(fields: Mapping[str, Any]) -> ImportPlan:

@@ -26,6 +26,9 @@ from core.types import (
 
 log = logging.getLogger(__name__)
 
+MAX_ATTEMPTS = 5
+MAX_REASON_CHARACTERS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class IngestService:
@@ -77,20 +80,56 @@ class IngestService:
         return len(tasks)
 
     def run_batch(self, batch_id: str) -> None:
-        """Encodes and publishes one batch; does nothing if it is done or held by another worker."""
+        """Encodes and publishes one batch; does nothing if it is done or held by another worker.
+
+        Whatever goes wrong is raised after the lease was given back, to be tried again; at the fifth attempt
+        an error that is not known to pass ends the batch, and all its documents fail with the reason.
+        """
         batch = self.batches.claim(batch_id, self.lease_s)
         if batch is None:
             return
         try:
-            encoded, failed = self._encode_isolating(batch)
+            self._work(batch)
         except (Unavailable, Overloaded):
-            self.batches.release(batch)
+            self._release(batch)
             raise
+        except Exception as error:
+            if batch.attempt < MAX_ATTEMPTS or not self._fail_all(batch, error):
+                self._release(batch)
+                raise
+
+    def _work(self, batch: ClaimedBatch) -> None:
+        encoded, failed = self._encode_isolating(batch)
+        self._complete(batch, encoded, failed)
+
+    def _complete(
+        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
+    ) -> None:
         seq = self.batches.complete(batch, encoded, failed)
         if seq is None:
             log.warning("lease lost, result dropped", extra={"batch_id": batch.id, "job_id": batch.job_id})
             return
         self.notifier.publish(batch.collection.id, seq)
+
+    def _fail_all(self, batch: ClaimedBatch, error: Exception) -> bool:
+        """Ends a batch that fails again and again, so that its documents are not pending for ever."""
+        why = describe_error(error)
+        log.error("batch given up", extra={"batch_id": batch.id, "attempt": batch.attempt}, exc_info=error)
+        reason = f"could not be stored after {batch.attempt} attempts: {why}"
+        failed = [FailedDocument(item.document_id, item.external_id, reason) for item in batch.items]
+        try:
+            self._complete(batch, [], failed)
+        except Exception:  # the first error is the one to tell; this batch is tried again
+            log.exception("batch could not be given up", extra={"batch_id": batch.id})
+            return False
+        return True
+
+    def _release(self, batch: ClaimedBatch) -> None:
+        """Gives the lease back so that the retry can claim; if that fails too, the lease runs out."""
+        try:
+            self.batches.release(batch)
+        except Exception:  # the error that led here is the one to raise
+            log.exception("lease not given back", extra={"batch_id": batch.id})
 
     def _encode_isolating(self, batch: ClaimedBatch) -> tuple[list[EncodedDocument], list[FailedDocument]]:
         """Encodes all at once; if that fails, one by one, so that a bad document fails alone."""
@@ -108,7 +147,7 @@ class IngestService:
             except (Unavailable, Overloaded):
                 raise
             except Exception as error:  # the outer edge of one document: the reason is kept with it
-                reason = f"could not be embedded: {type(error).__name__}: {error}"
+                reason = f"could not be embedded: {describe_error(error)}"
                 failed.append(FailedDocument(item.document_id, item.external_id, reason))
         return encoded, failed
 
@@ -126,3 +165,8 @@ class IngestService:
             EncodedDocument(item.document_id, document_spans, vectors[end - len(document_spans) : end])
             for item, document_spans, end in zip(items, spans, ends, strict=True)
         ]
+
+
+def describe_error(error: Exception) -> str:
+    """An unexpected error for a caller: its type and the beginning of its message."""
+    return f"{type(error).__name__}: {error}"[:MAX_REASON_CHARACTERS]

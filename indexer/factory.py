@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -14,6 +15,8 @@ FLAT = "Flat"
 HNSW = "HNSW32"
 FLAT_LIMIT = 20_000
 MAX_FACTORY_LENGTH = 100
+HNSW_M = (4, 64)
+IVF_LISTS = (1, 65_536)
 # FAISS asks for 39 training points a centroid; product quantizers have 256 centroids.
 POINTS_PER_CENTROID = 39
 QUANTIZER_TRAINING_ROWS = 256 * POINTS_PER_CENTROID
@@ -27,7 +30,7 @@ def choose_factory(setting: str, rows: int, d: int) -> str:
     """
     if setting == AUTO:
         return FLAT if rows <= FLAT_LIMIT else HNSW
-    return setting if rows >= _training_rows(new_index(setting, d)) else FLAT
+    return setting if rows >= _training_rows(setting, d) else FLAT
 
 
 def check_index_kind(setting: str, d: int) -> None:
@@ -38,6 +41,7 @@ def check_index_kind(setting: str, d: int) -> None:
         raise InvalidInput(
             f"index is {len(setting)} characters long; at most {MAX_FACTORY_LENGTH} are allowed"
         )
+    _check_form(setting)
     try:
         index = new_index(setting, d)
     except Exception as error:  # FAISS raises RuntimeError, SWIG also others, by build
@@ -54,6 +58,28 @@ _ADVICE = (
     "Use \"auto\", or Flat, SQ8, SQfp16, HNSW<m>, HNSW<m>,SQ8, IVF<n>,Flat|SQ8|PQ<m>, "
     "with PCA<d>, or OPQ<m> before it if wished"
 )  # fmt: skip
+
+
+_SQ = r"SQ(?:4|6|8|fp16|bf16)"
+_PQ = r"PQ\d{1,4}(?:x(?:[4-9]|1[0-2]))?(?:fs|fsr|np)?"
+_FORM = re.compile(
+    r"(?:(?:PCA[RW]{0,2}|OPQ)\d{1,5}(?:_\d{1,5})?,)?"
+    rf"(?:Flat|{_SQ}|HNSW(?P<m>\d{{1,5}})(?:,(?:Flat|{_SQ}|{_PQ}))?"
+    rf"|IVF(?P<lists>\d{{1,9}}),(?:Flat|{_SQ}|{_PQ}))",
+    re.ASCII,
+)
+
+
+def _check_form(setting: str) -> None:
+    """Only known forms reach FAISS: others, a quantizer made of indexes say, can cost any time and memory."""
+    form = _FORM.fullmatch(setting)
+    if form is None:
+        raise InvalidInput(f"index {setting!r} is of no form that can be served here. {_ADVICE}")
+    for group, name, (least, most) in (("m", "HNSW<m>", HNSW_M), ("lists", "IVF<n>", IVF_LISTS)):
+        if form[group] is not None and not least <= int(form[group]) <= most:
+            raise InvalidInput(
+                f"index {setting!r}: {name} has {int(form[group]):,}; {least:,} to {most:,} are allowed"
+            )
 
 
 def new_index(factory: str, d: int) -> Any:
@@ -75,7 +101,10 @@ def _is_supported(index: Any) -> bool:
     return isinstance(inner_index(index), supported)
 
 
-def _training_rows(index: Any) -> int:
+@lru_cache(maxsize=1024)
+def _training_rows(setting: str, d: int) -> int:
+    """How many rows the index wants for training; kept, because to know it an index must be made."""
+    index = new_index(setting, d)
     if index.is_trained:
         return 0
     inner = inner_index(index)

@@ -27,7 +27,8 @@ def plan_fields(
     """
     named = [fields.id_field, fields.text_field, fields.title_field, *(fields.metadata_fields or ())]
     _refuse_unknown([name for name in named if name is not None], columns)
-    free = [column for column in columns if column not in named]
+    taken = set(named)
+    free = [column for column in columns if column not in taken]
     id_field = fields.id_field or _by_name(ID_NAMES, free)
     free = [column for column in free if column != id_field]
     title_field = fields.title_field or _by_name(TITLE_NAMES, free)
@@ -41,8 +42,8 @@ def plan_fields(
     if title_field == text_field and fields.title_field is None:
         title_field = None
     used = {id_field, text_field, title_field}
-    metadata = fields.metadata_fields
-    if metadata is None:
+    metadata = tuple(dict.fromkeys(fields.metadata_fields or ()))
+    if fields.metadata_fields is None:
         metadata = tuple(column for column in columns if column not in used)
     plan = ImportPlan(id_field, text_field, title_field, metadata, ())
     return _with_guesses(plan, fields)
@@ -57,9 +58,10 @@ def _with_guesses(plan: ImportPlan, fields: ImportFields) -> ImportPlan:
 
 
 def _refuse_unknown(named: Sequence[str], columns: Sequence[str]) -> None:
-    unknown = [name for name in named if name not in columns]
-    if unknown:
-        raise InvalidInput(f"Column {unknown[0]!r} is not in the file; found the columns {_listed(columns)}")
+    known = set(columns)
+    unknown = next((name for name in named if name not in known), None)
+    if unknown is not None:
+        raise InvalidInput(f"Column {unknown!r} is not in the file; found the columns {_listed(columns)}")
 
 
 def _listed(columns: Sequence[str]) -> str:

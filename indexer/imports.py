@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from core.errors import InvalidInput
+from core.errors import InvalidInput, TooLarge
+from core.imports import count_characters
 from core.types import ImportFields, ImportPlan, RejectedItem
 from indexer.fields import METADATA, plan_fields
-from indexer.plain_values import to_plain, to_text
+from indexer.plain_values import check_names, to_plain_row, to_text
 
 if TYPE_CHECKING:
     from indexer.readers import Row
 
 SAMPLE_ROWS = 100
+SAMPLE_CHARACTERS = 8 * 1024 * 1024
+SAMPLE_BYTES = 64 * 1024 * 1024  # blank lines and rows that are too long count too
 OWN_METADATA = "metadata"
 
 
@@ -23,16 +26,16 @@ class FileImportReader:
     """Reads `.csv .tsv .jsonl .json .parquet`, each also `.gz` and `.zst`."""
 
     def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
-        """Which columns hold what, from the first 100 rows. Raises InvalidInput, TooLarge."""
-        from indexer.readers import open_rows  # pyarrow costs 40 MB, which most processes never need
+        """Which columns hold what, from the first 100 rows, or fewer large ones.
 
-        rows = [row for _, row in islice(open_rows(path, filename), SAMPLE_ROWS)]
-        sample = [row for row in rows if not isinstance(row, RejectedItem)]
+        Raises InvalidInput, TooLarge.
+        """
+        sample, problem = _sample(path, filename)
         if not sample:
-            problem = next((row.reason for row in rows if isinstance(row, RejectedItem)), "it has no rows")
             raise InvalidInput(f"File {filename!r} holds no readable row: {problem}")
         columns = list(dict.fromkeys(column for row in sample for column in row))
-        return plan_fields([_plain_row(row) for row in sample], columns, fields)
+        check_names(columns)
+        return plan_fields(sample, columns, fields)
 
     def items(
         self, path: Path, filename: str, plan: ImportPlan, skip_rows: int
@@ -44,18 +47,17 @@ class FileImportReader:
         from indexer.readers import open_rows
 
         for number, row in open_rows(path, filename, skip_rows):
-            yield row if isinstance(row, RejectedItem) else to_item(number, row, plan)
+            yield to_item(number, row, plan)
 
 
-def to_item(number: int, row: Row, plan: ImportPlan) -> Mapping[str, object] | RejectedItem:
+def to_item(number: int, row: Row | RejectedItem, plan: ImportPlan) -> Mapping[str, object] | RejectedItem:
     """`{"id", "text", "title", "metadata"}` of row `number`; missing values are left out of the metadata.
 
-    Nothing is validated here but what cannot become JSON at all.
+    Nothing is validated here but what cannot become JSON at all, and the length of the whole row.
     """
-    try:
-        values = {column: to_plain(value) for column, value in row.items()}
-    except ValueError as error:
-        return RejectedItem(None, f"row {number}: {error}")
+    values = _plain_row(number, row)
+    if isinstance(values, RejectedItem):
+        return values
     id_ = to_text(values.get(plan.id_field)) if plan.id_field else f"row-{number}"
     if not id_:
         return RejectedItem(None, f"row {number}: column {plan.id_field!r}, which holds the id, is empty")
@@ -80,8 +82,36 @@ def _metadata(values: Mapping[str, object], plan: ImportPlan) -> dict[str, objec
     return kept
 
 
-def _plain_row(row: Row) -> Mapping[str, object]:
+def _sample(path: Path, filename: str) -> tuple[list[dict[str, Any]], str]:
+    """Plain rows from the beginning of the file, and what is wrong with the first that is unreadable."""
+    from indexer.readers import open_rows  # pyarrow costs 40 MB, which most processes never need
+    from indexer.streams import UnpackedTooLarge
+
+    rows: list[dict[str, Any]] = []
+    problem, room = "", SAMPLE_CHARACTERS
     try:
-        return {column: to_plain(value) for column, value in row.items()}
-    except ValueError:
-        return {}
+        for number, row in islice(open_rows(path, filename, max_bytes=SAMPLE_BYTES), SAMPLE_ROWS):
+            plain = _plain_row(number, row)
+            if isinstance(plain, RejectedItem):
+                problem = problem or plain.reason
+                continue
+            rows.append(plain)
+            room -= count_characters(plain)
+            if room <= 0:
+                break
+    except UnpackedTooLarge:
+        if not rows:
+            found = problem or "only blank lines, or a row that is too long"
+            raise TooLarge(
+                f"The first {SAMPLE_BYTES >> 20} MiB of file {filename!r} hold no readable row: {found}"
+            ) from None
+    return rows, problem or "it has no rows"
+
+
+def _plain_row(number: int, row: Row | RejectedItem) -> dict[str, Any] | RejectedItem:
+    if isinstance(row, RejectedItem):
+        return row
+    try:
+        return to_plain_row(row)
+    except ValueError as error:
+        return RejectedItem(None, f"row {number}: {error}")

@@ -3,33 +3,68 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+from core.documents import check_text
+from core.errors import InvalidInput, TooLarge
+from core.imports import count_characters
+
+MAX_ROW_CHARACTERS = 8 * 1024 * 1024
+MAX_COLUMNS = 2_000
+MAX_NAME_CHARACTERS = 500
+MAX_DEPTH = 16
+
 _MISSING_TYPES = ("NAType", "NaTType")
 
 
-def to_plain(value: Any) -> Any:
+def to_plain_row(row: Mapping[str, object]) -> dict[str, Any]:
+    """A row as plain JSON values. Raises ValueError saying what cannot be stored in it."""
+    try:
+        check_names(list(row))
+    except (InvalidInput, TooLarge) as error:
+        raise ValueError(str(error)) from None
+    values = {column: to_plain(value) for column, value in row.items()}
+    if count_characters(values) > MAX_ROW_CHARACTERS:
+        raise ValueError(TOO_LONG)
+    return values
+
+
+def check_names(columns: Sequence[str]) -> None:
+    """Raises InvalidInput for a column name that no database can store, TooLarge beyond a limit."""
+    if len(columns) > MAX_COLUMNS:
+        raise TooLarge(f"found {len(columns):,} columns; the limit is {MAX_COLUMNS:,}")
+    for name in columns:
+        if len(name) > MAX_NAME_CHARACTERS:
+            raise TooLarge(
+                f"column name {name[:50]!r}… has {len(name):,} characters; the limit is {MAX_NAME_CHARACTERS}"
+            )
+        check_text(name, f"column name {name!r}")
+
+
+TOO_LONG = f"longer than {MAX_ROW_CHARACTERS:,} characters, which is the limit for one row; split the text"
+
+
+def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """A JSON value equal to `value`; None for NaN, NaT and NA.
 
-    Dates become ISO 8601 text, durations seconds, bytes text. Raises ValueError for bytes that are no UTF-8.
+    Dates become ISO 8601 text, durations seconds, bytes text. Raises ValueError for bytes that are no UTF-8,
+    and for arrays and objects within each other more than `depth` levels deep.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
     if type(value).__name__ in _MISSING_TYPES:
         return None
     if isinstance(value, np.generic | np.ndarray):
-        return _from_numpy(value)
+        return _from_numpy(value, depth)
     if isinstance(value, float | Decimal):
         return None if math.isnan(value) else float(value)
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(item) for item in value]
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _from_container(value, depth)
     return _from_other(value)
 
 
@@ -42,12 +77,20 @@ def to_text(value: Any) -> str | None:
     return str(value)
 
 
-def _from_numpy(value: Any) -> Any:
+def _from_container(value: Any, depth: int) -> Any:
+    if depth == 0:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels; flatten it")
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item, depth - 1) for key, item in value.items()}
+    return [to_plain(item, depth - 1) for item in value]
+
+
+def _from_numpy(value: Any, depth: int) -> Any:
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else str(value)
     if isinstance(value, np.timedelta64):
         return None if np.isnat(value) else float(value / np.timedelta64(1, "s"))
-    return to_plain(value.tolist())
+    return to_plain(value.tolist(), depth)
 
 
 def _from_other(value: Any) -> Any:

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final
 
 import pyarrow
 import pyarrow.parquet
 
 from core.errors import InvalidInput, TooLarge
 from core.types import RejectedItem
+from indexer.csv_records import csv_records
+from indexer.plain_values import MAX_ROW_CHARACTERS, TOO_LONG, check_names
+from indexer.streams import BUFFER_BYTES, MAX_UNPACKED_BYTES, Upload
 
 Row = Mapping[str, object]
 NumberedRow = tuple[int, Row | RejectedItem]
 
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
-MAX_JSON_BYTES: Final = 256 * 1024 * 1024
-MAX_LINE_CHARACTERS: Final = 16 * 1024 * 1024
-MAX_UNPACKED_PARQUET_BYTES: Final = 4 * 1024 * 1024 * 1024
-PARQUET_BATCH_ROWS: Final = 512
-COPY_BYTES: Final = 1 << 20
+MAX_JSON_BYTES: Final = 32 * 1024 * 1024
+PARQUET_BATCH_ROWS: Final = 128
+PARQUET_BATCH_BYTES: Final = 8 * 1024 * 1024
+_TEXT_TYPES = ("NONE", "STRING", "JSON", "BSON", "ENUM")
 
 
-def open_rows(path: Path, filename: str, skip_rows: int = 0) -> Iterator[NumberedRow]:
+def open_rows(
+    path: Path, filename: str, skip_rows: int = 0, max_bytes: int = MAX_UNPACKED_BYTES
+) -> Iterator[NumberedRow]:
     """Numbered rows of the file at `path`; `filename` tells the format. The first `skip_rows` are left out.
 
     A row is a mapping of column to value, or a RejectedItem when that row alone is unreadable. The number is
     the row's in the file, from 1 (in .jsonl the line's). Raises InvalidInput for a file that is not what its
-    name says, is damaged or is not UTF-8, also when that shows only later; TooLarge for a stated limit.
+    name says, is damaged or is not UTF-8, also when that shows only later; TooLarge for a stated limit,
+    UnpackedTooLarge when more than `max_bytes` (unpacked; for Parquet a limit of its own) would be read.
     """
     extension, compression = format_of(filename)
-    rows = READERS[extension](path, compression)
-    return islice(_explained(rows, path, filename, compression), skip_rows, None)
+    upload = Upload(path, filename, compression, max_bytes)
+    return islice(_explained(READERS[extension](upload), upload), skip_rows, None)
 
 
 def format_of(filename: str) -> tuple[str, str | None]:
@@ -56,65 +58,56 @@ def format_of(filename: str) -> tuple[str, str | None]:
     return suffixes[-1], compression
 
 
-def _explained(
-    rows: Iterator[NumberedRow], path: Path, filename: str, compression: str | None
-) -> Iterator[NumberedRow]:
+def _explained(rows: Iterator[NumberedRow], upload: Upload) -> Iterator[NumberedRow]:
     """The rows, with errors of the libraries put into words for whoever sent the file."""
-    if path.stat().st_size == 0:
+    filename = upload.filename
+    if upload.path.stat().st_size == 0:
         raise InvalidInput(f"File {filename!r} is empty; send a file with at least one row")
     try:
         yield from rows
     except UnicodeDecodeError:
-        raise InvalidInput(_describe_encoding(path, filename, compression)) from None
-    except pyarrow.ArrowInvalid as error:
+        raise InvalidInput(upload.describe_encoding()) from None
+    except pyarrow.ArrowMemoryError as error:
+        raise InvalidInput(f"File {filename!r} needs too much memory: {error}; split its cells") from None
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
         raise InvalidInput(f"File {filename!r} cannot be read as its name says: {error}") from None
-    except FileNotFoundError:
-        raise
-    except OSError as error:  # what pyarrow raises for a damaged compressed stream
-        kind = compression or "file"
+    except OSError as error:
+        if error.errno is not None:  # of this machine: a missing file, a full disk
+            raise
+        kind = upload.compression or "file"
         raise InvalidInput(
             f"File {filename!r} is damaged or no {kind} file: {error}. Make it again and send it whole"
         ) from None
 
 
-def _stream(path: Path, compression: str | None) -> IO[bytes]:
-    stream: IO[bytes] = pyarrow.input_stream(str(path), compression=compression)
-    return stream
+def _read_csv(upload: Upload) -> Iterator[NumberedRow]:
+    return _read_separated(upload, None)
 
 
-def _lines(path: Path, compression: str | None, newline: str) -> Iterator[str]:
-    """Decoded lines with their ends; a byte order mark is dropped."""
-    with closing(io.TextIOWrapper(_stream(path, compression), "utf-8-sig", newline=newline)) as text:
-        while line := text.readline(MAX_LINE_CHARACTERS):
-            if len(line) == MAX_LINE_CHARACTERS and not line.endswith(("\n", "\r")):
-                raise TooLarge(f"A line is longer than {MAX_LINE_CHARACTERS} characters; split the text")
-            yield line
+def _read_tsv(upload: Upload) -> Iterator[NumberedRow]:
+    return _read_separated(upload, "\t")
 
 
-def _read_csv(path: Path, compression: str | None) -> Iterator[NumberedRow]:
-    return _read_separated(path, compression, None)
-
-
-def _read_tsv(path: Path, compression: str | None) -> Iterator[NumberedRow]:
-    return _read_separated(path, compression, "\t")
-
-
-def _read_separated(path: Path, compression: str | None, delimiter: str | None) -> Iterator[NumberedRow]:
-    csv.field_size_limit(MAX_LINE_CHARACTERS)
-    lines = _lines(path, compression, newline="")
+def _read_separated(upload: Upload, delimiter: str | None) -> Iterator[NumberedRow]:
+    lines = upload.pieces("", MAX_ROW_CHARACTERS + 1)
     first = next(lines, "")
-    records = _records(_rejoined(first, lines), delimiter or _delimiter(first))
+    records = csv_records(_rejoined(first, lines), delimiter or _delimiter(first))
     header = next(records, None)
     if isinstance(header, RejectedItem):
         raise InvalidInput(f"The header row cannot be read: {header.reason}")
     if not header or not any(name.strip() for name in header):
         raise InvalidInput("The first row is empty; expected the names of the columns there")
     names = [name.strip() for name in header]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise InvalidInput(f"Column {min(repeated)!r} occurs more than once in the header; rename one")
+    _check_header(names)
     for number, record in enumerate(records, start=1):
         yield number, _named(names, record, number)
+
+
+def _check_header(names: Sequence[str]) -> None:
+    check_names(names)
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise InvalidInput(f"Column {min(repeated)!r} occurs more than once in the header; rename one")
 
 
 def _rejoined(first: str, rest: Iterator[str]) -> Iterator[str]:
@@ -127,26 +120,6 @@ def _delimiter(header: str) -> str:
     return next((mark for mark in (",", ";", "\t", "|") if mark in header), ",")
 
 
-def _records(lines: Iterator[str], delimiter: str) -> Iterator[list[str] | RejectedItem]:
-    """Records that are not blank; one that breaks the rules of quoting is a RejectedItem."""
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "field limit" in str(error):
-                raise TooLarge(
-                    f"A field before line {reader.line_num} is longer than {MAX_LINE_CHARACTERS} characters; "
-                    "is a quotation mark left open?"
-                ) from None
-            yield RejectedItem(None, f"line {reader.line_num}: {error}; double quotation marks inside fields")
-            continue
-        if record:
-            yield record
-
-
 def _named(names: list[str], record: list[str] | RejectedItem, number: int) -> Row | RejectedItem:
     if isinstance(record, RejectedItem):
         return RejectedItem(None, f"row {number}, {record.reason}")
@@ -157,26 +130,42 @@ def _named(names: list[str], record: list[str] | RejectedItem, number: int) -> R
     return dict(zip(names, record, strict=True))
 
 
-def _read_jsonl(path: Path, compression: str | None) -> Iterator[NumberedRow]:
-    for number, line in enumerate(_lines(path, compression, newline="\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            yield number, RejectedItem(None, f"line {number}: no valid JSON ({error})")
-            continue
-        yield number, _as_row(value, f"line {number}")
+def _read_jsonl(upload: Upload) -> Iterator[NumberedRow]:
+    for number, line in enumerate(_whole_lines(upload), start=1):
+        if line is None:
+            yield number, RejectedItem(None, f"line {number}: {TOO_LONG}")
+        elif line.strip():
+            yield number, _parsed(line, f"line {number}")
 
 
-def _read_json(path: Path, compression: str | None) -> Iterator[NumberedRow]:
+def _whole_lines(upload: Upload) -> Iterator[str | None]:
+    """Lines; None in place of one over the limit."""
+    pieces = upload.pieces("\n", MAX_ROW_CHARACTERS + 1)
+    for line in pieces:
+        if len(line) <= MAX_ROW_CHARACTERS:
+            yield line
+            continue
+        while line and not line.endswith("\n"):
+            line = next(pieces, "")
+        yield None
+
+
+def _parsed(line: str, place: str) -> Row | RejectedItem:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return RejectedItem(None, f"{place}: no valid JSON ({error})")
+    return _as_row(value, place)
+
+
+def _read_json(upload: Upload) -> Iterator[NumberedRow]:
     """Loads the whole file, which is why its size is limited."""
-    with closing(_stream(path, compression)) as stream:
+    with closing(upload.open()) as stream:
         content = stream.read(MAX_JSON_BYTES + 1)
     if len(content) > MAX_JSON_BYTES:
         raise TooLarge(
             f"The file holds more than {MAX_JSON_BYTES >> 20} MiB of JSON, which is the limit for .json; "
-            "send it as .jsonl (one object a line), which has none"
+            "send it as .jsonl (one object a line), which has no such limit"
         )
     text = content.decode("utf-8-sig")
     try:
@@ -203,55 +192,57 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _read_parquet(path: Path, compression: str | None) -> Iterator[NumberedRow]:
+def _read_parquet(upload: Upload) -> Iterator[NumberedRow]:
     number = 0
-    with _seekable(path, compression) as file, pyarrow.parquet.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=PARQUET_BATCH_ROWS):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+    with upload.seekable() as file:
+        metadata = pyarrow.parquet.read_metadata(file)
+        _check_size(metadata)
+        # Texts stay in their dictionaries until a row is taken: one long text may stand in every row.
+        texts = [column.path for column in _columns(metadata) if _is_text(column)]
+        with pyarrow.parquet.ParquetFile(
+            file, metadata=metadata, read_dictionary=texts, buffer_size=BUFFER_BYTES
+        ) as parquet:
+            names = parquet.schema_arrow.names
+            _check_header(names)
+            for batch in _batches(parquet):
+                for cells in zip(*batch.columns, strict=True):
+                    number += 1
+                    yield number, _from_cells(names, cells, number)
 
 
-@contextmanager
-def _seekable(path: Path, compression: str | None) -> Iterator[IO[bytes]]:
-    """The file itself, or its unpacked content in an unnamed temporary file: Parquet is read from its end."""
-    with open(path, "rb") if compression is None else tempfile.TemporaryFile() as file:
-        if compression is not None:
-            with closing(_stream(path, compression)) as packed:
-                _unpack(packed, file)
-        yield file
+def _columns(metadata: Any) -> list[Any]:
+    return [metadata.schema.column(i) for i in range(metadata.num_columns)]
 
 
-def _unpack(packed: IO[bytes], file: IO[bytes]) -> None:
-    while block := packed.read(COPY_BYTES):
-        file.write(block)
-        if file.tell() > MAX_UNPACKED_PARQUET_BYTES:
-            raise TooLarge(f"The file unpacks to more than {MAX_UNPACKED_PARQUET_BYTES >> 30} GiB")
-    file.seek(0)
+def _is_text(column: Any) -> bool:
+    return column.physical_type == "BYTE_ARRAY" and column.logical_type.type in _TEXT_TYPES
 
 
-def _describe_encoding(path: Path, filename: str, compression: str | None) -> str:
-    """Finds the first byte that is not UTF-8, counted from 0 in the unpacked file."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    done = 0
-    with closing(_stream(path, compression)) as stream:
-        while True:
-            block = stream.read(COPY_BYTES)
-            pending = len(decoder.getstate()[0])
-            try:
-                decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                at = done - pending + error.start
-                return (
-                    f"File {filename!r} is not UTF-8: byte 0x{error.object[error.start]:02x} at {at} "
-                    "cannot be decoded. Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8') and send it again"
-                )
-            done += len(block)
-            if not block:
-                return f"File {filename!r} is not UTF-8; save it as UTF-8 and send it again"
+def _check_size(metadata: Any) -> None:
+    total = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if total > MAX_UNPACKED_BYTES:
+        raise TooLarge(
+            f"The file holds {total >> 20:,} MiB unpacked; the limit is {MAX_UNPACKED_BYTES >> 20:,}"
+        )
 
 
-READERS: Final[dict[str, Callable[[Path, str | None], Iterator[NumberedRow]]]] = {
+def _batches(parquet: Any) -> Iterator[Any]:
+    """Batches of fewer rows where rows are large."""
+    for group in range(parquet.metadata.num_row_groups):
+        facts = parquet.metadata.row_group(group)
+        fitting = PARQUET_BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)
+        rows = max(1, min(PARQUET_BATCH_ROWS, fitting))
+        yield from parquet.iter_batches(batch_size=rows, row_groups=[group])
+
+
+def _from_cells(names: Sequence[str], cells: Sequence[Any], number: int) -> Row | RejectedItem:
+    try:
+        return {name: cell.as_py() for name, cell in zip(names, cells, strict=True)}
+    except (ValueError, OverflowError) as error:  # text that is no UTF-8, a date beyond the year 9999
+        return RejectedItem(None, f"row {number}: {error}")
+
+
+READERS: Final[dict[str, Callable[[Upload], Iterator[NumberedRow]]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,

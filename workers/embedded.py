@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
-import queue
 import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 
 from core.types import Task, TaskKind
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 2.0
+LONGEST_RETRY_S = 60.0
+MAX_DOUBLINGS = 10
+
+
+def retry_delay_s(failures: int) -> float:
+    """How long a task waits after failing so many times in a row: 2, 4, 8, … 60 s."""
+    return min(LONGEST_RETRY_S, RETRY_AFTER_S * 2.0 ** min(failures - 1, MAX_DOUBLINGS))
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Tasks of one kind: those to run next, in order, and those to try again at a time."""
+
+    changed: threading.Condition
+    ready: deque[Task] = field(default_factory=deque)
+    delayed: list[tuple[float, int, Task]] = field(default_factory=list)
+
+    def pop(self, now: float) -> Task | None:
+        while self.delayed and self.delayed[0][0] <= now:
+            self.ready.append(heapq.heappop(self.delayed)[2])
+        return self.ready.popleft() if self.ready else None
+
+    def due_in(self, now: float) -> float | None:
+        """Seconds until the next task is due; None when no time is known."""
+        return max(0.0, self.delayed[0][0] - now) if self.delayed else None
 
 
 class EmbeddedQueue:
     """Implements core.ports.TaskQueue with `workers` threads for batches and one for imports.
 
-    A task that raises is tried again later; a task already waiting is not queued twice.
+    A task that raises is tried again, each time after a longer pause. A task that waits, runs or is to be
+    tried again is not queued a second time.
     """
 
     def __init__(self, workers: int = 2) -> None:
-        self._lanes: dict[TaskKind, queue.SimpleQueue[Task | None]] = {
-            kind: queue.SimpleQueue() for kind in TaskKind
-        }
-        self._threads_of = {TaskKind.INGEST_BATCH: workers, TaskKind.IMPORT_FILE: 1}
-        self._waiting: set[Task] = set()
         self._lock = threading.Lock()
+        self._lanes = {kind: _Lane(threading.Condition(self._lock)) for kind in TaskKind}
+        self._threads_of = {TaskKind.INGEST_BATCH: workers, TaskKind.IMPORT_FILE: 1}
+        self._known: set[Task] = set()
+        self._failures: Counter[Task] = Counter()
+        self._order = count()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._timers: set[threading.Timer] = set()
 
     @property
     def is_stopping(self) -> bool:
@@ -37,21 +66,25 @@ class EmbeddedQueue:
 
     def enqueue(self, tasks: Sequence[Task]) -> None:
         """Takes tasks; after `stop` they are left to the database, which remembers them."""
-        for task in tasks:
-            with self._lock:
-                if task in self._waiting or self.is_stopping:
+        with self._lock:
+            for task in tasks:
+                if task in self._known or self.is_stopping:
                     continue
-                self._waiting.add(task)
-            self._lanes[task.kind].put(task)
+                self._known.add(task)
+                lane = self._lanes[task.kind]
+                lane.ready.append(task)
+                lane.changed.notify()
 
     def depth(self) -> int:
-        """Batches waiting; running ones are not counted."""
-        return self._lanes[TaskKind.INGEST_BATCH].qsize()
+        """Batches waiting, also those to be tried again; running ones are not counted."""
+        lane = self._lanes[TaskKind.INGEST_BATCH]
+        with self._lock:
+            return len(lane.ready) + len(lane.delayed)
 
     def start(self, handle: Callable[[Task], None]) -> None:
         """Starts the threads; `handle` runs one task and may raise."""
-        for kind, count in self._threads_of.items():
-            for number in range(count):
+        for kind, threads in self._threads_of.items():
+            for number in range(threads):
                 thread = threading.Thread(
                     target=self._work, args=(self._lanes[kind], handle), name=f"{kind}-{number}", daemon=True
                 )
@@ -60,37 +93,49 @@ class EmbeddedQueue:
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """Lets running tasks finish, drops waiting ones (the database has them), joins the threads."""
-        self._stopping.set()
         with self._lock:
-            timers = list(self._timers)
-        for timer in timers:
-            timer.cancel()
-        for kind, count in self._threads_of.items():
-            for _ in range(count):
-                self._lanes[kind].put(None)
+            self._stopping.set()
+            for lane in self._lanes.values():
+                lane.ready.clear()
+                lane.delayed.clear()
+                lane.changed.notify_all()
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _work(self, tasks: queue.SimpleQueue[Task | None], handle: Callable[[Task], None]) -> None:
-        while (task := tasks.get()) is not None and not self.is_stopping:
-            with self._lock:
-                self._waiting.discard(task)
+    def _work(self, lane: _Lane, handle: Callable[[Task], None]) -> None:
+        while (task := self._next(lane)) is not None:
             try:
                 handle(task)
             except Exception:  # the outer edge of a task: it must not end the thread
                 if self.is_stopping:
                     return
-                log.exception("task failed; it will be tried again", extra={"task": task.kind, "id": task.id})
-                self._retry_later(task)
+                delay_s = self._retry_later(lane, task)
+                extra = {"task": task.kind, "id": task.id, "delay_s": delay_s}
+                log.exception("task failed; it will be tried again", extra=extra)
+            else:
+                self._forget(task)
 
-    def _retry_later(self, task: Task) -> None:
-        def again() -> None:
-            with self._lock:
-                self._timers.discard(timer)
-            self.enqueue([task])
-
-        timer = threading.Timer(RETRY_AFTER_S, again)
-        timer.daemon = True
+    def _next(self, lane: _Lane) -> Task | None:
+        """Waits for a task; None when the queue stops."""
         with self._lock:
-            self._timers.add(timer)
-        timer.start()
+            while not self.is_stopping:
+                now = time.monotonic()
+                task = lane.pop(now)
+                if task is not None:
+                    return task
+                lane.changed.wait(lane.due_in(now))
+        return None
+
+    def _forget(self, task: Task) -> None:
+        with self._lock:
+            self._known.discard(task)
+            self._failures.pop(task, None)
+
+    def _retry_later(self, lane: _Lane, task: Task) -> float:
+        with self._lock:
+            self._failures[task] += 1
+            delay_s = retry_delay_s(self._failures[task])
+            if not self.is_stopping:
+                heapq.heappush(lane.delayed, (time.monotonic() + delay_s, next(self._order), task))
+                lane.changed.notify()
+        return delay_s

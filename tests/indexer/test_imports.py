@@ -22,10 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import CognateError, InvalidInput, TooLarge
+from core.errors import CognateError, InvalidInput
 from core.ports import ImportReader
 from core.types import ImportFields, RejectedItem
-from indexer import readers
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader
 from indexer.plain_values import to_plain
@@ -197,25 +196,6 @@ def test_a_bad_byte_far_inside_is_located(tmp_path: Path) -> None:
     path.write_bytes(head.encode() + b"\xff\n")
     with pytest.raises(InvalidInput, match=f"0xff at {len(head.encode())} "):
         list(FileImportReader().items(path, "x.csv", plan, 0))
-
-
-def test_limits_are_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_LINE_CHARACTERS", 100)
-    monkeypatch.setattr(readers, "MAX_JSON_BYTES", 100)
-    monkeypatch.setattr(readers, "MAX_UNPACKED_PARQUET_BYTES", 100)
-    old = csv.field_size_limit()
-    try:
-        for filename, content in {
-            "x.csv": b"text\n" + b"x" * 200,
-            "open.csv": b'text\n"' + b"x\n" * 200,
-            "x.jsonl": b'{"text": "' + b"x" * 200,
-            "x.json": b'["' + b"x" * 200,
-            "x.parquet.gz": compressed(CONTENTS["rows.parquet"](), ".gz"),
-        }.items():
-            with pytest.raises(TooLarge):
-                read_all(written(tmp_path, content), filename)
-    finally:
-        csv.field_size_limit(old)
 
 
 @pytest.mark.parametrize("name", ["id_field", "text_field", "title_field"])

@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import EncoderMismatch, InvalidInput
 from core.types import Float16, Float32, Int64
+from indexer import factory
 from indexer.delta import DeltaBuffer
 from indexer.exact import Alive, search_exactly
 from indexer.factory import FLAT_LIMIT, check_index_kind, choose_factory
@@ -154,7 +155,13 @@ def test_the_kind_follows_the_size() -> None:
     assert choose_factory("auto", FLAT_LIMIT + 1, D) == "HNSW32"
 
 
-@pytest.mark.parametrize("setting", ["auto", "Flat", "HNSW32", "IVF256,PQ8", "OPQ8,IVF256,PQ8", "SQfp16"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "auto", "Flat", "HNSW4", "HNSW32", "HNSW64,SQ8", "HNSW16,Flat", "IVF1,Flat", "IVF65536,SQfp16",
+        "IVF256,PQ8", "IVF256,PQ8x4fs", "OPQ8,IVF256,PQ8", "OPQ8_32,IVF256,PQ8", "PCAR32,Flat", "SQfp16",
+    ],
+)  # fmt: skip
 def test_usable_factories_are_accepted(setting: str) -> None:
     check_index_kind(setting, 64)
 
@@ -166,6 +173,37 @@ def test_unusable_factories_are_refused_with_advice(setting: str) -> None:
     with pytest.raises(InvalidInput, match="index") as refused:
         check_index_kind(setting, 64)
     assert len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("HNSW3", "4 to 64"), ("HNSW65", "4 to 64"), ("HNSW99999,SQ8", "4 to 64"),
+        ("IVF0,Flat", "1 to 65,536"), ("IVF65537,Flat", "1 to 65,536"), ("IVF999999999,SQ8", "65,536"),
+        ("IVF64_HNSW32,Flat", "form"), ("IVF64(IVF64,Flat),Flat", "form"), ("IMI2x8,Flat", "form"),
+        ("Residual2x8,Flat", "form"), ("PCA8,PCA4,Flat", "form"), ("HNSW999999", "form"),
+        ("IVF9999999999,Flat", "form"), ("HNSW٣٢", "form"), ("IVF16,PQ8x16", "form"),
+    ],
+)  # fmt: skip
+def test_factories_out_of_bounds_never_reach_faiss(
+    setting: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory, "new_index", lambda *_: pytest.fail("FAISS was asked"))
+    with pytest.raises(InvalidInput, match=words):
+        check_index_kind(setting, 64)
+
+
+def test_an_index_is_made_once_to_know_how_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    make = factory.new_index
+
+    def counted(setting: str, d: int) -> object:
+        made.append(setting)
+        return make(setting, d)
+
+    monkeypatch.setattr(factory, "new_index", counted)
+    assert {choose_factory("IVF63,PQ4", rows, 24) for rows in range(100)} == {"Flat"}
+    assert made == ["IVF63,PQ4"]
 
 
 def test_hnsw_finds_at_least_95_percent_of_25_000_clustered_vectors() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 
 import pytest
 
 from core.types import Task, TaskKind
 from workers import embedded
-from workers.embedded import EmbeddedQueue
+from workers.embedded import EmbeddedQueue, retry_delay_s
 from workers.notifier import LocalNotifier
 
 BATCH = TaskKind.INGEST_BATCH
@@ -88,8 +89,60 @@ def test_stopping_lets_the_running_task_finish_and_leaves_the_rest() -> None:
     release.set()
     stopper.join(10)
     assert ran == ["running"]
+    assert queue.depth() == 0
     queue.enqueue([Task(BATCH, "late")])
-    assert queue.depth() <= 2
+    assert queue.depth() == 0
+
+
+def test_a_task_that_runs_is_not_queued_again_until_it_is_done() -> None:
+    queue, ran, started = EmbeddedQueue(workers=2), Counter[str](), threading.Semaphore(0)
+    release, imported = threading.Event(), Task(TaskKind.IMPORT_FILE, "i")
+
+    def handle(task: Task) -> None:
+        ran[task.id] += 1
+        started.release()
+        assert release.wait(10)
+
+    queue.start(handle)
+    queue.enqueue([imported, Task(BATCH, "b")])
+    assert all(started.acquire(timeout=10) for _ in range(2))
+    queue.enqueue([imported, Task(BATCH, "b")])
+    assert queue.depth() == 0
+    release.set()
+    queue.enqueue([Task(BATCH, "after")])
+    assert started.acquire(timeout=10)
+    while queue._known:
+        time.sleep(0.001)
+    assert ran == {"i": 1, "b": 1, "after": 1}
+    queue.enqueue([imported])
+    assert started.acquire(timeout=10)
+    queue.stop()
+    assert ran["i"] == 2
+
+
+def test_a_task_that_is_to_be_tried_again_waits_its_time_though_it_is_queued_again() -> None:
+    queue, ran, done = EmbeddedQueue(workers=1), Counter[str](), threading.Event()
+
+    def handle(task: Task) -> None:
+        ran[task.id] += 1
+        if task.id == "bad":
+            raise RuntimeError("not yet")
+        done.set()
+
+    queue.start(handle)
+    queue.enqueue([Task(BATCH, "bad")])
+    while not ran["bad"] or not queue.depth():
+        time.sleep(0.001)
+    queue.enqueue([Task(BATCH, "bad"), Task(BATCH, "good")])
+    assert done.wait(10)
+    queue.stop()
+    assert ran["bad"] == 1
+
+
+def test_pauses_double_up_to_a_minute() -> None:
+    assert [retry_delay_s(failures) for failures in (1, 2, 3, 4, 5, 6, 7, 5000)] == [
+        2, 4, 8, 16, 32, 60, 60, 60
+    ]  # fmt: skip
 
 
 def test_a_published_change_reaches_every_listener() -> None:

@@ -1,0 +1,105 @@
+"""Uploaded files as streams: unpacked, never more than a stated number of bytes, and text in pieces."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow
+
+from core.errors import TooLarge
+
+MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024 * 1024
+MAX_UNPACKED_PARQUET_BYTES: Final = 4 * 1024 * 1024 * 1024
+BUFFER_BYTES: Final = 1 << 20
+
+
+class UnpackedTooLarge(TooLarge):
+    """A stream gave more bytes than it may: packed files may unpack to anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file as it was sent: where it lies, its name, how it is packed, and how much of it may be read."""
+
+    path: Path
+    filename: str
+    compression: str | None
+    max_bytes: int
+
+    def open(self) -> IO[bytes]:
+        """The unpacked content. Reading more than `max_bytes` raises UnpackedTooLarge."""
+        return self._open(self.max_bytes)
+
+    def pieces(self, newline: str, max_characters: int) -> Iterator[str]:
+        """Decoded lines with their ends, longer ones in pieces; a byte order mark is dropped."""
+        with closing(io.TextIOWrapper(self.open(), "utf-8-sig", newline=newline)) as text:
+            while piece := text.readline(max_characters):
+                yield piece
+
+    @contextmanager
+    def seekable(self) -> Iterator[IO[bytes]]:
+        """The file itself, or its content in an unnamed temporary file: Parquet is read from its end."""
+        with open(self.path, "rb") if self.compression is None else tempfile.TemporaryFile() as file:
+            if self.compression is not None:
+                with closing(self._open(MAX_UNPACKED_PARQUET_BYTES)) as packed:
+                    shutil.copyfileobj(packed, file, BUFFER_BYTES)
+                file.seek(0)
+            yield file
+
+    def describe_encoding(self) -> str:
+        """Finds the first byte that is not UTF-8, counted from 0 in the unpacked file."""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        done = 0
+        with closing(self.open()) as stream:
+            while block := stream.read(BUFFER_BYTES):
+                pending = len(decoder.getstate()[0])
+                try:
+                    decoder.decode(block)
+                except UnicodeDecodeError as error:
+                    at = done - pending + error.start
+                    return (
+                        f"File {self.filename!r} is not UTF-8: byte 0x{error.object[error.start]:02x}"
+                        f" at {at} cannot be decoded. Save it as UTF-8 (in a spreadsheet: 'CSV UTF-8')"
+                        " and send it again"
+                    )
+                done += len(block)
+        return f"File {self.filename!r} ends inside a UTF-8 character; save it as UTF-8 and send it again"
+
+    def _open(self, max_bytes: int) -> IO[bytes]:
+        stream = pyarrow.input_stream(str(self.path), compression=self.compression)
+        return io.BufferedReader(_Limited(stream, max_bytes), BUFFER_BYTES)
+
+
+class _Limited(io.RawIOBase):
+    """`stream` up to `max_bytes`."""
+
+    def __init__(self, stream: Any, max_bytes: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._max_bytes = max_bytes
+        self._read_bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._stream.read(len(buffer))
+        self._read_bytes += len(block)
+        if self._read_bytes > self._max_bytes:
+            raise UnpackedTooLarge(
+                f"The file holds more than {self._max_bytes >> 20:,} MiB unpacked, the limit; split it"
+            )
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -1,0 +1,291 @@
+"""Importing a file: every row once, over restarts, duplicate tasks and errors of any kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cognate.bootstrap import Layout, _remove_orphans
+from core import imports
+from core.documents import DocumentLimits
+from core.errors import Conflict, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
+from core.imports import MAX_ATTEMPTS, ImportService
+from core.ingest import IngestService
+from core.types import (
+    Accepted,
+    Collection,
+    CollectionSettings,
+    ImportFields,
+    ImportPlan,
+    Job,
+    JobKind,
+    JobState,
+    NewDocument,
+    RejectedItem,
+    Task,
+    TaskKind,
+)
+from tests.fakes import FAKE_INFO, FakeEncoder, ListQueue, RecordingNotifier, WholeTextChunker
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+COLLECTION = Collection(1, "u", "news", "", FAKE_INFO, CollectionSettings(), 0, 0, NOW)
+
+
+@dataclass
+class JobTable:
+    """Jobs, the documents accepted into them, and their unfinished tasks; `errors` strike accept."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    sizes: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:
+        job = Job(
+            f"job-{len(self.jobs)}", kind, "news", JobState.QUEUED, 0, 0, 0, NOW, None, None, 0, details
+        )
+        self.jobs[job.id] = job
+        return job
+
+    def get(self, job_id: str) -> Job:
+        if job_id not in self.jobs:
+            raise NotFound(job_id)
+        return self.jobs[job_id]
+
+    def fail(self, job_id: str, reason: str) -> None:
+        job = self.jobs[job_id]
+        errors = (*job.errors, RejectedItem(None, reason))
+        self.jobs[job_id] = replace(job, state=JobState.FAILED, errors=errors, failed=job.failed + 1)
+
+    def accept(
+        self,
+        job_id: str,
+        documents: Sequence[NewDocument],
+        rejected: Sequence[RejectedItem],
+        details: Mapping[str, Any],
+        is_last: bool,
+    ) -> Accepted:
+        if self.errors and (documents or is_last):
+            raise self.errors.pop(0)
+        job = self.get(job_id)
+        if job.state.is_final:
+            raise Conflict("over")
+        self.sizes.append(len(documents) + len(rejected))
+        self.ids += [document.external_id for document in documents]
+        self.jobs[job_id] = replace(
+            job, details=dict(details), is_read=is_last, errors=job.errors + tuple(rejected)
+        )
+        return Accepted(job_id, (), None)
+
+    def unfinished(self) -> list[Task]:
+        return [
+            Task(TaskKind.IMPORT_FILE, job.id)
+            for job in self.jobs.values()
+            if not job.state.is_final and not job.is_read
+        ]
+
+
+@dataclass
+class ListReader:
+    """Gives `rows`; an exception among them is raised when its turn comes."""
+
+    rows: list[Any]
+
+    def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
+        return ImportPlan("id", "text", None, (), ())
+
+    def items(self, path: Path, filename: str, plan: ImportPlan, skip_rows: int) -> Iterator[Any]:
+        for row in self.rows[skip_rows:]:
+            if isinstance(row, Exception):
+                raise row
+            yield row
+
+
+@dataclass
+class World:
+    table: JobTable
+    service: ImportService
+    reader: ListReader
+    path: Path
+    job_id: str = ""
+
+    @property
+    def job(self) -> Job:
+        return self.table.jobs[self.job_id]
+
+    def start(self, filename: str = "x.csv") -> None:
+        self.job_id = self.service.start(COLLECTION, self.path, filename, ImportFields()).id
+
+    def run(self) -> None:
+        self.service.run(self.job_id)
+
+
+class Collections:
+    def get(self, name: str) -> Collection:
+        return COLLECTION
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    table = JobTable()
+    store = cast(Any, table)
+    ingest = IngestService(
+        store, store, store, FakeEncoder(), WholeTextChunker(), ListQueue(), RecordingNotifier(),
+        DocumentLimits(), 10,
+    )  # fmt: skip
+    reader = ListReader([{"id": str(i), "text": f"text {i}"} for i in range(5)])
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    path = uploads / "abc"
+    path.write_bytes(b"rows")
+    service = ImportService(ingest, cast(Any, Collections()), reader, uploads, 64, lambda: False)
+    return World(table, service, reader, path)
+
+
+def test_every_row_becomes_a_document_and_the_file_goes(world: World) -> None:
+    world.start()
+    world.run()
+    assert world.table.ids == ["0", "1", "2", "3", "4"]
+    assert world.job.is_read
+    assert not world.path.exists()
+
+
+@pytest.mark.parametrize("change", [{"is_read": True}, {"state": JobState.CANCELLED}])
+def test_a_task_of_an_import_that_is_read_or_over_does_nothing(world: World, change: dict[str, Any]) -> None:
+    world.start()
+    world.run()
+    world.table.jobs[world.job_id] = before = replace(world.job, **change)
+    world.run()
+    assert world.job == before
+    assert before.failed == 0
+
+
+def test_a_file_that_is_gone_before_it_was_read_fails_the_job(world: World) -> None:
+    world.start()
+    world.path.unlink()
+    world.run()
+    assert "upload it again" in world.job.errors[0].reason
+
+
+@pytest.mark.parametrize("error", [Overloaded("busy"), Unavailable("stopping")])
+def test_a_busy_database_is_no_damaged_file_however_often(world: World, error: Exception) -> None:
+    world.start()
+    world.table.errors = [error] * 20
+    for _ in range(20):
+        with pytest.raises(type(error)):
+            world.run()
+    assert not world.job.state.is_final
+    assert world.path.exists()
+    world.run()
+    assert len(world.table.ids) == 5
+
+
+@pytest.mark.parametrize("error", [InvalidInput("damaged at byte 7"), TooLarge("too much")])
+def test_a_damaged_file_ends_the_job_and_keeps_what_was_read(
+    world: World, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "ROWS_PER_TRANSACTION", 2)
+    world.start()
+    world.reader.rows[4] = error
+    world.run()
+    assert world.table.ids == ["0", "1", "2", "3"]
+    assert world.job.errors[0].reason == str(error)
+    assert not world.path.exists()
+
+
+def test_an_unexpected_error_fails_the_job_at_the_fifth_attempt_with_the_reason(world: World) -> None:
+    world.start()
+    world.reader.rows[0] = RuntimeError("strange")
+    for attempt in range(1, MAX_ATTEMPTS):
+        with pytest.raises(RuntimeError):
+            world.run()
+        assert world.job.details["attempts"] == attempt
+    world.run()
+    assert world.job.state is JobState.FAILED
+    assert world.job.errors[-1].reason == "could not be imported after 5 attempts: RuntimeError: strange"
+    assert not world.path.exists()
+
+
+def test_attempts_are_counted_anew_after_progress(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "ROWS_PER_TRANSACTION", 1)
+    world.start()
+    for row in range(5):
+        world.table.errors = [RuntimeError(f"at {row}")] * (MAX_ATTEMPTS - 1)
+        for _ in range(MAX_ATTEMPTS - 1):
+            with pytest.raises(RuntimeError):
+                world.run()
+        good, world.reader.rows[row + 1 :] = world.reader.rows[row + 1 :], [Unavailable("pause")]
+        with pytest.raises(Unavailable):
+            world.run()
+        world.reader.rows[row + 1 :] = good
+    world.run()
+    assert world.table.ids == ["0", "1", "2", "3", "4"]
+    assert world.job.is_read
+
+
+def test_a_transaction_is_bounded_by_rows_and_by_characters(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "CHARACTERS_PER_TRANSACTION", 20)
+    monkeypatch.setattr(imports, "ROWS_PER_TRANSACTION", 3)
+    world.reader.rows = [
+        {"id": str(i), "text": "x" * size} for i, size in enumerate([1, 1, 1, 1, 40, 12, 12])
+    ]
+    world.reader.rows.append({"id": "m", "text": "x", "metadata": {"key": ["y" * 30]}})
+    world.reader.rows.append({"id": "n", "text": "x"})
+    world.start()
+    world.run()
+    assert world.table.sizes == [3, 2, 2, 1, 1, 0]
+
+
+def test_reasons_of_bad_rows_are_short(world: World) -> None:
+    world.reader.rows = [{"id": "1", "text": "x", "metadata": {"k" * 9000: object()}}]
+    world.start()
+    world.run()
+    assert len(world.job.errors[0].reason) <= 1000
+
+
+def test_a_filename_that_cannot_be_stored_is_cleaned(world: World) -> None:
+    world.start("\ud800a\0" + "b" * 300 + ".csv")
+    assert world.job.details["filename"].endswith("b.csv")
+    assert len(world.job.details["filename"]) == 255
+    world.start("\ud800\0.csv")
+    assert world.job.details["filename"] == "??.csv"
+
+
+def test_the_upload_is_on_disk_before_the_job_is_created(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        assert not world.table.jobs
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    world.start()
+    assert synced == [world.path.stat().st_ino, world.path.parent.stat().st_ino]
+
+
+def test_the_data_folder_may_move_between_start_and_run(world: World, tmp_path: Path) -> None:
+    world.start()
+    moved = world.service.uploads.rename(tmp_path / "moved")
+    replace(world.service, uploads=moved).run(world.job_id)
+    assert len(world.table.ids) == 5
+
+
+def test_only_uploads_that_no_unfinished_import_needs_are_orphans(world: World) -> None:
+    layout = Layout(world.path.parent.parent)
+    world.start()
+    for name in ("orphan", "read"):
+        (layout.uploads / name).write_bytes(b"rows")
+    world.table.create(1, JobKind.IMPORT, {"file": "read"})
+    world.table.jobs["job-1"] = replace(world.table.jobs["job-1"], is_read=True)
+    _remove_orphans(layout, world.service.ingest)
+    assert [path.name for path in layout.uploads.iterdir()] == ["abc"]

@@ -1,0 +1,256 @@
+"""What is too large, too deep or cannot be stored is refused alone, in bounded memory, with the limit."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.errors import InvalidInput, TooLarge
+from core.types import ImportFields, RejectedItem
+from indexer import csv_records, imports, plain_values, readers, streams
+from indexer.fields import plan_fields
+from indexer.imports import FileImportReader
+from indexer.plain_values import MAX_COLUMNS, MAX_DEPTH, MAX_NAME_CHARACTERS, to_plain
+from tests.indexer.test_imports import read_all, written
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def short_rows(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The limit of a row, made small."""
+    for module in (plain_values, csv_records, readers):
+        monkeypatch.setattr(module, "MAX_ROW_CHARACTERS", 100)
+    return 100
+
+
+def outcome(items: list[Any]) -> list[str]:
+    """Ids of documents, and what is wrong with the others."""
+    return [
+        item.reason.split(" characters")[0] if isinstance(item, RejectedItem) else item["id"]
+        for item in items
+    ]
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_values_nested_to_the_limit_become_plain_and_deeper_ones_say_the_limit() -> None:
+    assert to_plain(nested(MAX_DEPTH)) == nested(MAX_DEPTH)
+    for depth in (MAX_DEPTH + 1, 5000):
+        with pytest.raises(ValueError, match="deeper than 16"):
+            to_plain(nested(depth))
+
+
+@pytest.mark.parametrize("depth", [20, 900, 100_000])
+def test_a_row_nested_too_deep_is_rejected_alone(tmp_path: Path, depth: int) -> None:
+    deep = '{"id": "2", "text": "b", "x": ' + "[" * depth + "]" * depth + "}"
+    content = f'{{"id": "1", "text": "a"}}\n{deep}\n{{"id": "3", "text": "c"}}\n'
+    items = read_all(written(tmp_path, content.encode()), "x.jsonl")
+    assert [isinstance(item, RejectedItem) for item in items] == [False, True, False]
+
+
+@pytest.mark.parametrize("bad", ["\\ud800", "\\u0000"])
+def test_a_column_name_that_cannot_be_stored_rejects_its_row_and_stays_out_of_the_plan(
+    tmp_path: Path, bad: str
+) -> None:
+    content = f'{{"id": "1", "text": "a", "x{bad}": 1}}\n{{"id": "2", "text": "b", "y": 1}}\n'
+    path = written(tmp_path, content.encode())
+    plan = FileImportReader().plan(path, "x.jsonl", ImportFields())
+    assert plan.metadata_fields == ("y",)
+    items = read_all(path, "x.jsonl")
+    assert isinstance(items[0], RejectedItem)
+    assert "column name" in items[0].reason
+    items[0].reason.encode()
+    assert outcome(items[1:]) == ["2"]
+
+
+def test_a_header_with_a_name_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="NUL"):
+        read_all(written(tmp_path, b"text,a\0b\n1,2\n"), "x.csv")
+
+
+def test_a_header_of_very_many_columns_is_refused_at_once_with_the_limit(tmp_path: Path) -> None:
+    header = ",".join(f"column {i}" for i in range(200_000))
+    started = time.process_time()
+    with pytest.raises(TooLarge, match=r"200,000 columns; the limit is 2,000"):
+        read_all(written(tmp_path, f"{header}\n1\n".encode()), "x.csv")
+    assert time.process_time() - started < 5
+
+
+def test_columns_of_all_rows_together_are_limited(tmp_path: Path) -> None:
+    rows = [{"text": "t", **{f"{row}-{i}": i for i in range(MAX_COLUMNS // 2)}} for row in range(3)]
+    content = "\n".join(map(json.dumps, rows)).encode()
+    with pytest.raises(TooLarge, match="3,001 columns"):
+        read_all(written(tmp_path, content), "x.jsonl")
+
+
+def test_a_row_with_a_very_long_column_name_is_rejected_alone(tmp_path: Path) -> None:
+    rows = [{"id": "1", "text": "t", "x" * (MAX_NAME_CHARACTERS + 1): 1}, {"id": "2", "text": "t"}]
+    items = read_all(written(tmp_path, "\n".join(map(json.dumps, rows)).encode()), "x.jsonl")
+    assert outcome(items)[1] == "2"
+    assert "501" in outcome(items)[0]
+
+
+def test_very_many_named_metadata_columns_are_checked_in_linear_time() -> None:
+    columns = [f"c{i}" for i in range(MAX_COLUMNS)]
+    started = time.process_time()
+    plan = plan_fields([{}], columns, ImportFields(None, "c0", None, tuple(columns[1:]) * 100))
+    assert plan.metadata_fields == tuple(columns[1:])
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("filename", "long_row"),
+    [
+        ("x.jsonl", '{"id": "2", "text": "%s"}' % ("x" * 1000)),
+        ("x.csv", "2," + "x" * 1000),
+        ("x.csv", '2,"' + "x, " * 30 + "\n" * 50 + '"" and\n"'),
+        ("x.csv", '2,"' + "x" * 300 + "\n" + "y\n" * 50 + '"'),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("short_rows")
+def test_a_row_that_is_too_long_is_rejected_alone(tmp_path: Path, filename: str, long_row: str) -> None:
+    rows = ['{"id": "1", "text": "a"}', long_row, '{"id": "3", "text": "c"}']
+    if filename == "x.csv":
+        rows = ["id,text", "1,a", long_row, "3,c"]
+    items = read_all(written(tmp_path, "\n".join(rows).encode()), filename)
+    ids = outcome(items)
+    assert (ids[0], ids[2], len(ids)) == ("1", "3", 3)
+    assert "longer than" in ids[1]
+
+
+@pytest.mark.usefixtures("short_rows")
+def test_a_quotation_mark_that_is_never_closed_is_told_once_it_takes_too_much(tmp_path: Path) -> None:
+    path = written(tmp_path, b'id,text\n1,a\n2,"' + b"x\n" * 200)
+    plan = FileImportReader().plan(written(tmp_path, b"id,text\n1,a\n"), "x.csv", ImportFields())
+    path.write_bytes(b'id,text\n1,a\n2,"' + b"x\n" * 200)
+    items = FileImportReader().items(path, "x.csv", plan, 0)
+    assert outcome([next(items)]) == ["1"]
+    with pytest.raises(InvalidInput, match="never closed"):
+        next(items)
+
+
+@pytest.mark.usefixtures("short_rows")
+def test_parquet_rows_that_are_too_long_are_rejected_alone(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["1", "2", "3"], "text": ["a", "x" * 200, "c"]}), tmp_path / "upload")
+    ids = outcome(read_all(tmp_path / "upload", "x.parquet"))
+    assert (ids[0], ids[2]) == ("1", "3")
+    assert ids[1].startswith("row 2: longer than")
+
+
+def test_the_sample_ends_after_so_many_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "SAMPLE_CHARACTERS", 50)
+    rows = [{"text": "x" * 40}, {"text": "x" * 40}, {"text": "x", "late": 1}]
+    path = written(tmp_path, "\n".join(map(json.dumps, rows)).encode())
+    assert FileImportReader().plan(path, "x.jsonl", ImportFields()).metadata_fields == ()
+
+
+def test_a_json_file_over_its_limit_is_refused_with_advice(tmp_path: Path) -> None:
+    content = gzip.compress(b'["' + b"x" * (32 * MIB) + b'"]')
+    with pytest.raises(TooLarge, match=r"32 MiB.*\.jsonl"):
+        read_all(written(tmp_path, content), "x.json.gz")
+
+
+@pytest.mark.parametrize("filename", ["x.csv.gz", "x.jsonl.gz"])
+@pytest.mark.parametrize("unit", [b"\n", b"x"])
+def test_a_packed_file_that_unpacks_without_end_is_refused_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filename: str, unit: bytes
+) -> None:
+    monkeypatch.setattr(imports, "SAMPLE_BYTES", 2 * MIB)
+    path = written(tmp_path, gzip.compress(unit * (12 * MIB)))
+    tracemalloc.start()
+    try:
+        with pytest.raises((TooLarge, InvalidInput)):
+            read_all(path, filename)
+        assert tracemalloc.get_traced_memory()[1] < 40 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_reading_ends_at_the_limit_of_unpacked_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, gzip.compress(b"text\n" + b"row\n" * MIB))
+    plan = FileImportReader().plan(path, "x.csv.gz", ImportFields())
+    assert plan.text_field == "text"
+    rows = readers.open_rows(path, "x.csv.gz", max_bytes=2 * MIB)
+    with pytest.raises(TooLarge, match="2 MiB"):
+        list(rows)
+
+
+def test_packed_parquet_is_unpacked_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_UNPACKED_PARQUET_BYTES", 100)
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "plain")
+    path = written(tmp_path, gzip.compress((tmp_path / "plain").read_bytes()))
+    with pytest.raises(TooLarge):
+        read_all(path, "x.parquet.gz")
+
+
+def test_parquet_that_says_it_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "MAX_UNPACKED_BYTES", 100)
+    pq.write_table(pa.table({"text": ["x" * 500]}), tmp_path / "upload")
+    with pytest.raises(TooLarge, match="unpacked"):
+        read_all(tmp_path / "upload", "x.parquet")
+
+
+def repeated_cell() -> pa.Table:
+    return pa.table({"id": [str(i) for i in range(200)], "text": ["x" * MIB] * 200})
+
+
+def repeated_item() -> pa.Table:
+    return pa.table({"id": [str(i) for i in range(200)], "text": ["t"] * 200, "n": [["x" * MIB]] * 200})
+
+
+@pytest.mark.parametrize("table", [repeated_cell, repeated_item])
+def test_parquet_of_huge_cells_is_read_in_bounded_memory(
+    tmp_path: Path, table: Callable[[], pa.Table]
+) -> None:
+    pq.write_table(table(), tmp_path / "upload", compression="zstd")
+    assert (tmp_path / "upload").stat().st_size < MIB
+    pool = pa.system_memory_pool()
+    pa.set_memory_pool(pool)
+    before = pool.bytes_allocated()
+    most = 0
+    for _ in readers.open_rows(tmp_path / "upload", "x.parquet"):
+        most = max(most, pool.bytes_allocated() - before)
+    assert 0 < most < 32 * MIB
+
+
+def test_parquet_batches_have_fewer_rows_where_rows_are_large(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"text": [str(i) * (MIB // 4) for i in range(10, 74)]}),
+        tmp_path / "upload",
+        compression=None,
+        use_dictionary=False,
+    )
+    with pq.ParquetFile(tmp_path / "upload") as parquet:
+        assert max(batch.num_rows for batch in readers._batches(parquet)) == 15
+
+
+def test_parquet_cells_that_python_cannot_hold_reject_their_row_alone(tmp_path: Path) -> None:
+    table = pa.table({"text": ["a", "b", "c"], "when": pa.array([0, 2**62, 1], pa.timestamp("us"))})
+    pq.write_table(table, tmp_path / "upload")
+    items = read_all(tmp_path / "upload", "x.parquet")
+    assert [isinstance(item, RejectedItem) for item in items] == [False, True, False]
+
+
+def test_errors_of_this_machine_are_not_blamed_on_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, b"text\nx\n")
+    rows = readers.open_rows(path, "x.csv")
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        next(rows)
