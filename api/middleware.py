@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.config import ApiConfig, digest
@@ -50,32 +51,28 @@ class Edge:
         self, scope: Scope, receive: Receive, answer: _Answer, headers: Headers, request_id: str
     ) -> None:
         path = scope["path"]
-        limit = self._limit(path)
-        if not is_host_allowed(headers.get("host", ""), self._config.allowed_hosts):
-            detail = "Without API keys only loopback names are answered; set COGNATE_API_KEYS for others."
-            await problem(path, 421, detail, request_id)(scope, receive, answer.send)
-            return
-        if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
-            refusal = problem(
-                path,
-                401,
-                "A valid API key is needed: send 'Authorization: Bearer <key>'.",
-                request_id,
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        if refusal := self._refusal(path, headers, request_id):
             await refusal(scope, receive, answer.send)
             return
-        if int(headers.get("content-length") or 0) > limit:
-            await problem(path, 413, _too_large(limit), request_id)(scope, receive, answer.send)
-            return
-        counted = _counted(receive, limit)
         try:
-            await self._app(scope, counted, answer.send)
+            await self._app(scope, _counted(receive, self._limit(path)), answer.send)
         except Exception:  # the server's outer edge: log it, tell the caller no details
             log.exception("request failed", extra={"method": scope["method"], "path": path})
             if not answer.status:
                 failure = problem(path, 500, "Internal error; the log has the details.", request_id)
                 await failure(scope, receive, answer.send)
+
+    def _refusal(self, path: str, headers: Headers, request_id: str) -> Response | None:
+        """The answer to a request that must not reach the routes."""
+        if not is_host_allowed(headers.get("host", ""), self._config.allowed_hosts):
+            detail = "Without API keys only loopback names are answered; set COGNATE_API_KEYS for others."
+            return problem(path, 421, detail, request_id)
+        if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
+            detail = "A valid API key is needed: send 'Authorization: Bearer <key>'."
+            return problem(path, 401, detail, request_id, headers={"WWW-Authenticate": "Bearer"})
+        if int(headers.get("content-length") or 0) > self._limit(path):
+            return problem(path, 413, _too_large(self._limit(path)), request_id)
+        return None
 
     def _limit(self, path: str) -> int:
         config = self._config

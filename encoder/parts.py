@@ -18,8 +18,8 @@ def splitter(config: ModelConfig, weights: Weights) -> Split:
     """A function from token states h (t, d) to parts (t, d) float32 that add up to the unit embedding.
 
     With class attention part i is `W_o concat_m(a_i^m W_v^m h_i) / |u|` (Touvron et al. 2021, section 3);
-    with mean pooling `h_i / (t |u|)`. For the state of CLS alone the function raises InvalidInput: what the blocks
-    mixed into that one state cannot be told apart by tokens.
+    with mean pooling `h_i / (t |u|)`. For the state of CLS alone the function raises InvalidInput: what the
+    blocks mixed into that one state cannot be told apart by tokens.
     """
     if config.pooling is Pooling.CLASS_ATTENTION:
         folded = fold_class_attention(config, weights)
