@@ -76,12 +76,14 @@ def test_old_finished_jobs_go_with_their_batches_and_errors(world: World) -> Non
     world.clock.advance(100)
     between = world.clock.now
     world.clock.advance(100)
-    recent = world.add(new("c"))
+    recent = world.send(new("c"), rejected=[RejectedItem("y", "no text")])
+    world.encode(recent)
     assert world.retention.purge(between) == PurgedCounts(tombstones=0, batches=1, jobs=1)
     with pytest.raises(NotFound):
         world.jobs.get(old.job_id)
     assert {job.id for job in world.jobs.list(10)} == {unfinished.job_id, reading, recent.job_id}
-    assert (rows(world, JobErrors), rows(world, Batches)) == (0, 2)
+    assert world.jobs.get(recent.job_id).errors == (RejectedItem("y", "no text"),)
+    assert (rows(world, JobErrors), rows(world, Batches)) == (1, 2)
     assert world.counts() == (2, 1, 0)
     world.encode(unfinished)
     assert world.found().keys() == {"a", "b", "c"}
