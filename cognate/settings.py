@@ -20,6 +20,7 @@ class Backend(StrEnum):
 
 
 class Precision(StrEnum):
+    INT8 = "int8"
     BF16 = "bf16"
     F32 = "f32"
 
