@@ -41,7 +41,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     settings = Settings(data_dir=tmp_path / "data")
     with (
         open_runtime(settings, FakeEncoder(refuse=lambda text: "copper" in text)) as services,
-        TestClient(make_app(services, settings)) as running,
+        TestClient(make_app(services, settings), base_url="http://127.0.0.1") as running,
     ):
         yield running
 
