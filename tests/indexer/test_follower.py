@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -49,7 +50,13 @@ class World:
         assert_same_hits(follower.view(collection).search(query, 50)[0], brute_force(rows, query[0], 50))
 
     def snapshots(self) -> list[Path]:
-        return sorted(self.root.glob(f"*/{Layout.PREFIX}*"))
+        """Folders of snapshots; `os.walk` takes it calmly when one is removed while it looks."""
+        homes = [
+            (Path(home), names) for home, names, _ in os.walk(self.root) if Path(home).parent == self.root
+        ]
+        return sorted(
+            home / name for home, names in homes for name in names if name.startswith(Layout.PREFIX)
+        )
 
 
 @pytest.fixture
