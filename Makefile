@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-ROOMS := api benchmarks classifier cognate core encoder indexer migrations storage tests workers
+ROOMS := api benchmarks classifier cognate core encoder evaluation indexer migrations storage tests workers
 
 .PHONY: install demo serve check format test clean
 
