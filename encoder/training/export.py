@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import torch
 
 from core.errors import CheckpointError
 from encoder.bert import Bert
+from encoder.calibrate import calibrate, default_texts
 from encoder.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, save_reference
 from encoder.config import ModelConfig
 from encoder.convert_minilm import compute_reference
 from encoder.parameters import Weights
+
+_GENERAL_TEXTS = 100  # for the ranges of int8
 
 
 def weights_of(model: Bert) -> Weights:
@@ -36,11 +40,17 @@ def average_folders(start: Path, trained: Path, alpha: float, out: Path) -> None
     write_model(out, b.config, average(a.weights, b.weights, alpha), b.tokenizer_json)
 
 
-def write_model(folder: Path, config: ModelConfig, weights: Weights, tokenizer_json: str) -> Checkpoint:
-    """Saves in float16 with reference vectors of what was saved; returns it as it loads again."""
+def write_model(
+    folder: Path, config: ModelConfig, weights: Weights, tokenizer_json: str, texts: Sequence[str] = ()
+) -> Checkpoint:
+    """Saves in float16, with reference vectors and int8 ranges of what was saved; returns it as it loads.
+
+    The ranges are measured on `texts`, best those the model is for, and on some of all kinds.
+    """
     save_checkpoint(folder, config, {n: w.astype(np.float16) for n, w in weights.items()}, tokenizer_json)
     saved = load_checkpoint(folder)
     save_reference(folder, compute_reference(saved))
+    calibrate(folder, [*default_texts(_GENERAL_TEXTS), *texts])
     return saved
 
 

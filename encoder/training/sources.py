@@ -62,6 +62,16 @@ def load_source(
     )
 
 
+def sample_passages(sources: Sequence[Source], count: int) -> list[str]:
+    """Up to `count` passages with their titles, as many from each file, at even distances."""
+    share = max(1, count // len(sources))
+    sample = []
+    for source in sources:
+        passages = source.pairs.passages
+        sample += [f"{p.title} {p.text}".strip() for p in passages[:: max(1, -(-len(passages) // share))]]
+    return sample
+
+
 def _pool(
     file: PairFile, pairs: PairSet, queries: Float32, passages: Float32, max_false_negative: float
 ) -> Int64:

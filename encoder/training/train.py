@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from encoder.training.curves import draw_curves
 from encoder.training.export import average, device, renamed, weights_of, write_model
 from encoder.training.lora import merge_lora
 from encoder.training.settings import TrainSettings
-from encoder.training.sources import Source, load_source
+from encoder.training.sources import Source, load_source, sample_passages
 from encoder.training.state import RunState, delete_state, load_state, run_key, save_state
 from encoder.training.step import Losses, Step
 from encoder.training.trainable import choose_trainable
+
+_CALIBRATION_PASSAGES = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a run did. `curves` is the picture of it, None where matplotlib is not installed."""
+    """What a run did. The mean reciprocal ranks are of the held-out pairs by the start model and by the saved
+    one, NaN where no pair was held out. `curves` is the picture, None where matplotlib is not installed.
+    """
 
     folder: Path
     fingerprint: str
@@ -69,12 +73,13 @@ def train_encoder(settings: TrainSettings, on_progress: OnProgress = lambda _: N
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     start = load_checkpoint(settings.start)
-    run = _Run(settings, start, _load_sources(settings, start))
+    sources = _load_sources(settings, start)
+    run = _Run(settings, start, sources)
     run.resume()
     start_mrr = run.start_mrr()
     while not run.is_over():
         on_progress(run.advance())
-    return _finish(run, settings, start, start_mrr)
+    return _finish(run, settings, start, start_mrr, sample_passages(sources, _CALIBRATION_PASSAGES))
 
 
 def _load_sources(settings: TrainSettings, start: Checkpoint) -> list[Source]:
@@ -190,13 +195,16 @@ def learning_rate(share_done: float, settings: TrainSettings) -> float:
     return peak * (1 - 0.9 * (share_done - warmup) / (1 - warmup))
 
 
-def _finish(run: _Run, settings: TrainSettings, start: Checkpoint, start_mrr: float) -> TrainReport:
+def _finish(
+    run: _Run, settings: TrainSettings, start: Checkpoint, start_mrr: float, texts: Sequence[str]
+) -> TrainReport:
     merge_lora(run.model)
     weights = weights_of(run.model)
     if settings.start_share:
         weights = average(start.weights, weights, 1 - settings.start_share)
     config = renamed(start.config, settings.model_id)
-    saved = write_model(settings.out, config, weights, start.tokenizer_json)
+    saved = write_model(settings.out, config, weights, start.tokenizer_json, texts)
+    run.model.load_state_dict({name: torch.from_numpy(w) for name, w in saved.weights.items()})
     report = TrainReport(
         folder=settings.out,
         fingerprint=saved.fingerprint,

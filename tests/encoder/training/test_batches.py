@@ -6,6 +6,7 @@ import numpy as np
 
 from encoder.training.batches import Batches
 from encoder.training.mining import NONE
+from encoder.training.sources import sample_passages
 from tests.encoder.training.tiny import pair_set, source_of
 
 
@@ -66,3 +67,11 @@ def test_hard_negatives_come_after_the_positives_and_only_once() -> None:
     assert sorted(batch.passages[:3].tolist()) == [0, 1, 2]
     assert batch.passages[3:].tolist() == [3, 4]
     assert batch.is_negative[:, 3:].all()
+
+
+def test_a_sample_of_passages_is_spread_over_all_files() -> None:
+    sources = [source_of(pair_set(range(n), n)) for n in (100, 3)]
+    sample = sample_passages(sources, 10)
+    assert sample[0] == "passage 0"
+    assert sample[-3:] == ["passage 0", "passage 1", "passage 2"]
+    assert 4 <= len(sample[:-3]) <= 5

@@ -120,10 +120,11 @@ def test_training_learns_pairs_and_writes_a_model_that_loads(tmp_path: Path) -> 
     early, late = report.progress[:10], report.progress[-10:]
     assert np.mean([p.contrastive for p in late]) < 0.5 * np.mean([p.contrastive for p in early])
     assert [p.step for p in report.progress if p.dev_mrr is not None] == [20, 40, 60]
-    encoder = load_encoder(settings.out, precision="f32")
-    assert (encoder.info.id, encoder.info.fingerprint) == ("mine", report.fingerprint)
-    assert encoder.parity == pytest.approx(1, abs=1e-4)
-    encoder.close()
+    for precision, accuracy in (("f32", 1e-4), ("int8", 0.01)):
+        encoder = load_encoder(settings.out, precision=precision)
+        assert (encoder.info.id, encoder.info.fingerprint) == ("mine", report.fingerprint)
+        assert encoder.parity == pytest.approx(1, abs=accuracy)
+        encoder.close()
 
 
 def test_the_reference_vectors_are_those_of_the_saved_weights(tmp_path: Path) -> None:
@@ -141,6 +142,13 @@ def test_distillation_alone_stays_at_the_start(tmp_path: Path) -> None:
     report = train_encoder(settings)
     assert max(p.embedding for p in report.progress) < 1e-2
     assert max(p.similarity for p in report.progress) < 1e-2
+
+
+def test_a_result_that_is_all_start_is_the_start(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, mode=Mode.FULL, learning_rate=0.05, start_share=1.0, dev_pairs=20)
+    report = train_encoder(settings)
+    assert not changed_tensors(settings)
+    assert report.final_mrr == pytest.approx(report.start_mrr, abs=0.02)
 
 
 def test_time_ends_a_run(tmp_path: Path) -> None:
