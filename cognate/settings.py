@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     encoder_path: Path | None = Field(default=None, description="Model folder; empty = the shipped model.")
     backend: Backend = Field(default=Backend.OPENVINO, description="What computes the encoder.")
-    precision: Precision = Field(default=Precision.BF16, description="Arithmetic of the OpenVINO backend.")
+    precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
     threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
     max_queued_batches: int = Field(
