@@ -153,7 +153,8 @@ def adding_up_to(matrix: Float32, score: float) -> Float32:
 
 def highlights_of(explanation: Explanation) -> tuple[Span, ...]:
     """The words of the text that carry most: the best ones that together make half of what is positive."""
-    words = [w for w in explanation.words if w.field is TokenField.TEXT and w.contribution > 0]
+    of_text = [w for w in explanation.words if w.field is TokenField.TEXT and any(map(str.isalnum, w.text))]
+    words = [word for word in of_text if word.contribution > 0]
     words.sort(key=lambda word: -word.contribution)
     total, chosen, reached = sum(word.contribution for word in words), [], 0.0
     for word in words:
