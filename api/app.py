@@ -25,7 +25,8 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.metrics = Metrics(services.gauges)
     app.state.writers = Writers()
     problems.install(app)
-    for module in (collections, documents, jobs, search, classify, explain, openai, tei, operations):
+    # Routes are tried in order, and search is the one called most.
+    for module in (search, classify, collections, documents, jobs, explain, openai, tei, operations):
         app.include_router(module.router)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)
     return app

@@ -23,6 +23,7 @@ from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.memory import bound_heaps, return_freed_memory
 from core.ports import Encoder, PartsEncoder, TokenEncoder
 from core.search import SearchLimits, SearchService
 from core.services import Services
@@ -104,6 +105,7 @@ def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> I
     """
     layout = Layout(settings.data_dir.resolve())
     with ExitStack() as stack:
+        bound_heaps()
         _make_folders(layout)
         stack.enter_context(_exclusive(layout))
         _prepare_schema(settings)
@@ -151,11 +153,12 @@ def _assemble(
     queue.start(_handler(ingest, imports))
     stack.callback(queue.stop)
     stack.enter_context(_sweeping(ingest, SqlRetention(database), timedelta(days=settings.retention_days)))
+    collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
     return Services(
-        collections=CollectionService(collections, indexes, encoder, check_index_kind),
+        collections=collection_service,
         ingest=ingest,
         imports=imports,
-        search=SearchService(encoder, indexes, documents, explain, SearchLimits()),
+        search=SearchService(collection_service, encoder, indexes, documents, explain, SearchLimits()),
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
         embed=EmbedService(encoder, EmbedLimits()),
         explain=explain,
@@ -234,6 +237,7 @@ def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -
         while not stop.wait(SWEEP_EVERY_S):
             try:
                 ingest.requeue_unfinished()
+                return_freed_memory()
                 if time.monotonic() - purged_at >= PURGE_EVERY_S:
                     purged_at = time.monotonic()
                     log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from core.collections import CollectionService
 from core.documents import check_text
 from core.errors import InvalidInput, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
@@ -16,7 +17,7 @@ from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
 from core.types import Collection, Float32, IndexHit, PassageRow, PassageText, Span
 
 MODES = ("dense",)
-HIGHLIGHT_WORD = re.compile(r"\w{3,}")
+QUERY_WORD = re.compile(r"\w{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +65,49 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class SearchService:
+    """Searches collections by name.
+
+    A collection seen before is searched without a look at its row, and looked up again when a search finds
+    fewer documents than it wants, as every search does once the collection is deleted.
+    """
+
+    collections: CollectionService
     encoder: Encoder
     indexes: IndexRegistry
     documents: DocumentStore
     explain: ExplainService
     limits: SearchLimits
+    _seen: dict[str, Collection] = field(default_factory=dict)
 
-    def search(self, collection: Collection, request: SearchRequest) -> SearchResult:
-        return self.search_batch(collection, [request])[0]
+    def search(self, name: str, request: SearchRequest) -> SearchResult:
+        return self.search_batch(name, [request])[0]
 
-    def search_batch(self, collection: Collection, requests: Sequence[SearchRequest]) -> list[SearchResult]:
-        """Results in the order of the requests, which are encoded together. Raises InvalidInput."""
+    def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]:
+        """Results in the order of the requests, which are encoded together.
+
+        Raises NotFound, EncoderMismatch, InvalidInput, or Unavailable when `min_seq` is not reached in time.
+        """
         for request in requests:
             self._check(request)
-        self._wait_for_seq(collection, max((r.min_seq or 0 for r in requests), default=0))
+        seq = max((request.min_seq or 0 for request in requests), default=0)
+        seen = self._seen.get(name)
+        if seen is None or seq > seen.seq:
+            return self._search_all(self._open(name), requests, seq)
+        results = self._search_all(seen, requests, seq)
+        is_full = all(len(r.hits) == request.k for r, request in zip(results, requests, strict=True))
+        if is_full or (present := self._open(name)).id == seen.id:
+            return results
+        return self._search_all(present, requests, seq)
+
+    def _open(self, name: str) -> Collection:
+        self._seen.pop(name, None)
+        collection = self._seen[name] = self.collections.open(name)
+        return collection
+
+    def _search_all(
+        self, collection: Collection, requests: Sequence[SearchRequest], seq: int
+    ) -> list[SearchResult]:
+        self._wait_for_seq(collection, seq)
         started = time.perf_counter()
         vectors = self.encoder.encode_queries([request.query for request in requests])  # (n, d)
         encode_ms = (time.perf_counter() - started) * 1000 / max(len(requests), 1)
@@ -187,13 +217,27 @@ def _best_first(hit: IndexHit) -> tuple[float, int]:
 
 def query_words(query: str) -> frozenset[str]:
     """Lower-case words of three letters or more."""
-    return frozenset(HIGHLIGHT_WORD.findall(query.lower()))
+    return frozenset(QUERY_WORD.findall(query.lower()))
 
 
 def highlights(text: str, words: frozenset[str]) -> tuple[Span, ...]:
     """Where words of the query stand in the passage, as character offsets into the passage."""
-    if not words:
-        return ()
-    return tuple(
-        Span(*match.span()) for match in HIGHLIGHT_WORD.finditer(text) if match.group().lower() in words
-    )
+    lowered = text.lower()
+    if len(lowered) != len(text):  # some letters become two; those are left as they are
+        lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+    spans = [span for word in words for span in _occurrences(word, lowered)]
+    return tuple(sorted(spans, key=lambda span: span.start))
+
+
+def _occurrences(word: str, text: str) -> Iterator[Span]:
+    """Where the word stands in the text as a whole word; faster than a search for all words of the text."""
+    start = text.find(word)
+    while start >= 0:
+        end = start + len(word)
+        if not (_is_in_word(text[start - 1 : start]) or _is_in_word(text[end : end + 1])):
+            yield Span(start, end)
+        start = text.find(word, end)
+
+
+def _is_in_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"

@@ -1,4 +1,4 @@
-"""The engine: one thread owns a backend and serves many callers in micro-batches, through two lanes."""
+"""The engine: serves many callers in micro-batches through two lanes, one micro-batch at a time."""
 
 from __future__ import annotations
 
@@ -59,6 +59,9 @@ class EngineStats:
 class Engine:
     """Futures of unit vectors for lists of token ids.
 
+    A thread of its own runs the micro-batches; only a blocking interactive caller that finds the engine idle
+    runs its own, which spares a search two changes of thread.
+
     Must be created after a process forks: threads do not survive it. `close` ends the thread.
     """
 
@@ -86,6 +89,7 @@ class Engine:
         self._unfinished: set[Request] = set()
         self._errands: deque[Callable[[Backend | None], None]] = deque()
         self._closed = False
+        self._is_running = False  # a micro-batch, on whichever thread
         self._interactive_seen_s = -np.inf
         self._run_length = 0
         self._batches = self._failed_batches = self._tokens_useful = self._tokens_computed = 0
@@ -104,18 +108,25 @@ class Engine:
             request.future.set_result(np.empty((0, self._d), np.float32))
             return request.future
         with self._changed:
-            self._await_room(request.tokens, lane)
-            if lane is Lane.INTERACTIVE:
-                self._interactive_seen_s = request.submitted_s
-            self._lanes[lane].push(request)
-            self._unfinished.add(request)
+            self._push(request, lane)
             self._changed.notify_all()
-        request.future.add_done_callback(lambda _: self._forget(request))
         return request.future
 
     def encode(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
         """Blocks for the result of `submit`."""
-        return self.submit(token_ids, lane).result()
+        if lane is Lane.BULK or self._backend.needs_one_thread or not token_ids:
+            return self.submit(token_ids, lane).result()
+        request = Request(token_ids, self._clock())
+        with self._changed:
+            is_idle = not (self._is_running or self._has_news())
+            self._push(request, lane)
+            if is_idle:
+                batch = self._take_batch()
+            else:
+                self._changed.notify_all()
+        if is_idle:
+            self._run(batch)
+        return request.future.result()
 
     def run(self, work: Callable[[Backend], T]) -> T:
         """The result of `work(backend)`, called on the engine's thread before the next micro-batch.
@@ -152,6 +163,14 @@ class Engine:
         if wait:
             self._thread.join()
 
+    def _push(self, request: Request, lane: Lane) -> None:
+        self._await_room(request.tokens, lane)
+        if lane is Lane.INTERACTIVE:
+            self._interactive_seen_s = request.submitted_s
+        self._lanes[lane].push(request)
+        self._unfinished.add(request)
+        request.future.add_done_callback(lambda _: self._forget(request))
+
     def _await_room(self, tokens: int, lane: Lane) -> None:
         queue, limit = self._lanes[lane], self._max_waiting[lane]
 
@@ -175,24 +194,42 @@ class Engine:
         try:
             while (batch := self._next_batch()) is not None:
                 self._run_errands(self._backend)
-                if batch:
-                    self._process(batch)
+                self._run(batch)
         finally:
             self._fail_unfinished()
 
     def _next_batch(self) -> list[Item] | None:
         """Blocks for work. Empty for errands and when all was cancelled; None when the engine closes."""
         with self._changed:
-            self._changed.wait_for(self._has_news)
+            self._changed.wait_for(lambda: not self._is_running and self._has_news())
             if self._closed:
                 return None
             if self._errands:
+                self._is_running = True
                 return []
-            lane = self._choose_lane()
-            budget = self._batch_tokens(lane)
-            batch = self._lanes[lane].take_batch(budget, self._backend.padded_length, self._clock())
-            self._changed.notify_all()
-            return batch
+            return self._take_batch()
+
+    def _take_batch(self) -> list[Item]:
+        """Work that waits, of the lane whose turn it is; whoever takes it must `_run` it."""
+        lane = self._choose_lane()
+        batch = self._lanes[lane].take_batch(
+            self._batch_tokens(lane), self._backend.padded_length, self._clock()
+        )
+        self._is_running = True
+        if lane is Lane.BULK:
+            self._changed.notify_all()  # there is room for who waits in `submit`
+        return batch
+
+    def _run(self, batch: list[Item]) -> None:
+        """Computes a batch that was taken, and lets the next one be taken."""
+        try:
+            if batch:
+                self._process(batch)
+        finally:
+            with self._changed:
+                self._is_running = False
+                if self._has_news():
+                    self._changed.notify_all()
 
     def _has_news(self) -> bool:
         return self._closed or bool(self._errands) or any(q.has_work for q in self._lanes.values())

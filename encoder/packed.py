@@ -18,7 +18,7 @@ from torch.nn.attention.varlen import varlen_attn
 
 from core.errors import CheckpointError
 from encoder.config import Activation, ModelConfig, Pooling
-from encoder.parameters import Weights, fold_class_attention
+from encoder.parameters import WORD_EMBEDDINGS, Weights, fold_class_attention
 
 _BERT_NAMES = ("embeddings.", "encoder.layer.", "class_attention.")
 
@@ -156,7 +156,7 @@ def packed_from_weights(config: ModelConfig, weights: Weights) -> PackedBert:
 
 def _packed_state(config: ModelConfig, weights: Weights) -> dict[str, Tensor]:
     state = {
-        "words.weight": weights["embeddings.word_embeddings.weight"],
+        "words.weight": weights[WORD_EMBEDDINGS],
         "positions.weight": weights["embeddings.position_embeddings.weight"]
         + weights["embeddings.token_type_embeddings.weight"][0],
     }

@@ -13,6 +13,7 @@ Weights = Mapping[str, Float32]
 
 _FARTHEST = 128  # tokens; all keys farther away share a bucket
 RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
+WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -21,7 +22,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         return _modern_shapes(config)
     d = config.d
     shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (config.vocab_size, d),
+        WORD_EMBEDDINGS: (config.vocab_size, d),
         "embeddings.position_embeddings.weight": (config.max_positions, d),
         "embeddings.token_type_embeddings.weight": (config.type_vocab, d),
     }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
@@ -15,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from core.errors import CheckpointError, StartRefused
+from core.memory import return_freed_memory
 from core.types import EncoderInfo, Float32, Int64, Lane, PassageText, TokenParts
 from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
@@ -165,7 +164,7 @@ def load_encoder(
         )
     service = EncoderService(checkpoint, chosen, settings, parity)
     del checkpoint, reference  # the backend and the service hold what they need
-    _return_freed_memory()
+    return_freed_memory()
     return service
 
 
@@ -194,14 +193,6 @@ def measure_parity(checkpoint: Checkpoint, backend: Backend, reference: Referenc
         vector = backend.forward(*_padded(backend, token_ids))[0]
         cosines.append(float(vector @ expected / np.linalg.norm(vector) / np.linalg.norm(expected)))
     return float(np.mean(cosines))
-
-
-def _return_freed_memory() -> None:
-    """Loading frees many times what serving allocates; glibc would keep some 20 MB of it."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim:
-            trim(0)
 
 
 def _has_graph(checkpoint: Checkpoint) -> bool:

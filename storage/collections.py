@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import Conflict, NotFound
@@ -26,6 +26,7 @@ from storage.database import Database
 from storage.schema import Collections, Documents, Jobs
 
 _TABLE = Collections.__table__
+_BY_NAME = select(_TABLE).where(Collections.name == bindparam("name"))
 
 
 class SqlCollectionStore:
@@ -171,7 +172,7 @@ def collection_by_id(connection: Connection, collection_id: int) -> Collection:
 
 
 def _find(connection: Connection, name: str) -> Collection | None:
-    row = connection.execute(select(_TABLE).where(Collections.name == name)).first()
+    row = connection.execute(_BY_NAME, {"name": name}).first()
     return None if row is None else to_collection(row)
 
 

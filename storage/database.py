@@ -20,7 +20,7 @@ MAX_PARAMETERS = 500  # of one statement's IN list; databases cap it
 
 _BEGIN = "cognate_begin"
 _MMAP_BYTES = 256 * 2**20
-_CACHE_KIB = 8 * 1024  # for each connection
+_CACHE_KIB = 2 * 1024  # for each connection; what is read goes through the memory map
 _POOL = {"pool_size": 10, "max_overflow": 50, "pool_timeout": 30.0}
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class
 @router.post("/search")
 def search(name: str, body: SearchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
     started = time.perf_counter()
-    result = services.search.search(services.collections.open(name), body.request())
+    result = services.search.search(name, body.request())
     _observe(metrics, result)
     return json_response(search_body(result, (time.perf_counter() - started) * 1000))
 
@@ -27,7 +27,7 @@ def search(name: str, body: SearchBody, services: ServicesDep, metrics: MetricsD
 def search_batch(name: str, body: SearchBatchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
     started = time.perf_counter()
     requests = [item.request() for item in body.searches]
-    results = services.search.search_batch(services.collections.open(name), requests)
+    results = services.search.search_batch(name, requests)
     for result in results:
         _observe(metrics, result)
     total_ms = (time.perf_counter() - started) * 1000

@@ -13,7 +13,9 @@ Int32 = npt.NDArray[np.int32]
 
 
 class Backend(Protocol):
-    """Runs a model. One thread at a time may call: the engine's."""
+    """Runs a model. One thread at a time may call."""
+
+    needs_one_thread: bool  # whether that must always be the same thread, the engine's
 
     def padded_length(self, tokens: int) -> int:
         """Length to which a batch whose longest text has `tokens` tokens should be padded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from enum import StrEnum
 
 import numpy as np
@@ -13,7 +14,7 @@ from encoder.backends.openvino_graph import build_graph, float_linear
 from encoder.backends.openvino_int8 import int8_linear
 from encoder.config import ModelConfig
 from encoder.int8 import Ranges
-from encoder.parameters import Weights
+from encoder.parameters import WORD_EMBEDDINGS, Weights
 
 # Lengths are rounded up so that few shapes occur: OpenVINO generates code for each new one (5 to 40 ms, and
 # some megabytes).
@@ -21,6 +22,11 @@ _SHORT_TOKENS = 64
 _SHORT_MULTIPLE = 4
 _LONG_MULTIPLE = 16
 _WARM_TOKENS = 32
+# Single texts as short as queries get graphs of their own, without anything left to plan at run time: a
+# quarter less time. Each has a copy of the weights, so it is made only when used, and for small models.
+_FIXED_TOKENS = (8, 16)
+_FIXED_FROM_USES = 32
+_FIXED_MAX_PARAMETERS = 40_000_000  # word embeddings are not copied and do not count
 # Of code generated for shapes seen before; OpenVINO's own limit of 5000 took 30 MB more and saved no time.
 _KEPT_KERNELS = "300"
 
@@ -38,6 +44,8 @@ class Precision(StrEnum):
 
 class OpenVinoBackend:
     """Padded batches of any shape on `threads` CPU threads (0: all cores)."""
+
+    needs_one_thread = False
 
     def __init__(
         self,
@@ -57,9 +65,13 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": str(threads),
             "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
         }
-        linear = int8_linear(ranges or {}) if is_int8 else float_linear
-        compiled = ov.Core().compile_model(build_graph(config, weights, linear), "CPU", properties)
-        self._request = compiled.create_infer_request()
+        model = build_graph(config, weights, int8_linear(ranges or {}) if is_int8 else float_linear)
+        self._request = ov.Core().compile_model(model, "CPU", properties).create_infer_request()
+        copied = sum(array.size for name, array in weights.items() if name != WORD_EMBEDDINGS)
+        sizes = [size for size in _FIXED_TOKENS if size <= config.max_positions]
+        if copied > _FIXED_MAX_PARAMETERS:
+            sizes = []
+        self._fixed = {size: _FixedShape(model, size, properties) for size in sizes}
 
     def padded_length(self, tokens: int) -> int:
         multiple = _SHORT_MULTIPLE if tokens <= _SHORT_TOKENS else _LONG_MULTIPLE
@@ -72,12 +84,46 @@ class OpenVinoBackend:
         return self._infer(token_ids, lengths, 1)
 
     def _infer(self, token_ids: Int32, lengths: Int32, output: int) -> Float32:
+        request, tokens = self._request, token_ids.shape[1]
+        if len(token_ids) == 1 and (fixed := self._fixed_request(tokens)):
+            request, size = fixed
+            token_ids = np.pad(token_ids, ((0, 0), (0, size - tokens)))
         # Inputs are copied, not shared: the plugin keeps their address beyond this call.
-        self._request.infer([token_ids, lengths])
-        found: Float32 = np.array(self._request.get_output_tensor(output).data, np.float32)
-        return found
+        request.infer([token_ids, lengths])
+        found = request.get_output_tensor(output).data
+        return np.array(found[:, :tokens] if output else found, np.float32)
+
+    def _fixed_request(self, tokens: int) -> tuple[ov.InferRequest, int] | None:
+        """The request of the smallest fixed shape that holds one text of `tokens` tokens, and its size."""
+        size = next((size for size in self._fixed if size >= tokens), None)
+        request = None if size is None else self._fixed[size].use()
+        return None if size is None or request is None else (request, size)
 
     def warm_up(self) -> None:
         """Has code generated for single texts as short as queries, so that no caller waits for it."""
         for tokens in range(_SHORT_MULTIPLE, min(_WARM_TOKENS, self._max_positions) + 1, _SHORT_MULTIPLE):
             self.forward(np.zeros((1, tokens), np.int32), np.array([tokens], np.int32))
+
+
+class _FixedShape:
+    """The model compiled for one text of exactly `tokens` tokens, on a thread, once it is asked for often."""
+
+    def __init__(self, model: ov.Model, tokens: int, properties: dict[str, str]) -> None:
+        self._model = model
+        self._tokens = tokens
+        self._properties = properties
+        self._uses = 0
+        self._request: ov.InferRequest | None = None
+
+    def use(self) -> ov.InferRequest | None:
+        """The request, once there is one. One thread at a time may call."""
+        self._uses += 1
+        if self._uses == _FIXED_FROM_USES:
+            threading.Thread(target=self._compile, name="encoder-compile").start()
+        return self._request
+
+    def _compile(self) -> None:
+        model = self._model.clone()
+        model.reshape({0: [1, self._tokens], 1: [1]})
+        compiled = ov.Core().compile_model(model, "CPU", self._properties)
+        self._request = compiled.create_infer_request()

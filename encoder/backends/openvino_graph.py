@@ -17,7 +17,7 @@ from openvino import opset13 as op
 
 from core.types import Float32
 from encoder.config import Activation, ModelConfig, Pooling
-from encoder.parameters import RELATIVE_BIAS, Weights, fold_class_attention, relative_buckets
+from encoder.parameters import RELATIVE_BIAS, WORD_EMBEDDINGS, Weights, fold_class_attention, relative_buckets
 
 Node = Any  # openvino.Node; the package publishes no types
 # Name, x (b, t, i), weight (o, i) and bias (o,) of a matrix product in a block to its result (b, t, o).
@@ -91,7 +91,7 @@ def _length(token_ids: Node) -> Node:
 
 
 def _embed(model: _Model, token_ids: Node) -> Node:
-    words = _table(model.weights["embeddings.word_embeddings.weight"])  # (vocab, d)
+    words = _table(model.weights[WORD_EMBEDDINGS])  # (vocab, d)
     positions = model.weights["embeddings.position_embeddings.weight"]  # (max_positions, d)
     positions = positions + model.weights["embeddings.token_type_embeddings.weight"][0]
     end = op.unsqueeze(_length(token_ids), np.int32(0))

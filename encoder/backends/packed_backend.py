@@ -44,6 +44,8 @@ class Executor(Protocol):
 class PackedBackend:
     """Implements encoder.backends.base.Backend, and the same for texts that were never padded."""
 
+    needs_one_thread = True  # graphs are captured on a stream of the thread
+
     def __init__(self, config: ModelConfig, executor: Executor, is_bucketed: bool = True) -> None:
         self._config = config
         self._executor = executor

@@ -19,6 +19,8 @@ from encoder.parameters import Weights
 class TorchBackend:
     """Runs on CUDA when there is one, else on the CPU. `threads` of 0 leaves torch's own choice."""
 
+    needs_one_thread = False
+
     def __init__(self, config: ModelConfig, weights: Weights, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)

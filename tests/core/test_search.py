@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from core.errors import InvalidInput, Unavailable
+from core.errors import InvalidInput, NotFound, Unavailable
 from core.search import SearchLimits, SearchRequest, SearchService, highlights, query_words
 from core.types import Collection, CollectionSettings, Float32, IndexHit, PassageRow, Span
 from tests.fakes import FakeEncoder
 
 ENCODER = FakeEncoder()
 COLLECTION = Collection(1, "u", "news", "", ENCODER.info, CollectionSettings(), 7, 0, datetime.now(UTC))
+
+
+@dataclass
+class Collections:
+    """Counts how often the collection's row is read; None is a collection that is deleted."""
+
+    present: Collection | None = COLLECTION
+    opened: int = 0
+
+    def open(self, name: str) -> Collection:
+        self.opened += 1
+        if self.present is None:
+            raise NotFound(name)
+        return self.present
 
 
 @dataclass
@@ -65,8 +82,14 @@ class Rows:
         }
 
 
-def service(view: View, gone: set[int] | None = None, in_time: bool = True) -> SearchService:
-    return SearchService(ENCODER, Indexes(view, in_time), Rows(gone or set()), None, SearchLimits())  # type: ignore[arg-type]  # only what search uses
+def service(
+    view: View,
+    rows: Rows | None = None,
+    in_time: bool = True,
+    collections: Collections | None = None,
+) -> SearchService:
+    parts: Any = (collections or Collections(), ENCODER, Indexes(view, in_time), rows or Rows(set()), None)
+    return SearchService(*parts, limits=SearchLimits())
 
 
 def hits(count: int) -> list[IndexHit]:
@@ -74,19 +97,19 @@ def hits(count: int) -> list[IndexHit]:
 
 
 def test_hits_come_in_the_order_of_the_index_with_ranks_from_one() -> None:
-    result = service(View(hits(20))).search(COLLECTION, SearchRequest("a query", k=3))
+    result = service(View(hits(20))).search("news", SearchRequest("a query", k=3))
     assert [(hit.passage.external_id, hit.rank) for hit in result.hits] == [("d0", 1), ("d1", 2), ("d2", 3)]
     assert result.seq == 7
 
 
 def test_an_offset_skips_hits_and_keeps_their_ranks() -> None:
-    result = service(View(hits(20))).search(COLLECTION, SearchRequest("a query", k=2, offset=4))
+    result = service(View(hits(20))).search("news", SearchRequest("a query", k=2, offset=4))
     assert [(hit.passage.external_id, hit.rank) for hit in result.hits] == [("d4", 5), ("d5", 6)]
 
 
 def test_documents_gone_from_the_database_are_replaced_by_the_next_ones() -> None:
     view = View(hits(50))
-    result = service(view, gone=set(range(12))).search(COLLECTION, SearchRequest("a query", k=10))
+    result = service(view, Rows(set(range(12)))).search("news", SearchRequest("a query", k=10))
     assert [hit.passage.passage_id for hit in result.hits] == list(range(12, 22))
     assert view.asked[0] == 10
     assert len(view.asked) > 1
@@ -95,15 +118,15 @@ def test_documents_gone_from_the_database_are_replaced_by_the_next_ones() -> Non
 def test_a_document_replaced_since_the_view_is_shown_by_its_new_passage() -> None:
     query = ENCODER.encode_queries(["a query"])[0]
     rows = Rows(set(), {0: 0.5 * query, 3: query})
-    searching = SearchService(ENCODER, Indexes(View(hits(6))), rows, None, SearchLimits())  # type: ignore[arg-type]  # as above
-    result = searching.search(COLLECTION, SearchRequest("a query", k=6))
+    searching = service(View(hits(6)), rows)
+    result = searching.search("news", SearchRequest("a query", k=6))
     assert [hit.passage.external_id for hit in result.hits] == ["d3", "d1", "d2", "d4", "d5", "d0"]
     assert [hit.passage.text for hit in result.hits] == ["new", *["the text"] * 4, "new"]
     assert [round(hit.score, 2) for hit in result.hits][::5] == [1.0, 0.5]
 
 
 def test_an_exhausted_view_returns_what_is_left() -> None:
-    result = service(View(hits(5)), gone={0, 1}).search(COLLECTION, SearchRequest("a query", k=10))
+    result = service(View(hits(5)), Rows({0, 1})).search("news", SearchRequest("a query", k=10))
     assert [hit.passage.passage_id for hit in result.hits] == [2, 3, 4]
 
 
@@ -125,16 +148,58 @@ def test_an_exhausted_view_returns_what_is_left() -> None:
 )
 def test_a_bad_request_is_refused_with_what_is_allowed(request_: SearchRequest, reason: str) -> None:
     with pytest.raises(InvalidInput) as error:
-        service(View([])).search(COLLECTION, request_)
+        service(View([])).search("news", request_)
     assert reason in str(error.value)
 
 
 def test_an_index_that_stays_behind_min_seq_is_unavailable() -> None:
     with pytest.raises(Unavailable):
-        service(View([]), in_time=False).search(COLLECTION, SearchRequest("q", min_seq=7))
+        service(View([]), in_time=False).search("news", SearchRequest("q", min_seq=7))
+
+
+def test_a_collection_seen_before_is_looked_up_again_only_when_too_little_is_found() -> None:
+    collections = Collections()
+    rows = Rows(set())
+    searching = service(View(hits(6)), rows, collections=collections)
+    for k in (3, 3, 3, 9):
+        searching.search("news", SearchRequest("q", k=k))
+    assert collections.opened == 2
+    searching.search("news", SearchRequest("q", k=3, min_seq=7))
+    assert collections.opened == 2
+    with pytest.raises(InvalidInput, match="min_seq"):
+        searching.search("news", SearchRequest("q", k=3, min_seq=8))
+    assert collections.opened == 3
+
+
+def test_a_collection_deleted_or_replaced_since_it_was_seen_is_noticed() -> None:
+    collections, rows, view = Collections(), Rows(set()), View(hits(6))
+    searching = service(view, rows, collections=collections)
+    searching.search("news", SearchRequest("q", k=3))
+    rows.gone = set(range(6))
+    collections.present = replace(COLLECTION, id=2)
+    assert searching.search("news", SearchRequest("q", k=3)).hits == ()
+    rows.gone = set()
+    assert len(searching.search("news", SearchRequest("q", k=3)).hits) == 3
+    rows.gone = set(range(6))
+    collections.present = None
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            searching.search("news", SearchRequest("q", k=3))
 
 
 def test_highlights_are_the_words_of_the_query_whatever_their_case() -> None:
     text = "Remove a Directory; directories are not removed."
     found = [text[span.start : span.end] for span in highlights(text, query_words("remove directory"))]
     assert found == ["Remove", "Directory"]
+
+
+@given(st.text("aBßé_1 -", max_size=60), st.text("abßé_1 ", max_size=20))
+def test_highlights_are_the_whole_words_of_the_query_in_order(text: str, query: str) -> None:
+    words = query_words(query)
+    expected = [match.span() for match in re.finditer(r"\w{3,}", text) if match.group().lower() in words]
+    assert [(span.start, span.end) for span in highlights(text, words)] == expected
+
+
+def test_highlights_stand_right_behind_letters_that_grow_when_lowered() -> None:
+    text = "İİİ Istanbul"
+    assert [text[s.start : s.end] for s in highlights(text, query_words("istanbul"))] == ["Istanbul"]

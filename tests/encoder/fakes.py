@@ -25,7 +25,9 @@ class FakeBackend:
     `batches` lists the ids of first tokens of each batch, in the order in which they ran.
     """
 
-    def __init__(self, is_open: bool = True) -> None:
+    def __init__(self, is_open: bool = True, needs_one_thread: bool = False) -> None:
+        self.needs_one_thread = needs_one_thread
+        self.threads: list[str] = []
         self.batches: list[list[int]] = []
         self.sizes: list[int] = []
         self._permits = threading.Semaphore(1_000_000 if is_open else 0)
@@ -36,6 +38,7 @@ class FakeBackend:
 
     def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
         self.batches.append(token_ids[:, 0].tolist())
+        self.threads.append(threading.current_thread().name)
         self.sizes.append(token_ids.size)
         self._entered.release()
         assert self._permits.acquire(timeout=WAIT_S), "the test never released this batch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -229,6 +230,50 @@ def test_a_cancelled_request_is_never_computed() -> None:
         assert kept.result(WAIT_S).tolist() == [[2, 1]]
         assert engine.stats().bulk.waiting_tokens == 0
     assert backend.batches == [[99], [2]]
+
+
+def test_a_blocking_search_that_finds_the_engine_idle_runs_on_its_own_thread() -> None:
+    backend = FakeBackend()
+    with running(backend) as engine:
+        engine.encode(texts_of([1]), INTERACTIVE)
+        engine.encode(texts_of([2]), BULK)
+    assert backend.threads == [threading.current_thread().name, "encoder-engine"]
+
+
+def test_a_backend_that_needs_one_thread_gets_it() -> None:
+    backend = FakeBackend(needs_one_thread=True)
+    with running(backend) as engine:
+        engine.encode(texts_of([1]), INTERACTIVE)
+    assert backend.threads == ["encoder-engine"]
+
+
+def test_what_arrives_while_a_search_runs_on_its_own_thread_shares_the_next_batch() -> None:
+    backend = FakeBackend(is_open=False)
+    with running(backend) as engine, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(engine.encode, texts_of([1]), INTERACTIVE)
+        backend.await_batch()
+        waiting = [engine.submit(texts_of([i]), INTERACTIVE) for i in (2, 3)]
+        backend.release(2)
+        assert [f.result(WAIT_S).tolist() for f in (first, *waiting)] == [[[1, 1]], [[2, 1]], [[3, 1]]]
+    assert [sorted(batch) for batch in backend.batches] == [[1], [2, 3]]
+
+
+def test_closing_waits_for_a_search_that_runs_on_its_own_thread() -> None:
+    backend = FakeBackend(is_open=False)
+    with running(backend) as engine, ThreadPoolExecutor(1) as pool:
+        running_one = pool.submit(engine.encode, texts_of([1]), INTERACTIVE)
+        backend.await_batch()
+        engine.close(wait=False)
+        backend.release(1)
+        engine.close()
+        assert running_one.result(WAIT_S).tolist() == [[1, 1]]
+
+
+def test_a_failure_on_the_callers_own_thread_leaves_the_engine_working() -> None:
+    with running(FakeBackend()) as engine:
+        with pytest.raises(ValueError, match="poisoned"):
+            engine.encode(texts_of([POISON]), INTERACTIVE)
+        assert engine.encode(texts_of([1]), BULK).tolist() == [[1, 1]]
 
 
 def test_closing_fails_what_waits_and_refuses_what_comes() -> None:

@@ -36,7 +36,7 @@ class World:
             while not self.stop.is_set():
                 gone_before = set(self.gone)
                 request = SearchRequest(f"word{rng.randrange(50)} text", k=rng.choice([1, 10, 100]))
-                result = services.search.search(services.collections.open(collection.name), request)
+                result = services.search.search(collection.name, request)
                 shown = [hit.passage.external_id for hit in result.hits]
                 assert not gone_before.intersection(shown), "a deleted document was shown"
                 assert len(shown) == len(set(shown)), "a document was shown twice"
@@ -96,7 +96,7 @@ def check_the_end(services: Services, collection: Collection, alive: set[int]) -
     assert services.indexes.wait_for(collection, overview.collection.seq, 20)
     assert services.indexes.stats(collection).delta < len(alive), "it must have been compacted meanwhile"
     assert overview.counts.searchable == overview.counts.total == len(alive)
-    result = services.search.search(overview.collection, SearchRequest("text", k=1000))
+    result = services.search.search(overview.collection.name, SearchRequest("text", k=1000))
     assert len(result.hits) == min(1000, len(alive))
 
 
@@ -114,9 +114,7 @@ def test_documents_that_change_are_never_missing_from_a_search(tmp_path: Path) -
 
         def search() -> None:
             while not done.is_set():
-                result = services.search.search(
-                    services.collections.open("c"), SearchRequest("text", k=count)
-                )
+                result = services.search.search("c", SearchRequest("text", k=count))
                 shown.append(len({hit.passage.external_id for hit in result.hits}))
 
         searcher = threading.Thread(target=search)
