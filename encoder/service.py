@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
 from importlib.resources import files
@@ -69,14 +69,12 @@ class EncoderService:
     def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `texts`."""
         prompt = self._config.query_prompt
-        return self._encode((self._tokenizer.encode(part, prompt) for part in _sliced(texts)), lane)
+        return self._encode(texts, lambda part: self._tokenizer.encode(part, prompt), lane)
 
     def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `passages`."""
         prompt = self._config.passage_prompt
-        return self._encode(
-            (self._tokenizer.encode_passages(part, prompt) for part in _sliced(passages)), lane
-        )
+        return self._encode(passages, lambda part: self._tokenizer.encode_passages(part, prompt), lane)
 
     def token_spans(self, texts: Sequence[str]) -> list[Int64]:
         """One (t, 2) array a text: character offsets of its tokens, without special tokens or truncation."""
@@ -92,7 +90,7 @@ class EncoderService:
 
     def encode_tokens(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
         """(n, d) float32, unit rows; longer inputs than the encoder reads are cut, their last token kept."""
-        return self._encode(([self._tokenizer.cut(ids) for ids in part] for part in _sliced(token_ids)), lane)
+        return self._encode(token_ids, lambda part: [self._tokenizer.cut(ids) for ids in part], lane)
 
     def query_parts(self, text: str) -> TokenParts:
         """The query's embedding as a sum over its tokens. Raises InvalidInput when its pooling is no sum."""
@@ -117,16 +115,19 @@ class EncoderService:
         """Ends the engine; requests in progress fail with Unavailable."""
         self._engine.close()
 
-    def _encode(self, slices: Iterable[list[Int32]], lane: Lane) -> Float32:
+    def _encode(
+        self, items: Sequence[_T], tokenize: Callable[[Sequence[_T]], list[Int32]], lane: Lane
+    ) -> Float32:
+        if len(items) <= _SLICE:
+            return self._engine.encode(tokenize(items), lane)
         futures: list[Future[Float32]] = []
         try:
-            futures.extend(self._engine.submit(token_ids, lane) for token_ids in slices)
+            futures.extend(self._engine.submit(tokenize(part), lane) for part in _sliced(items))
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
-        empty = np.empty((0, self._config.d), np.float32)
-        return np.concatenate([empty, *(future.result() for future in futures)])
+        return np.concatenate([future.result() for future in futures])
 
 
 def load_encoder(

@@ -88,8 +88,14 @@ def service(
     in_time: bool = True,
     collections: Collections | None = None,
 ) -> SearchService:
-    parts: Any = (collections or Collections(), ENCODER, Indexes(view, in_time), rows or Rows(set()), None)
-    return SearchService(*parts, limits=SearchLimits())
+    parts: dict[str, Any] = {
+        "collections": collections or Collections(),
+        "encoder": ENCODER,
+        "indexes": Indexes(view, in_time),
+        "documents": rows or Rows(set()),
+        "explain": None,
+    }
+    return SearchService(**parts, limits=SearchLimits())
 
 
 def hits(count: int) -> list[IndexHit]:
