@@ -106,6 +106,7 @@ def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:
             "total": round(total_ms, 3),
         },
         "seq": result.seq,
+        "truncated": result.is_truncated,
     }
 
 
@@ -169,4 +170,5 @@ def classification_body(result: Classification) -> dict[str, Any]:
         "score": result.score,
         "scores": dict(result.scores),
         "abstained": False,
+        "truncated": result.is_truncated,
     }

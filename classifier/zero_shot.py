@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.lengths import truncated
 from core.ports import Encoder
 from core.types import Classification, Float32, Label, Lane
 
@@ -36,9 +37,12 @@ class ZeroShotScorer:
         probabilities = softmax(vectors @ self.prototypes(labels, lane).T / self.temperature)  # (n, c)
         return [
             Classification(
-                names[int(row.argmax())], float(row.max()), dict(zip(names, row.tolist(), strict=True))
+                names[int(row.argmax())],
+                float(row.max()),
+                dict(zip(names, row.tolist(), strict=True)),
+                is_cut,
             )
-            for row in probabilities
+            for row, is_cut in zip(probabilities, truncated(self.encoder, texts), strict=True)
         ]
 
     def prototypes(self, labels: Sequence[Label], lane: Lane = Lane.INTERACTIVE) -> Float32:

@@ -13,6 +13,7 @@ from core.collections import CollectionService
 from core.documents import check_text
 from core.errors import InvalidInput, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
+from core.lengths import truncated
 from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
 from core.types import Collection, Float32, IndexHit, PassageRow, PassageText, Span
 
@@ -54,13 +55,17 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """Hits, best first; times in milliseconds; `seq` of the log the index had applied."""
+    """Hits, best first; times in milliseconds; `seq` of the log the index had applied.
+
+    `is_truncated` says that the encoder read only the start of the query.
+    """
 
     hits: tuple[Hit, ...]
     encode_ms: float
     search_ms: float
     fetch_ms: float
     seq: int
+    is_truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,8 @@ class SearchService:
         fetch_s = time.perf_counter() - started - search_s
         if request.explain:
             shown = self._explained(request, shown)
-        return SearchResult(shown, encode_ms, search_s * 1000, fetch_s * 1000, view.seq)
+        (is_truncated,) = truncated(self.encoder, [request.query])
+        return SearchResult(shown, encode_ms, search_s * 1000, fetch_s * 1000, view.seq, is_truncated)
 
     def _explained(self, request: SearchRequest, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """The hits with their explanations, from which their highlights are then taken."""

@@ -370,3 +370,4 @@ class Classification:
     label: str
     score: float
     scores: Mapping[str, float]
+    is_truncated: bool = False  # the encoder read only the start of the text

@@ -54,6 +54,21 @@ def test_what_is_added_is_found_with_its_passage(client: TestClient, news: str) 
     assert overview["index"]["applied_seq"] == overview["index"]["seq"] == job["seq"]
 
 
+def test_the_answer_says_when_only_the_start_of_a_text_counted(client: TestClient, news: str) -> None:
+    add(client, news, CATS)
+    long = "cat " * 300  # the encoder reads 256 tokens
+    for query, expected in (
+        ("cat", False),
+        (long, True),
+        ("\N{CAT FACE}" * 400, True),
+        ("c" * 30_000, False),
+    ):
+        answer = client.post(f"{news}/search", json={"query": query})
+        assert (answer.status_code, answer.json()["truncated"]) == (200, expected)
+    answer = client.post("/v1/classify", json={"texts": ["cat", long], "labels": ["cat", "dog"]})
+    assert [result["truncated"] for result in answer.json()["results"]] == [False, True]
+
+
 def test_the_same_document_again_is_not_encoded_again(
     client: TestClient, news: str, encoder: FakeEncoder
 ) -> None:
