@@ -1,7 +1,11 @@
 """Encodes the same texts with Cognate's encoder and with sentence-transformers, in one run; prints one table.
 
 python -m benchmarks.encode [CORPUS.jsonl[.gz]] [--precision int8] [--threads 2] [--limit 1000] [--json]
+                            [--peer torch|openvino]
 python -m benchmarks.encode [CORPUS.jsonl[.gz]] --device cuda --limit 20000 [--max-autotune] [--json]
+
+The peer computes in float32 with torch, or in bf16 with its own OpenVINO backend, for which the package
+optimum-intel must be installed (in an environment of its own: it holds transformers back).
 
 Without a corpus it takes the docstrings of the Python standard library. Rounds of both are interleaved, so
 that a slow moment of the machine hits both; medians are reported.
@@ -61,7 +65,10 @@ def main() -> None:
     options = _parse()
     passages = list(read_corpus(options.corpus, options.limit))
     on_cuda = options.device == "cuda"
-    report = _run_cuda(passages, options) if on_cuda else run(passages, options.precision, options.threads)
+    if on_cuda:
+        report = _run_cuda(passages, options)
+    else:
+        report = run(passages, options.precision, options.threads, options.peer)
     if options.json:
         print(json.dumps(asdict(report), indent=2))
         return
@@ -77,9 +84,9 @@ def _in_float32(passages: list[PassageText]) -> Float32:
     return vectors
 
 
-def run(passages: list[PassageText], precision: str, threads: int) -> Report:
+def run(passages: list[PassageText], precision: str, threads: int, peer_backend: str = "torch") -> Report:
     """Measures both on the same texts with the same number of threads."""
-    peer = _load_peer(threads)
+    peer = _load_peer(threads, peer_backend)
     ours = load_encoder(precision=precision, threads=threads)
     texts = [f"{p.title} {p.text}" if p.title else p.text for p in passages]
     tokens = _count_tokens(texts)
@@ -156,12 +163,16 @@ def _read_jsonl(path: Path) -> Iterator[PassageText]:
                 yield PassageText(row.get("title") or "", row["text"])
 
 
-def _load_peer(threads: int) -> Any:
+def _load_peer(threads: int, backend: str) -> Any:
     import torch
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(threads)
-    return SentenceTransformer(str(source_folder()), device="cpu")
+    options = {}
+    if backend == "openvino":
+        properties = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads}
+        options = {"ov_config": properties, "export": True}
+    return SentenceTransformer(str(source_folder()), device="cpu", backend=backend, model_kwargs=options)
 
 
 def _count_tokens(texts: list[str]) -> int:
@@ -197,6 +208,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("corpus", type=Path, nargs="?", help="JSONL with 'text' and optionally 'title'")
     parser.add_argument("--precision", default="bf16", help="f32, bf16 or int8")
+    parser.add_argument("--peer", choices=["torch", "openvino"], default="torch")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--limit", type=int, default=1000, help="number of texts")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")

@@ -43,7 +43,10 @@ def encoder(
     max_tokens: Annotated[int, typer.Option(help="Longest input while training.")] = 128,
     learning_rate: Annotated[float | None, typer.Option(help="Peak; default: by mode.")] = None,
     hard_negatives: Annotated[int, typer.Option(help="Mined or given negatives a pair.")] = 0,
-    distil: Annotated[float, typer.Option(help="Weight of staying near the start model.")] = 1.0,
+    distil: Annotated[float, typer.Option(help="Weight of staying near the start model's vectors.")] = 1.0,
+    distil_similarities: Annotated[
+        float, typer.Option(help="Weight of staying near the start model's similarities within a batch.")
+    ] = 1.0,
     last_layers: Annotated[int | None, typer.Option(help="Train only so many of the last blocks.")] = None,
     start_share: Annotated[float, typer.Option(help="Share of the start weights in the result.")] = 0.0,
     bf16: Annotated[bool, typer.Option(help="Mixed precision.")] = False,
@@ -67,7 +70,7 @@ def encoder(
         files=tuple(_pair_file(file, hard_negatives) for file in files),
         out=out,
         mode=Mode(mode),
-        losses=LossSettings(embedding=distil, similarity=distil),
+        losses=LossSettings(embedding=distil, similarity=distil_similarities),
         model_id=model_id or out.name,
         steps=steps,
         max_seconds=None if minutes is None else minutes * 60,
