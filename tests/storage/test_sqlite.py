@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
 from core.errors import Overloaded, StartRefused
 from storage.database import Database
 from tests.storage.world import World, new
-
-
-@pytest.fixture
-def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'cognate.db')}"
 
 
 def test_a_writer_without_a_turn_gives_up_in_time_and_says_so(sqlite_url: str) -> None:
