@@ -26,6 +26,7 @@ FIRST_PAUSE_S = 0.01
 
 _ENDED_FOR_ANOTHER = {"40001", "40P01"}  # serialization failure, deadlock
 _LOCK_NOT_AVAILABLE = "55P03"
+_CANCELLED = "57014"  # by a limit on statements, or by an operator
 _READ_ONLY = "25006"  # a standby, for example while another server takes over
 _FULL = "53100"
 # Connection errors, resources used up, stopped by an operator, idle for too long inside a transaction.
@@ -90,6 +91,8 @@ def _tell(error: DBAPIError, busy_timeout_s: float) -> CognateError | None:
         return LostRace("the database ended this request in favour of others several times; retry")
     if state == _LOCK_NOT_AVAILABLE:
         return busy_with_writes(busy_timeout_s)
+    if state == _CANCELLED:
+        return Overloaded("the database stopped a statement that took too long; retry")
     if state == _FULL:
         return _disk_full()
     if state == _READ_ONLY:

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 
 STOP_TIMEOUT_S = 60.0
 # The tests crash this server, never its machine: what the disk has not yet got is still in the system's cache.
-FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgresServer:
@@ -34,8 +34,7 @@ class PostgresServer:
         with self._admin() as connection:
             for name, value in FAST.items():
                 connection.execute(SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), value))
-        self.stop()  # some settings are read at start alone
-        self.start()
+            connection.execute("SELECT pg_reload_conf()")
         self._template = self.create_database()
         upgrade(self.url(self._template))
 
