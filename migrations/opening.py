@@ -28,7 +28,11 @@ def open_engine(url: str, sqlite_begin: str) -> Engine:
     if is_sqlite:
         _make_file(parsed)
     # isolation_level None: the driver must not begin by itself, or tables would be made outside of it.
-    connect = {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S} if is_sqlite else {"connect_timeout": _CONNECT_TIMEOUT_S}
+    connect = (
+        {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S}
+        if is_sqlite
+        else {"connect_timeout": _CONNECT_TIMEOUT_S}
+    )
     engine = _create(parsed, lambda: create_engine(parsed, poolclass=NullPool, connect_args=connect))
     if is_sqlite:
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(sqlite_begin))

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, func, select
 from core.errors import SchemaMismatch
 from migrations.opening import open_engine
 
-
 _TURN = 0x636F676E61746500  # of the processes that upgrade one Postgres database: "cognate" in ASCII
 
 

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from migrations.upgrade import upgrade
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it asks for a runtime folder at import and finds another one itself
-    import pgserver
-
-STOP_TIMEOUT_S = 60.0
-# The tests crash this server, never its machine: what the disk has not yet got is still in the system's cache.
+START_TIMEOUT_S = STOP_TIMEOUT_S = 60.0
+# The tests crash this server, never its machine: what is not on disk yet is still in the system's cache.
 FAST = {"fsync": "off", "full_page_writes": "off"}
+
+T = TypeVar("T")
+
+
+def patiently(start: Callable[[], T]) -> T:
+    """`pgserver` gives a start ten seconds, and asserts a file that it may find half written."""
+    ends = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            return start()
+        except (subprocess.TimeoutExpired, AssertionError):
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.2)
 
 
 class PostgresServer:
     """One server, and databases on it. As root it runs as a user of its own, which `pgserver` makes."""
 
     def __init__(self, folder: Path) -> None:
-        self._server = pgserver.get_server(folder, cleanup_mode=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it asks for a runtime folder and finds another one itself
+            from pgserver import _commands, postgres_server  # there is no such wheel for every Python
+
+        self._pg_ctl = _commands.create_command_function("pg_ctl")
+        self._server = patiently(lambda: postgres_server.get_server(folder, cleanup_mode=None))
         self._folder = folder
+        self.start()
         self._numbers = count()
         with self._admin() as connection:
             for name, value in FAST.items():
@@ -57,7 +76,7 @@ class PostgresServer:
 
     def stop(self, mode: str = "fast") -> None:
         """Ends all connections and the server; `immediate` is a crash, from which it recovers at start."""
-        pgserver.pg_ctl(
+        self._pg_ctl(
             ["-w", "-m", mode, "stop"],
             pgdata=self._folder,
             user=self._server.system_user,
@@ -66,7 +85,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts it again, with the databases it had; back when it takes connections."""
-        self._server.ensure_postgres_running()
+        patiently(self._server.ensure_postgres_running)
 
     def close(self) -> None:
         """Ends the server at once; nothing of it is kept."""

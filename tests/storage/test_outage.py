@@ -63,10 +63,11 @@ class Traffic:
             try:
                 return call()
             except (Unavailable, Overloaded) as error:
-                assert time.monotonic() < ends, f"still refused: {error}"
-                assert str(error).endswith("; retry"), error
-                self.refused[what] += 1
-                time.sleep(0.02)
+                told = str(error)
+            assert told.endswith("; retry")
+            assert time.monotonic() < ends, f"still refused: {told}"
+            self.refused[what] += 1
+            time.sleep(0.02)
 
 
 def finish(world: World, batch_id: str) -> None:

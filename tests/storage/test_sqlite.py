@@ -42,12 +42,14 @@ def test_every_commit_is_forced_to_disk_and_keys_are_enforced(sqlite_url: str) -
 def test_a_full_disk_is_told_and_leaves_no_trace(sqlite_url: str) -> None:
     database = Database(sqlite_url)
     world = World(database)
-    with (
-        pytest.raises(Unavailable, match="disk of the database is full; free some space"),
-        database.write() as connection,
-    ):
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # of this connection alone
-        connection.execute(update(Collections).values(description="x" * 100_000))
+
+    def fill() -> None:
+        with database.write() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # of this connection alone
+            connection.execute(update(Collections).values(description="x" * 100_000))
+
+    with pytest.raises(Unavailable, match="disk of the database is full; free some space"):
+        fill()
     assert world.collections.get("news").description == ""
     database.close()
