@@ -76,7 +76,8 @@ def _create(url: URL, create: Callable[[], Engine]) -> Engine:
         raise StartRefused(f"{name!r} is no kind of database that is supported; {_EXPECTED}") from error
     except ImportError as error:
         raise StartRefused(
-            f"the driver of {name!r} is not installed ({error}); install it, or {_EXPECTED}"
+            f"the driver of {name!r} is not installed ({error}); install it (for Postgres: pip install "
+            f"'cognate[postgres]'), or {_EXPECTED}"
         ) from error
 
 
