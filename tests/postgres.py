@@ -48,8 +48,15 @@ class PostgresServer:
         self._pg_ctl = _commands.create_command_function("pg_ctl")
         self._server = patiently(lambda: postgres_server.get_server(folder, cleanup_mode=None))
         self._folder = folder
-        self.start()
         self._numbers = count()
+        try:
+            self.start()
+            self._prepare()
+        except BaseException:  # also Ctrl-C: nobody else would end it
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         with self._admin() as connection:
             for name, value in FAST.items():
                 connection.execute(SQL("ALTER SYSTEM SET {} = {}").format(Identifier(name), value))
