@@ -5,11 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import StartRefused
 
+POSTGRES_SCHEME = "postgresql+psycopg"  # as SQLAlchemy names the driver that is installed
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
@@ -47,7 +48,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("cognate-data"), description="Folder of database, snapshots and uploads."
     )
-    database_url: str = Field(default="", description="SQLAlchemy URL; empty = SQLite in the data folder.")
+    database_url: str = Field(
+        default="",
+        description="`postgresql://user:password@host/database`; empty = SQLite in the data folder.",
+    )
     host: str = Field(
         default="127.0.0.1", description="Address to bind; beyond loopback API keys are needed."
     )
@@ -82,6 +86,12 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         default=LogFormat.CONSOLE, description="Lines for people or JSON for machines."
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_the_driver(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        return POSTGRES_SCHEME + separator + rest if scheme in ("postgres", "postgresql") else url
 
     @property
     def keys(self) -> tuple[str, ...]:

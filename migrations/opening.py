@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from core.errors import StartRefused
 
 _BUSY_TIMEOUT_S = 30.0
+_CONNECT_TIMEOUT_S = 10
 _EXPECTED = "use sqlite:////folder/file.db or postgresql+psycopg://user:password@host/database"
 
 
@@ -27,7 +28,11 @@ def open_engine(url: str, sqlite_begin: str) -> Engine:
     if is_sqlite:
         _make_file(parsed)
     # isolation_level None: the driver must not begin by itself, or tables would be made outside of it.
-    connect = {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S} if is_sqlite else {}
+    connect = (
+        {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S}
+        if is_sqlite
+        else {"connect_timeout": _CONNECT_TIMEOUT_S}
+    )
     engine = _create(parsed, lambda: create_engine(parsed, poolclass=NullPool, connect_args=connect))
     if is_sqlite:
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(sqlite_begin))
@@ -71,7 +76,8 @@ def _create(url: URL, create: Callable[[], Engine]) -> Engine:
         raise StartRefused(f"{name!r} is no kind of database that is supported; {_EXPECTED}") from error
     except ImportError as error:
         raise StartRefused(
-            f"the driver of {name!r} is not installed ({error}); install it, or {_EXPECTED}"
+            f"the driver of {name!r} is not installed ({error}); install it (for Postgres: pip install "
+            f"'cognate[postgres]'), or {_EXPECTED}"
         ) from error
 
 

@@ -10,10 +10,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from core.errors import SchemaMismatch
 from migrations.opening import open_engine
+
+_TURN = 0x636F676E61746500  # of the processes that upgrade one Postgres database: "cognate" in ASCII
 
 
 def upgrade(url: str) -> None:
@@ -23,6 +25,8 @@ def upgrade(url: str) -> None:
     SchemaMismatch when the database was made by a newer version, StartRefused when it cannot be opened.
     """
     with _transaction(url, "BEGIN IMMEDIATE") as connection:
+        if connection.dialect.name == "postgresql":  # SQLite's writers take turns by themselves
+            connection.execute(select(func.pg_advisory_xact_lock(_TURN)))
         config = alembic_config(connection)
         script = ScriptDirectory.from_config(config)
         found = _revision(connection)

@@ -23,6 +23,7 @@ from core.types import (
 from storage.clock import Clock, utc_now
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
+from storage.faults import repeated
 from storage.jobs import JobChange, add_errors, mark_running, settle
 from storage.publishing import awaited_documents, mark_failed, publish
 from storage.schema import Batches, Documents, Jobs, RevisionJobs, Revisions
@@ -38,6 +39,7 @@ class SqlBatchStore:
         self._database = database
         self._clock = clock
 
+    @repeated
     def claim(self, batch_id: str, lease_s: float) -> ClaimedBatch | None:
         """Takes the lease; None when the batch is done, gone, or leased by another.
 
@@ -61,6 +63,7 @@ class SqlBatchStore:
             collection = collection_by_id(connection, collection_id)
             return ClaimedBatch(batch_id, job_id, collection, attempt, items)
 
+    @repeated
     def complete(
         self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
     ) -> int | None:
@@ -85,6 +88,7 @@ class SqlBatchStore:
             _count(connection, awaited, reasons, seq, now)
             return seq
 
+    @repeated
     def release(self, batch: ClaimedBatch) -> None:
         """Gives a lease back so that another may claim at once."""
         with self._database.write() as connection:
@@ -94,6 +98,7 @@ class SqlBatchStore:
                 .values(state=BatchState.QUEUED, lease_until=None)
             )
 
+    @repeated
     def release_all(self) -> None:
         """Ends every lease: for a process that alone works on this database and has just started."""
         with self._database.write() as connection:

@@ -22,7 +22,8 @@ from core.types import (
     JobState,
 )
 from storage.clock import Clock, new_id, utc_now
-from storage.database import Database
+from storage.database import Database, can_be_stored
+from storage.faults import repeated
 from storage.schema import Collections, Documents, Jobs
 
 _TABLE = Collections.__table__
@@ -49,6 +50,7 @@ class SqlCollectionStore:
         except IntegrityError:  # another process has just created it
             return self._create(name, description, encoder, settings)
 
+    @repeated
     def _create(
         self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings
     ) -> tuple[Collection, bool]:
@@ -93,6 +95,7 @@ class SqlCollectionStore:
             rows = connection.execute(select(_TABLE).order_by(Collections.name)).all()
         return [to_collection(row) for row in rows]
 
+    @repeated
     def delete(self, name: str) -> Collection:
         """Removes the collection with all rows and cancels its jobs. Raises NotFound."""
         with self._database.write() as connection:
@@ -172,6 +175,8 @@ def collection_by_id(connection: Connection, collection_id: int) -> Collection:
 
 
 def _find(connection: Connection, name: str) -> Collection | None:
+    if not can_be_stored(name):
+        return None
     row = connection.execute(_BY_NAME, {"name": name}).first()
     return None if row is None else to_collection(row)
 

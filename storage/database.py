@@ -6,15 +6,16 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from core.errors import Overloaded, StartRefused
+from core.errors import StartRefused
+from storage.faults import busy_with_writes, translated
 
 MAX_PARAMETERS = 500  # of one statement's IN list; databases cap it
 
@@ -22,6 +23,10 @@ _BEGIN = "cognate_begin"
 _MMAP_BYTES = 256 * 2**20
 _CACHE_KIB = 2 * 1024  # for each connection; what is read goes through the memory map
 _POOL = {"pool_size": 10, "max_overflow": 50, "pool_timeout": 30.0}
+# A Postgres server takes 100 connections unless told otherwise; three of our processes fit in.
+_POSTGRES_POOL = {**_POOL, "max_overflow": 20, "pool_pre_ping": True}
+_CONNECT_TIMEOUT_S = 10
+_DEAD_PEER_S = 30  # after which a connection without any answer counts as lost
 
 T = TypeVar("T")
 
@@ -31,11 +36,20 @@ def chunked(items: Sequence[T], size: int = MAX_PARAMETERS) -> Iterator[Sequence
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
+def can_be_stored(text: str) -> bool:
+    """False for a text that no database takes, with a lone surrogate or NUL: nothing has it as its name."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
 class Database:
     """Transactions on one database; safe to share between threads.
 
     Args:
-        url: an SQLAlchemy URL, `sqlite:///file` or Postgres. The schema must exist.
+        url: an SQLAlchemy URL, `sqlite:///file` or `postgresql+psycopg://…`. The schema must exist.
         busy_timeout_s: how long a writer waits for its turn before it gives up with Overloaded.
 
     Raises StartRefused when the database cannot be opened.
@@ -50,29 +64,29 @@ class Database:
         if self._is_sqlite:
             self._writer: Engine = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         else:
-            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
-            self._writer = self._engine
+            snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+            self._reader = self._engine.execution_options(**snapshot)
+            # What a writer reads after it locked the collection must be the newest, not a snapshot.
+            self._writer = self._engine.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One snapshot for all statements inside; it never waits for a writer."""
-        with self._reader.connect() as connection:
+        """One snapshot for all statements inside; it never waits for a writer.
+
+        Raises Unavailable when the database is away, Overloaded when no connection came free.
+        """
+        with translated(self._busy_timeout_s), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end, or leaves no trace when an exception passes through.
 
-        Raises Overloaded when no turn came within the busy timeout.
+        Raises Overloaded when no turn or lock came within the busy timeout, LostRace when it may run again
+        at once, and Unavailable when the database is away; if that happens in the commit itself, only a
+        look tells whether it arrived.
         """
-        with ExitStack() as stack:
-            stack.enter_context(self._turn())
-            try:
-                connection = stack.enter_context(self._writer.begin())
-            except OperationalError as error:
-                if "locked" in str(error.orig):
-                    raise self._overloaded() from error
-                raise
+        with self._turn(), translated(self._busy_timeout_s), self._writer.begin() as connection:
             yield connection
 
     def close(self) -> None:
@@ -86,14 +100,11 @@ class Database:
     def _sqlite_turn(self) -> Iterator[None]:
         # SQLite itself only polls for its write lock; a lock of our own wakes the next writer at once.
         if not self._writer_turn.acquire(timeout=self._busy_timeout_s):
-            raise self._overloaded()
+            raise busy_with_writes(self._busy_timeout_s)
         try:
             yield
         finally:
             self._writer_turn.release()
-
-    def _overloaded(self) -> Overloaded:
-        return Overloaded(f"the database was busy with other writes for {self._busy_timeout_s:g} s; retry")
 
 
 def _open(url: str, busy_timeout_s: float) -> Engine:
@@ -115,9 +126,11 @@ def _open(url: str, busy_timeout_s: float) -> Engine:
 
 def _engine(url: str, busy_timeout_s: float) -> Engine:
     parsed = make_url(url)
-    options: dict[str, Any] = {"json_serializer": _dump, "json_deserializer": json.loads, **_POOL}
+    options: dict[str, Any] = {"json_serializer": _dump, "json_deserializer": json.loads}
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, **options)
+        return create_engine(
+            parsed, connect_args=_postgres_connection(parsed, busy_timeout_s), **_POSTGRES_POOL, **options
+        )
     if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
         raise StartRefused(
             f"{url!r} names no file; use sqlite:///path/to/file (memory is not shared or kept)"
@@ -126,10 +139,31 @@ def _engine(url: str, busy_timeout_s: float) -> Engine:
         raise StartRefused(f"there is no file {parsed.database}; run `cognate db upgrade`, or check the path")
     # isolation_level None keeps the driver from beginning transactions; `_begin` does it.
     connect = {"isolation_level": None, "timeout": busy_timeout_s}
-    engine = create_engine(parsed, connect_args=connect, **options)
+    engine = create_engine(parsed, connect_args=connect, **_POOL, **options)
     event.listen(engine, "connect", _set_pragmas)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _postgres_connection(url: URL, busy_timeout_s: float) -> dict[str, Any]:
+    """Limits on every wait: for a connection, a lock, a peer that died; what the URL says wins."""
+    alive = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5, "tcp_keepalives_count": 4}
+    session = {
+        "lock_timeout": round(busy_timeout_s * 1000),
+        # A process that stopped halfway must not keep its locks; no transaction of ours pauses for long.
+        "idle_in_transaction_session_timeout": 2 * _DEAD_PEER_S * 1000,
+        **alive,
+    }
+    given = str(url.query.get("options", ""))
+    arguments = {
+        "options": " ".join([*(f"-c {name}={value}" for name, value in session.items()), given]).strip(),
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "keepalives_idle": alive["tcp_keepalives_idle"],
+        "keepalives_interval": alive["tcp_keepalives_interval"],
+        "keepalives_count": alive["tcp_keepalives_count"],
+        "tcp_user_timeout": _DEAD_PEER_S * 1000,
+    }
+    return {name: value for name, value in arguments.items() if name == "options" or name not in url.query}
 
 
 def _dump(value: Any) -> str:

@@ -22,7 +22,8 @@ from core.types import (
 from storage.acceptance import Hashed, hash_documents
 from storage.clock import Clock, utc_now
 from storage.collections import head_seq, lock_collection, next_seq, no_collection
-from storage.database import Database, chunked
+from storage.database import Database, can_be_stored, chunked
+from storage.faults import repeated
 from storage.intake import take_in
 from storage.jobs import JobChange, add_errors, insert_job, mark_running, require_open_job, settle
 from storage.passages import PassageReader, no_passages
@@ -38,6 +39,7 @@ class SqlDocumentStore:
         self._clock = clock
         self._passages = PassageReader()
 
+    @repeated
     def submit(
         self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
     ) -> Accepted:
@@ -51,6 +53,7 @@ class SqlDocumentStore:
             job_id = insert_job(connection, collection_id, JobKind.DOCUMENTS, {}, now)
             return _take(connection, job_id, prepared, rejected, None, True, now)
 
+    @repeated
     def accept(
         self,
         job_id: str,
@@ -72,7 +75,7 @@ class SqlDocumentStore:
     def get(self, collection_id: int, external_id: str) -> Document:
         """The newest accepted version. Raises NotFound."""
         query = _newest(collection_id).where(Documents.external_id == external_id)
-        if _can_exist(external_id):
+        if can_be_stored(external_id):
             with self._database.read() as connection:
                 row = connection.execute(query).first()
             if row is not None:
@@ -81,7 +84,7 @@ class SqlDocumentStore:
 
     def embedded_passages(self, collection_id: int, external_id: str) -> tuple[list[PassageRow], Float16]:
         """Passages of one document in order and their vectors (n, d); none unless it is searchable."""
-        if not _can_exist(external_id):
+        if not can_be_stored(external_id):
             return no_passages()
         with self._database.read() as connection:
             return self._passages.of_external_id(connection, collection_id, external_id)
@@ -104,10 +107,12 @@ class SqlDocumentStore:
         if state is not None:
             query = query.where(Documents.state == state)
         if after is not None:
-            query = query.where(Documents.external_id > after)
+            # Ids hold no NUL, so those after the text before it are those after the whole.
+            query = query.where(Documents.external_id > after.partition("\0")[0])
         with self._database.read() as connection:
             return [_to_document(row) for row in connection.execute(query)]
 
+    @repeated
     def delete(self, collection_id: int, external_ids: Sequence[str]) -> tuple[int, int]:
         """How many existed and were deleted, and the seq of the change (the head when there was none).
 
@@ -208,21 +213,12 @@ def _done(counts: Mapping[str, int], seq: int = 0) -> dict[str, JobChange]:
     return {job_id: JobChange(done=count, seq=seq) for job_id, count in counts.items()}
 
 
-def _can_exist(external_id: str) -> bool:
-    """False for an id with characters that no database takes: a lone surrogate, or NUL."""
-    try:
-        external_id.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in external_id
-
-
 def _live_ids(connection: Connection, collection_id: int, external_ids: Iterable[str]) -> list[int]:
     query = select(Documents.id).where(
         Documents.collection_id == collection_id, Documents.state != DocumentState.DELETED
     )
     ids: list[int] = []
-    for chunk in chunked(sorted(filter(_can_exist, set(external_ids)))):
+    for chunk in chunked(sorted(filter(can_be_stored, set(external_ids)))):
         ids += connection.execute(query.where(Documents.external_id.in_(chunk))).scalars()
     return ids
 

@@ -13,7 +13,8 @@ from core.errors import Conflict, NotFound
 from core.types import BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
 from storage.clock import Clock, new_id, utc_now
 from storage.collections import lock_collection, no_collection
-from storage.database import Database, chunked
+from storage.database import Database, can_be_stored, chunked
+from storage.faults import repeated
 from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
 from storage.waiting import is_awaited_only_by, leave
 
@@ -50,6 +51,7 @@ class SqlJobStore:
         self._database = database
         self._clock = clock
 
+    @repeated
     def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:
         """A queued job without documents. Raises NotFound when the collection is gone."""
         with self._database.write() as connection:
@@ -67,6 +69,7 @@ class SqlJobStore:
         with self._database.read() as connection:
             return [_to_job(row) for row in connection.execute(query)]
 
+    @repeated
     def cancel(self, job_id: str) -> Job:
         """Stops the job.
 
@@ -88,6 +91,7 @@ class SqlJobStore:
             )
             return _read(connection, job_id)
 
+    @repeated
     def fail(self, job_id: str, reason: str) -> None:
         """Ends a job that cannot go on: no more documents follow, those accepted go on.
 
@@ -119,7 +123,8 @@ def insert_job(
 
 def lock_job(connection: Connection, job_id: str) -> OpenJob | None:
     """Locks the job's collection; None when the job is over. Raises NotFound."""
-    place = connection.execute(select(Jobs.collection_id).where(Jobs.id == job_id)).first()
+    query = select(Jobs.collection_id).where(Jobs.id == job_id)
+    place = connection.execute(query).first() if can_be_stored(job_id) else None
     if place is None:
         raise _no_job(job_id)
     if place.collection_id is None or not lock_collection(connection, place.collection_id):
@@ -218,7 +223,8 @@ def _no_job(job_id: str) -> NotFound:
 
 
 def _read(connection: Connection, job_id: str) -> Job:
-    row = connection.execute(select(_TABLE).where(Jobs.id == job_id)).first()
+    query = select(_TABLE).where(Jobs.id == job_id)
+    row = connection.execute(query).first() if can_be_stored(job_id) else None
     if row is None:
         raise _no_job(job_id)
     errors = connection.execute(

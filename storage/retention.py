@@ -13,6 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from core.types import BatchState, DocumentState, JobState
 from storage.collections import lock_collection
 from storage.database import Database, chunked
+from storage.faults import repeated
 from storage.schema import Batches, Collections, Documents, JobErrors, Jobs
 
 MAX_ROWS = 1000  # of one transaction: searches and ingestion never wait long for it
@@ -58,6 +59,7 @@ class SqlRetention:
             self._drop_tombstones(collection_id, ids, is_old) for ids in self._pages(Documents.id, *is_old)
         )
 
+    @repeated
     def _drop_tombstones(
         self, collection_id: int, ids: Sequence[int], is_old: Sequence[ColumnElement[bool]]
     ) -> int:
@@ -105,6 +107,7 @@ class SqlRetention:
                 return
             yield page
 
+    @repeated
     def _drop(self, key: InstrumentedAttribute[Any], keys: Sequence[Any]) -> int:
         """Removes rows that can only stay as they are; how many."""
         with self._database.write() as connection:

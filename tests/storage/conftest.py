@@ -1,15 +1,17 @@
-"""A fresh, migrated database for every test."""
+"""A fresh, migrated database for every test, on SQLite and on Postgres."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from migrations.upgrade import upgrade
 from storage.database import Database
+from tests.postgres import PostgresServer
 from tests.storage.world import World
 
 
@@ -20,11 +22,50 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, migrated_sqlite: Path, tmp_path: Path) -> str:
-    """URL of an empty database with the newest schema; another database is one more parameter."""
-    assert request.param == "sqlite"
+@pytest.fixture(params=["sqlite", "postgres"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Every test that uses a database runs once on each kind."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(kind: str, request: pytest.FixtureRequest) -> str:
+    """URL of an empty database with the newest schema."""
+    return str(request.getfixturevalue(f"{kind}_url"))
+
+
+@pytest.fixture
+def empty_url(kind: str, request: pytest.FixtureRequest) -> str:
+    """URL of a database without any table."""
+    return str(request.getfixturevalue(f"empty_{kind}_url"))
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'cognate.db')}"
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    with dropped_later(postgres, postgres.create_migrated_database()) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'with space & % é.db'}"
+
+
+@pytest.fixture
+def empty_postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    with dropped_later(postgres, postgres.create_database()) as url:
+        yield url
+
+
+@contextmanager
+def dropped_later(postgres: PostgresServer, database: str) -> Iterator[str]:
+    yield postgres.url(database)
+    postgres.drop_database(database)
 
 
 @pytest.fixture

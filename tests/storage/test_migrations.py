@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -22,11 +21,6 @@ from tests.storage.world import World, new
 
 
 @pytest.fixture
-def empty_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'with space & % é.db'}"
-
-
-@pytest.fixture
 def connection(database_url: str) -> Iterator[Connection]:
     with create_engine(database_url, poolclass=NullPool).begin() as connection:
         yield connection
@@ -37,9 +31,9 @@ def test_the_migrations_make_exactly_the_schema_of_the_code(connection: Connecti
     assert compare_metadata(context, Base.metadata) == []
 
 
-def test_passage_document_and_collection_ids_are_never_reused_by_sqlite(empty_url: str) -> None:
-    upgrade(empty_url)
-    with create_engine(empty_url, poolclass=NullPool).connect() as connection:
+def test_passage_document_and_collection_ids_are_never_reused_by_sqlite(empty_sqlite_url: str) -> None:
+    upgrade(empty_sqlite_url)
+    with create_engine(empty_sqlite_url, poolclass=NullPool).connect() as connection:
         tables = connection.execute(text("SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"))
         assert {"passages", "documents", "collections"} <= set(tables.scalars())
 

@@ -26,6 +26,7 @@ SENT = st.dictionaries(
     st.sampled_from(IDS), st.tuples(st.sampled_from(["x", "yy", "zzz"]), st.integers(0, 1))
 )
 NAMES = itertools.count()
+EXAMPLES = {"sqlite": 40, "postgres": 15}  # each statement there is a round trip to another process
 
 
 @dataclass
@@ -285,13 +286,13 @@ class Program(RuleBasedStateMachine):
             np.testing.assert_array_equal(found[id_], array)
 
 
-def test_the_stores_agree_with_the_model_in_random_programs(database: Database) -> None:
+def test_the_stores_agree_with_the_model_in_random_programs(database: Database, kind: str) -> None:
     program = type("ProgramHere", (Program,), {"database": database})
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(
         program,
         settings=settings(
-            max_examples=40,
+            max_examples=EXAMPLES[kind],
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=checks,

@@ -116,9 +116,9 @@ def test_many_rows_go_in_transactions_of_bounded_size(world: World, monkeypatch:
     removed: list[int] = []
     commits: list[int] = []
 
-    def note(_connection: object, cursor: Any, statement: str, *_rest: object) -> None:
+    def note(_connection: object, cursor: Any, statement: str, parameters: Any, *_rest: object) -> None:
         if statement.startswith("DELETE"):
-            removed.append(statement.count("?"))
+            removed.append(len(parameters))
 
     event.listen(world.database._engine, "before_cursor_execute", note)
     event.listen(world.database._engine, "commit", lambda _: commits.append(1))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
+from sqlalchemy import update
 
-from core.errors import Overloaded, StartRefused
+from core.errors import Overloaded, StartRefused, Unavailable
 from storage.database import Database
+from storage.schema import Collections
 from tests.storage.world import World, new
-
-
-@pytest.fixture
-def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'cognate.db')}"
 
 
 def test_a_writer_without_a_turn_gives_up_in_time_and_says_so(sqlite_url: str) -> None:
@@ -42,4 +36,20 @@ def test_every_commit_is_forced_to_disk_and_keys_are_enforced(sqlite_url: str) -
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
     assert pragmas == ["wal", 2, 1, 30_000]
+    database.close()
+
+
+def test_a_full_disk_is_told_and_leaves_no_trace(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    world = World(database)
+
+    def fill() -> None:
+        with database.write() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # of this connection alone
+            connection.execute(update(Collections).values(description="x" * 100_000))
+
+    with pytest.raises(Unavailable, match="disk of the database is full; free some space"):
+        fill()
+    assert world.collections.get("news").description == ""
     database.close()

@@ -1,0 +1,163 @@
+"""Postgres stops, crashes and comes back while threads write and search."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import func, select
+
+from core.errors import Overloaded, Unavailable
+from storage.database import Database
+from storage.schema import Embeddings, Passages
+from tests.postgres import PostgresServer
+from tests.storage.world import World, encode, new
+
+T = TypeVar("T")
+TIMEOUT_S = 60.0
+WRITERS, READERS = 3, 2
+
+
+class Traffic:
+    """Threads that go on through outages; anything but a clear, retryable error ends them with it."""
+
+    def __init__(self, worlds: list[World]) -> None:
+        self.worlds = worlds
+        self.stopping = threading.Event()
+        self.written: list[int] = [0] * WRITERS  # turns that were confirmed
+        self.reads = Counter[int]()
+        self.refused = Counter[str]()
+
+    def write(self, writer: int) -> None:
+        """Each turn sends documents of its own and shared ones, then encodes what it was given."""
+        world = self.worlds[writer % len(self.worlds)]
+        while not self.stopping.is_set():
+            turn = self.written[writer]
+            own = [new(f"own-{writer}-{turn}-{i}", f"text {i}") for i in range(4)]
+            shared = [new(f"shared-{i}", f"by {writer} in {turn}") for i in range(3)]
+            accepted = self.patiently("write", lambda d=own + shared: world.documents.submit(world.id, d, []))  # type: ignore[misc]
+            for batch_id in accepted.batch_ids:
+                self.patiently("write", lambda id_=batch_id: finish(world, id_))  # type: ignore[misc]
+            self.written[writer] += 1
+
+    def read(self, reader: int) -> None:
+        """What a search and a follower read."""
+        world = self.worlds[reader % len(self.worlds)]
+        while not self.stopping.is_set():
+            self.patiently("read", world.counts)
+            page = self.patiently("read", lambda: world.log.read(world.id, (0, 0), 20))
+            ids = [id_ for entry in page.entries for id_ in entry.passage_ids.tolist()]
+            self.patiently("read", lambda ids=ids: world.documents.passages(world.id, ids))  # type: ignore[misc]
+            self.reads[reader] += 1
+
+    def patiently(self, what: str, call: Callable[[], T]) -> T:
+        """As a caller that obeys Retry-After."""
+        ends = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return call()
+            except (Unavailable, Overloaded) as error:
+                told = str(error)
+            assert told.endswith("; retry")
+            assert time.monotonic() < ends, f"still refused: {told}"
+            self.refused[what] += 1
+            time.sleep(0.02)
+
+
+def finish(world: World, batch_id: str) -> None:
+    """Does a batch unless it is done or held: a claim whose answer was lost is held by nobody."""
+    batch = world.batches.claim(batch_id, 60)
+    if batch is not None:
+        world.batches.complete(batch, encode(batch.items), [])
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    ends = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < ends, f"waited {TIMEOUT_S:g} s for {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_writers_and_readers_go_on_after_a_restart_and_the_counts_add_up(
+    postgres: PostgresServer, postgres_url: str, mode: str
+) -> None:
+    """`fast` is an operator's restart, `immediate` a crash. Two pools stand for two processes."""
+    with opened(postgres_url) as database, opened(postgres_url) as elsewhere:
+        world = World(database)
+        traffic = Traffic([world, World(elsewhere, clock=world.clock)])
+        with ThreadPoolExecutor(WRITERS + READERS) as pool:
+            threads = [pool.submit(traffic.write, number) for number in range(WRITERS)]
+            threads += [pool.submit(traffic.read, number) for number in range(READERS)]
+            try:
+                for _ in range(2):
+                    await_progress(traffic)
+                    restart(postgres, traffic, mode)
+                await_progress(traffic)
+            finally:
+                traffic.stopping.set()
+                for thread in threads:
+                    thread.result(timeout=2 * TIMEOUT_S)
+        finish_what_is_left(world)
+        check(world, traffic)
+
+
+def await_progress(traffic: Traffic) -> None:
+    """Until every thread has done something that it had not done before."""
+    written, reads = list(traffic.written), Counter(traffic.reads)
+    wait_until(lambda: all(now > was for now, was in zip(traffic.written, written, strict=True)), "writers")
+    wait_until(lambda: all(traffic.reads[n] > reads[n] for n in range(READERS)), "readers")
+
+
+def restart(postgres: PostgresServer, traffic: Traffic, mode: str) -> None:
+    refused = Counter(traffic.refused)
+    postgres.stop(mode)
+    try:
+        for what in ("write", "read"):
+            wait_until(lambda what=what: traffic.refused[what] > refused[what], f"a refused {what}")  # type: ignore[misc]
+    finally:
+        postgres.start()
+
+
+def finish_what_is_left(world: World) -> None:
+    """What the sweep does: leases of claims that nobody heard of run out."""
+    world.clock.advance(61)
+    for task in world.batches.unfinished():
+        finish(world, task.id)
+
+
+def check(world: World, traffic: Traffic) -> None:
+    own = {
+        f"own-{writer}-{turn}-{i}": f"text {i}"
+        for writer, turns in enumerate(traffic.written)
+        for turn in range(turns)
+        for i in range(4)
+    }
+    found = world.found()
+    assert own == {id_: text for id_, text in found.items() if id_.startswith("own-")}
+    assert {f"shared-{i}" for i in range(3)} == {id_ for id_ in found if id_.startswith("shared-")}
+    assert world.counts() == (len(own) + 3, 0, 0)
+    assert world.batches.unfinished() == []
+    for job in world.jobs.list(10_000):
+        assert (job.state, job.done, job.failed) == ("succeeded", job.total, 0)
+    with world.database.read() as connection:
+        passages, vectors = (
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (Passages, Embeddings)
+        )
+    assert passages == vectors == 2 * len(found) == world.collections.counts(world.id).passages
