@@ -68,6 +68,15 @@ class RedisServer:
             self._process.wait(TIMEOUT_S)
             self._process = None
 
+    def pause(self) -> None:
+        """It keeps its connections and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url, socket_timeout=5)
 
@@ -100,10 +109,10 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> re.Match[str]:
+    def start(self) -> None:
         """Returns when the process is ready; fails with its output if it ends before."""
         self.launch()
-        return self.wait_ready()
+        self.wait_ready()
 
     def launch(self) -> None:
         with self.log.open("wb") as log:
@@ -146,8 +155,8 @@ class Api(Process):
 
     http = httpx.Client()
 
-    def start(self) -> re.Match[str]:
-        found = super().start()
+    def wait_ready(self) -> re.Match[str]:
+        found = super().wait_ready()
         self.http = httpx.Client(base_url=found[1], timeout=60)
         return found
 
@@ -159,8 +168,8 @@ class Api(Process):
 class Deployment:
     """Processes that share a database and a Redis, each with a log in `folder`."""
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
-        self.folder, self.database_url, self.redis_url = folder, database_url, redis_url
+    def __init__(self, folder: Path, database_url: str, redis_server: RedisServer) -> None:
+        self.folder, self.database_url, self.redis = folder, database_url, redis_server
         self._all: list[Process] = []
 
     def api(self, name: str = "api") -> Api:
@@ -183,6 +192,13 @@ class Deployment:
         command = self._command("scheduler")
         return self._add(Process(name, command, self._environment(name), self._log(name), "beat: Starting"))
 
+    def start(self, *processes: Process) -> None:
+        """Starts them side by side; returns when all are ready."""
+        for process in processes:
+            process.launch()
+        for process in processes:
+            process.wait_ready()
+
     def close(self) -> None:
         """Ends what still runs; SIGKILL, because tests of good manners stop processes themselves."""
         for process in self._all:
@@ -201,10 +217,10 @@ class Deployment:
     def _environment(self, name: str) -> dict[str, str]:
         return {
             "COGNATE_DATABASE_URL": self.database_url,
-            "COGNATE_REDIS_URL": self.redis_url,
+            "COGNATE_REDIS_URL": self.redis.url,
             "COGNATE_DATA_DIR": str(self.folder / name),
             "COGNATE_THREADS": "1",
-            "COGNATE_LEASE_S": "2",
+            "COGNATE_LEASE_S": "5",
             "COGNATE_SWEEP_EVERY_S": "1",
             "COGNATE_LOG_LEVEL": "INFO",
         }
