@@ -72,7 +72,7 @@ def worker(
 ) -> None:
     """Work on tasks from Redis: one encoder, fed by several threads."""
     from cognate import logs
-    from cognate.production import broker_settings
+    from cognate.broker import broker_settings
 
     settings = read_settings(data_dir=data_dir)
     logs.configure(settings.log_level, settings.log_format)
@@ -86,7 +86,7 @@ def worker(
 def scheduler() -> None:
     """Send the periodic tasks to the workers: the sweep of unfinished work, and purging."""
     from cognate import logs
-    from cognate.worker import schedule_forever
+    from cognate.broker import schedule_forever
 
     settings = read_settings()
     logs.configure(settings.log_level, settings.log_format)

@@ -7,40 +7,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from cognate.broker import broker_settings
 from cognate.ingestion import Ingestion
 from cognate.settings import Settings
-from core.errors import StartRefused
 from core.memory import return_freed_memory
 from storage.batches import SqlBatchStore
 from storage.database import Database
-
-try:
-    from workers.celery_app import BrokerSettings, make_app
-    from workers.celery_queue import CeleryQueue
-    from workers.redis_notifier import RedisNotifier
-except ImportError as error:
-    raise StartRefused(
-        f"COGNATE_REDIS_URL is set, but {error.name} is not installed; run pip install 'cognate[production]'."
-    ) from None
+from workers.celery_app import make_app
+from workers.celery_queue import CeleryQueue
+from workers.redis_notifier import RedisNotifier
 
 log = logging.getLogger(__name__)
 
 TRIM_EVERY_S = 30.0
-
-
-def broker_settings(settings: Settings) -> BrokerSettings:
-    """What Celery needs to know. Raises StartRefused unless Redis and a shared database are configured."""
-    if not settings.redis_url.startswith(("redis://", "rediss://")):
-        found = "is not set" if not settings.redis_url else "does not begin with redis:// or rediss://"
-        raise StartRefused(f"COGNATE_REDIS_URL {found}; give it as redis://:password@host:6379/0.")
-    if not settings.database_url or settings.database_url.startswith("sqlite"):
-        found = "an SQLite file" if settings.database_url else "not set"
-        raise StartRefused(
-            f"COGNATE_REDIS_URL is set, but COGNATE_DATABASE_URL is {found}. API and workers are processes"
-            " that share one database: give a URL like postgresql+psycopg://user:password@host/database, or"
-            " leave COGNATE_REDIS_URL out to run everything in one process."
-        )
-    return BrokerSettings(settings.redis_url, settings.lease_s, settings.sweep_every_s)
 
 
 class RedisBackground:

@@ -1,4 +1,4 @@
-"""Composes the processes beside the API: worker and scheduler."""
+"""Composes the worker: no API, no index; tasks and one encoder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from cognate.bootstrap import Layout, load_encoder_of, make_folders, prepare_schema, refuse_other_encoders
+from cognate.broker import broker_settings
 from cognate.ingestion import make_ingestion
-from cognate.production import RedisBackground, broker_settings
+from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
 from core.memory import bound_heaps, return_freed_memory
@@ -20,7 +21,6 @@ from storage.database import Database
 from storage.retention import SqlRetention
 from storage.task_lock import SqlTaskLock
 from workers.celery_app import QUEUES, make_app
-from workers.celery_scheduler import run_scheduler
 from workers.celery_worker import Work, WorkerOptions, run_worker
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,6 @@ def work_forever(settings: Settings, queues: Sequence[str]) -> int:
     with ExitStack() as stack:
         work = _open_work(settings, stack)
         return run_worker(make_app(broker, is_worker=True), work, options)
-
-
-def schedule_forever(settings: Settings) -> None:
-    """Sends periodic tasks until SIGTERM. Raises StartRefused."""
-    run_scheduler(make_app(broker_settings(settings)), settings.alive_file)
 
 
 def _open_work(settings: Settings, stack: ExitStack) -> Work:

