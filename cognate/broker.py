@@ -27,7 +27,9 @@ def broker_settings(settings: Settings) -> BrokerSettings:
             " that share one database: give a URL like postgresql+psycopg://user:password@host/database, or"
             " leave COGNATE_REDIS_URL out to run everything in one process."
         )
-    return BrokerSettings(settings.redis_url, settings.lease_s, settings.sweep_every_s)
+    return BrokerSettings(
+        settings.redis_url, max(settings.batch_limit_s, settings.lease_s), settings.sweep_every_s
+    )
 
 
 def schedule_forever(settings: Settings) -> None:

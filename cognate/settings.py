@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         default=300.0, gt=0, description="How long one batch may be worked on before another worker takes it."
     )
+    batch_limit_s: float = Field(
+        default=900.0, gt=0, description="A worker with a batch that takes longer is stuck: it ends itself."
+    )
     sweep_every_s: float = Field(
         default=10.0, gt=0, description="How often the scheduler has tasks queued that nobody works on."
     )

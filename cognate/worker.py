@@ -33,7 +33,7 @@ def work_forever(settings: Settings, queues: Sequence[str]) -> int:
     """
     broker = broker_settings(settings)
     options = WorkerOptions(
-        settings.worker_threads, _known(queues) or QUEUES, settings.lease_s, settings.alive_file
+        settings.worker_threads, _known(queues) or QUEUES, settings.batch_limit_s, settings.alive_file
     )
     with ExitStack() as stack:
         work = _open_work(settings, stack)

@@ -25,10 +25,10 @@ WORKER_ANSWER_TIMEOUT_S = 30.0  # more than Celery waits for the next message
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """Times in seconds. `lease_s`: how long one batch may be worked on."""
+    """Times in seconds. `limit_s`: the longest that a batch may be worked on."""
 
     url: str
-    lease_s: float
+    limit_s: float
     sweep_every_s: float
 
 
@@ -74,7 +74,7 @@ def _queue(name: str) -> Queue:
 def _transport(settings: BrokerSettings, is_worker: bool) -> dict[str, Any]:
     options: dict[str, Any] = {
         # Redis hands a task out again after this time though it may still run: the claim then refuses it.
-        "visibility_timeout": max(SHORTEST_VISIBILITY_S, 2 * settings.lease_s),
+        "visibility_timeout": max(SHORTEST_VISIBILITY_S, 2 * settings.limit_s),
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_timeout": WORKER_ANSWER_TIMEOUT_S if is_worker else ANSWER_TIMEOUT_S,
         "socket_keepalive": True,

@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 BEAT_S = 5.0
 GRACE_S = 20.0
 STUCK_EXIT_STATUS = 70
-LEASES_TO_LIVE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,11 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """`threads` run tasks of `queues`; `lease_s` is that of a batch; `alive_file` is touched while well."""
+    """`threads` run tasks of `queues`; a batch that takes `limit_s` ends the process."""
 
     threads: int
     queues: Sequence[str]
-    lease_s: float
+    limit_s: float
     alive_file: Path | None
 
 
@@ -80,9 +79,7 @@ def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
     signals.setup_logging.connect(_keep_logging, weak=False)
     signals.worker_shutting_down.connect(lambda **_: _end_soon(work, ended), weak=False)
     signals.worker_ready.connect(lambda **_: log.info("worker ready"), weak=False)
-    watch = threading.Thread(
-        target=_watch, args=(running, options.lease_s * LEASES_TO_LIVE, ended), name="watch", daemon=True
-    )
+    watch = threading.Thread(target=_watch, args=(running, options.limit_s, ended), name="watch", daemon=True)
     watch.start()
     worker = app.Worker(
         pool="threads",

@@ -11,7 +11,7 @@ from core.types import Task
 from workers.celery_app import QUEUES, BrokerSettings, make_app
 from workers.celery_worker import Work, WorkerOptions, run_worker
 
-LEASE_S = 2.0
+LIMIT_S = 4.0
 
 
 def main(url: str, told: Path, alive: Path) -> int:
@@ -39,8 +39,8 @@ def main(url: str, told: Path, alive: Path) -> int:
         stop=lambda: None,
         give_up=lambda: None,
     )
-    app = make_app(BrokerSettings(url, LEASE_S, 10.0), is_worker=True)
-    return run_worker(app, work, WorkerOptions(2, QUEUES, LEASE_S, alive))
+    app = make_app(BrokerSettings(url, LIMIT_S, 10.0), is_worker=True)
+    return run_worker(app, work, WorkerOptions(2, QUEUES, LIMIT_S, alive))
 
 
 if __name__ == "__main__":

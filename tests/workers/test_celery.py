@@ -105,7 +105,7 @@ def test_a_worker_told_to_end_finishes_what_runs_and_leaves_the_rest(
 
 def test_a_worker_with_a_task_that_hangs_ends_itself(echo: Echo, queue: CeleryQueue) -> None:
     queue.enqueue([batch("stuck")])
-    wait_until(lambda: not echo.process.is_running, "it ends after two leases")
+    wait_until(lambda: not echo.process.is_running, "it ends at the limit")
     assert echo.process.stop() == STUCK_EXIT_STATUS
 
 
