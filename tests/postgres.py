@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import pgserver
 
 STOP_TIMEOUT_S = 60.0
-# The tests crash this server, never its machine: what the disk has not yet got is still in the system's cache.
+# The tests crash this server, never its machine: what the disk has not yet got is in the system's cache.
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
