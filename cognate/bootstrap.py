@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from classifier.zero_shot import ZeroShotScorer
+from cognate.embedded import EmbeddedBackground
+from cognate.ingestion import Background, make_ingestion
 from cognate.settings import Settings
 from core.classify import ClassifyLimits, ClassifyService
 from core.collections import CollectionService, check_encoder
-from core.documents import DocumentLimits
 from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
-from core.imports import ImportService
 from core.ingest import IngestService
-from core.memory import bound_heaps, return_freed_memory
+from core.memory import bound_heaps
 from core.ports import Encoder, PartsEncoder, TokenEncoder
 from core.search import SearchLimits, SearchService
 from core.services import Services
-from core.types import Task, TaskKind
+from core.types import TaskKind
 from encoder.engine import EngineStats
 from encoder.service import EncoderService, load_encoder
-from indexer.chunking import SentenceChunker, sentence_starts
+from indexer.chunking import sentence_starts
 from indexer.factory import check_index_kind
 from indexer.follower import IndexFollower
-from indexer.imports import FileImportReader
 from migrations.upgrade import check, upgrade
-from storage.batches import SqlBatchStore
 from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
-from storage.jobs import SqlJobStore
-from storage.retention import SqlRetention
-from workers.embedded import EmbeddedQueue
-from workers.notifier import LocalNotifier
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +81,11 @@ class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
 
 def upgrade_schema(settings: Settings) -> None:
     """Brings the database to this version's schema. Raises SchemaMismatch or StartRefused."""
+    if settings.database_url:
+        upgrade(settings.database_url)
+        return
     layout = Layout(settings.data_dir.resolve())
-    _make_folders(layout)
+    make_folders(layout)
     with _exclusive(layout):
         upgrade(database_url(settings))
 
@@ -106,58 +100,44 @@ def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> I
     layout = Layout(settings.data_dir.resolve())
     with ExitStack() as stack:
         bound_heaps()
-        _make_folders(layout)
+        make_folders(layout)
         stack.enter_context(_exclusive(layout))
-        _prepare_schema(settings)
+        prepare_schema(settings)
         database = Database(database_url(settings))
         stack.callback(database.close)
         if encoder is None:
-            encoder = _load_encoder(settings)
+            encoder = load_encoder_of(settings)
             stack.callback(encoder.close)
         yield _assemble(settings, layout, database, encoder, stack)
+
+
+def _background(settings: Settings, database: Database, stack: ExitStack) -> Background:
+    if not settings.redis_url:
+        return EmbeddedBackground(settings.ingest_workers)
+    from cognate.production import RedisBackground  # Celery is for those who use it
+
+    return RedisBackground(settings, database, stack)
 
 
 def _assemble(
     settings: Settings, layout: Layout, database: Database, encoder: RunningEncoder, stack: ExitStack
 ) -> Services:
     collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
-    jobs, notifier, queue = SqlJobStore(database), LocalNotifier(), EmbeddedQueue(settings.ingest_workers)
-    _refuse_other_encoders(collections, encoder)
-    indexes = IndexFollower(SqlChangeLog(database), collections, notifier, layout.snapshots)
-    ingest = IngestService(
-        documents,
-        SqlBatchStore(database),
-        jobs,
-        encoder,
-        SentenceChunker(encoder),
-        queue,
-        notifier,
-        DocumentLimits(max_text_bytes=settings.max_text_bytes),
-        settings.max_queued_batches,
-    )
-    imports = ImportService(
-        ingest,
-        collections,
-        FileImportReader(),
-        layout.uploads,
-        MAX_WAITING_IMPORT_BATCHES,
-        lambda: queue.is_stopping,
-    )
+    refuse_other_encoders(collections, encoder)
+    background = _background(settings, database, stack)
+    indexes = IndexFollower(SqlChangeLog(database), collections, background.notifier, layout.snapshots)
+    ingestion = make_ingestion(settings, layout.uploads, database, encoder, background)
+    ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
     stack.callback(indexes.stop)
     _remove_orphans(layout, ingest)
-    if not settings.database_url:  # the lock on the data folder says that nobody else holds a lease
-        ingest.batches.release_all()
-    ingest.requeue_unfinished()
-    queue.start(_handler(ingest, imports))
-    stack.callback(queue.stop)
-    stack.enter_context(_sweeping(ingest, SqlRetention(database), timedelta(days=settings.retention_days)))
+    background.start(settings, database, ingestion, stack)
     collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
     return Services(
         collections=collection_service,
         ingest=ingest,
-        imports=imports,
+        imports=ingestion.imports,
         search=SearchService(collection_service, encoder, indexes, documents, explain, SearchLimits()),
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
         embed=EmbedService(encoder, EmbedLimits()),
@@ -168,11 +148,11 @@ def _assemble(
         encoder=encoder,
         uploads=layout.uploads,
         checks=lambda: _checks(collections, encoder),
-        gauges=lambda: _gauges(queue, indexes, encoder),
+        gauges=lambda: _gauges(background, indexes, encoder),
     )
 
 
-def _prepare_schema(settings: Settings) -> None:
+def prepare_schema(settings: Settings) -> None:
     """Upgrades a database of our own; a shared one is upgraded on purpose, by `cognate db upgrade`."""
     if settings.database_url:
         check(settings.database_url)
@@ -180,7 +160,7 @@ def _prepare_schema(settings: Settings) -> None:
         upgrade(database_url(settings))
 
 
-def _load_encoder(settings: Settings) -> EncoderService:
+def load_encoder_of(settings: Settings) -> EncoderService:
     return load_encoder(
         settings.encoder_path,
         backend=settings.backend.value,
@@ -189,20 +169,12 @@ def _load_encoder(settings: Settings) -> EncoderService:
     )
 
 
-def _handler(ingest: IngestService, imports: ImportService) -> Callable[[Task], None]:
-    run: Mapping[TaskKind, Callable[[str], None]] = {
-        TaskKind.INGEST_BATCH: ingest.run_batch,
-        TaskKind.IMPORT_FILE: imports.run,
-    }
-    return lambda task: run[task.kind](task.id)
-
-
-def _refuse_other_encoders(collections: SqlCollectionStore, encoder: Encoder) -> None:
+def refuse_other_encoders(collections: SqlCollectionStore, encoder: Encoder) -> None:
     for collection in collections.list():
         check_encoder(collection, encoder)
 
 
-def _make_folders(layout: Layout) -> None:
+def make_folders(layout: Layout) -> None:
     try:
         for folder in (layout.root, layout.snapshots, layout.uploads):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -225,32 +197,6 @@ def _exclusive(layout: Layout) -> Iterator[None]:
                 " with --data-dir or COGNATE_DATA_DIR."
             ) from None
         yield
-
-
-@contextmanager
-def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
-    """Now and then queues tasks that nobody holds, and purges what was deleted or done long ago."""
-    stop = threading.Event()
-
-    def sweep() -> None:
-        purged_at = time.monotonic() - PURGE_EVERY_S
-        while not stop.wait(SWEEP_EVERY_S):
-            try:
-                ingest.requeue_unfinished()
-                return_freed_memory()
-                if time.monotonic() - purged_at >= PURGE_EVERY_S:
-                    purged_at = time.monotonic()
-                    log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
-            except Exception:  # the thread's outer edge: the next sweep tries again
-                log.exception("sweep failed")
-
-    thread = threading.Thread(target=sweep, name="sweep", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _remove_orphans(layout: Layout, ingest: IngestService) -> None:
@@ -276,10 +222,10 @@ def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]
     return problems
 
 
-def _gauges(queue: EmbeddedQueue, indexes: IndexFollower, encoder: RunningEncoder) -> dict[str, float]:
+def _gauges(background: Background, indexes: IndexFollower, encoder: RunningEncoder) -> dict[str, float]:
     stats = encoder.stats()
     return {
-        "queued_batches": queue.depth(),
+        **background.gauges(),
         "encoder_tokens_useful": stats.tokens_useful,
         "encoder_tokens_computed": stats.tokens_computed,
         "encoder_failed_batches": stats.failed_batches,

@@ -1,4 +1,6 @@
-"""The command line: serve, demo, ingest, search, classify, jobs, db, bench, eval, train."""
+"""The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, bench, eval,
+train.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ def main() -> None:
 
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
-    """Serve the HTTP API with an embedded queue."""
+    """Serve the HTTP API; with COGNATE_REDIS_URL its tasks go to workers."""
     from cognate import bootstrap, logs, server  # heavy rooms are loaded by the commands that need them
 
     settings = read_settings(host=host, port=port, data_dir=data_dir)
@@ -61,6 +63,34 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     with bootstrap.open_runtime(settings) as services:
         typer.echo(f"Listening on {server.url_of(listener)}")
         server.serve_forever(server.make_app(services, settings), listener)
+
+
+@app.command()
+def worker(
+    queues: Annotated[str, typer.Option(help="Queues to work on, by commas; default: all.")] = "",
+    data_dir: DataDir = None,
+) -> None:
+    """Work on tasks from Redis: one encoder, fed by several threads."""
+    from cognate import logs
+    from cognate.broker import broker_settings
+
+    settings = read_settings(data_dir=data_dir)
+    logs.configure(settings.log_level, settings.log_format)
+    broker_settings(settings)  # refuses before anything heavy is loaded
+    from cognate.worker import work_forever
+
+    raise SystemExit(work_forever(settings, tuple(name for name in queues.split(",") if name)))
+
+
+@app.command()
+def scheduler() -> None:
+    """Send the periodic tasks to the workers: the sweep of unfinished work, and purging."""
+    from cognate import logs
+    from cognate.broker import schedule_forever
+
+    settings = read_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    schedule_forever(settings)
 
 
 @app.command()

@@ -38,5 +38,12 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.value)
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "alembic"):
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "uvicorn.access",
+        "alembic",
+        "celery.worker.strategy",
+        "celery.app.trace",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         default="",
         description="`postgresql://user:password@host/database`; empty = SQLite in the data folder.",
     )
+    redis_url: str = Field(
+        default="",
+        description="`redis://:password@host:6379/0`: tasks go to workers; empty = this process does them.",
+    )
     host: str = Field(
         default="127.0.0.1", description="Address to bind; beyond loopback API keys are needed."
     )
@@ -65,6 +69,21 @@ class Settings(BaseSettings):
     precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
     threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
+    worker_threads: int = Field(
+        default=3, ge=2, le=64, description="Task threads of `cognate worker`; all feed one encoder."
+    )
+    lease_s: float = Field(
+        default=300.0, gt=0, description="How long one batch may be worked on before another worker takes it."
+    )
+    batch_limit_s: float = Field(
+        default=900.0, gt=0, description="A worker with a batch that takes longer is stuck: it ends itself."
+    )
+    sweep_every_s: float = Field(
+        default=10.0, gt=0, description="How often the scheduler has tasks queued that nobody works on."
+    )
+    alive_file: Path | None = Field(
+        default=None, description="File that `worker` and `scheduler` touch every 5 s while they are well."
+    )
     max_queued_batches: int = Field(
         default=10_000, ge=1, description="Batches that may wait before uploads are refused with 429."
     )

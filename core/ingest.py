@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.collections import check_encoder
 from core.documents import DocumentLimits, validate_batch
-from core.errors import Overloaded, Unavailable
+from core.errors import EncoderMismatch, Overloaded, Unavailable
 from core.ports import BatchStore, Chunker, DocumentStore, Encoder, JobStore, Notifier, TaskQueue
 from core.types import (
     Accepted,
@@ -90,7 +91,7 @@ class IngestService:
             return
         try:
             self._work(batch)
-        except (Unavailable, Overloaded):
+        except (Unavailable, Overloaded, EncoderMismatch):
             self._release(batch)
             raise
         except Exception as error:
@@ -99,6 +100,7 @@ class IngestService:
                 raise
 
     def _work(self, batch: ClaimedBatch) -> None:
+        check_encoder(batch.collection, self.encoder)
         encoded, failed = self._encode_isolating(batch)
         self._complete(batch, encoded, failed)
 

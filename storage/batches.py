@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
 from core.types import (
     BatchState,
@@ -107,6 +107,12 @@ class SqlBatchStore:
                 .where(Batches.state == BatchState.RUNNING)
                 .values(state=BatchState.QUEUED, lease_until=None)
             )
+
+    def count_waiting(self) -> int:
+        """Batches that nobody holds, as in `unfinished`."""
+        with self._database.read() as connection:
+            query = select(func.count()).select_from(Batches).where(_is_free(self._clock()))
+            return connection.execute(query).scalar_one()
 
     def unfinished(self) -> list[Task]:
         """Unfinished tasks that nobody holds: queued, or of an expired lease.

@@ -89,6 +89,12 @@ class Database:
         with self._turn(), translated(self._busy_timeout_s), self._writer.begin() as connection:
             yield connection
 
+    @contextmanager
+    def session(self) -> Iterator[Connection]:
+        """A connection outside of any transaction, for what belongs to the session itself."""
+        with self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
     def close(self) -> None:
         """Closes the pooled connections."""
         self._engine.dispose()

@@ -1,0 +1,37 @@
+"""What all production processes agree on about Redis, and the scheduler, which needs no more."""
+
+from __future__ import annotations
+
+from cognate.settings import Settings
+from core.errors import StartRefused
+
+try:
+    from workers.celery_app import BrokerSettings, make_app
+    from workers.celery_scheduler import run_scheduler
+except ImportError as error:
+    raise StartRefused(
+        f"Production needs {error.name}, which is not installed; run pip install 'cognate[production]',"
+        " or leave COGNATE_REDIS_URL out."
+    ) from None
+
+
+def broker_settings(settings: Settings) -> BrokerSettings:
+    """What Celery needs to know. Raises StartRefused unless Redis and a shared database are configured."""
+    if not settings.redis_url.startswith(("redis://", "rediss://")):
+        found = "is not set" if not settings.redis_url else "does not begin with redis:// or rediss://"
+        raise StartRefused(f"COGNATE_REDIS_URL {found}; give it as redis://:password@host:6379/0.")
+    if not settings.database_url or settings.database_url.startswith("sqlite"):
+        found = "an SQLite file" if settings.database_url else "not set"
+        raise StartRefused(
+            f"COGNATE_REDIS_URL is set, but COGNATE_DATABASE_URL is {found}. API and workers are processes"
+            " that share one database: give a URL like postgresql+psycopg://user:password@host/database, or"
+            " leave COGNATE_REDIS_URL out to run everything in one process."
+        )
+    return BrokerSettings(
+        settings.redis_url, max(settings.batch_limit_s, settings.lease_s), settings.sweep_every_s
+    )
+
+
+def schedule_forever(settings: Settings) -> None:
+    """Sends periodic tasks until SIGTERM. Raises StartRefused."""
+    run_scheduler(make_app(broker_settings(settings)), settings.alive_file)

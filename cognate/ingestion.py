@@ -1,0 +1,85 @@
+"""Composes ingestion, for every kind of process that accepts tasks or works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cognate.settings import Settings
+from core.documents import DocumentLimits
+from core.imports import ImportService
+from core.ingest import IngestService
+from core.ports import Encoder, Notifier, TaskQueue
+from core.types import Task, TaskKind
+from indexer.chunking import SentenceChunker
+from indexer.imports import FileImportReader
+from storage.batches import SqlBatchStore
+from storage.collections import SqlCollectionStore
+from storage.database import Database
+from storage.documents import SqlDocumentStore
+from storage.jobs import SqlJobStore
+
+MAX_WAITING_IMPORT_BATCHES = 64
+
+
+class Background(Protocol):
+    """Where accepted tasks go, and how followers hear of changes."""
+
+    @property
+    def queue(self) -> TaskQueue: ...
+
+    @property
+    def notifier(self) -> Notifier: ...
+
+    def is_stopping(self) -> bool: ...
+
+    def start(
+        self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack
+    ) -> None: ...
+
+    def gauges(self) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ingestion:
+    """The use cases behind tasks, for a process that accepts them or works on them."""
+
+    ingest: IngestService
+    imports: ImportService
+
+    def run(self, task: Task) -> None:
+        run: Mapping[TaskKind, Callable[[str], None]] = {
+            TaskKind.INGEST_BATCH: self.ingest.run_batch,
+            TaskKind.IMPORT_FILE: self.imports.run,
+        }
+        run[task.kind](task.id)
+
+
+def make_ingestion(
+    settings: Settings, uploads: Path, database: Database, encoder: Encoder, background: Background
+) -> Ingestion:
+    """Ingestion and imports on this database and encoder."""
+    ingest = IngestService(
+        SqlDocumentStore(database),
+        SqlBatchStore(database),
+        SqlJobStore(database),
+        encoder,
+        SentenceChunker(encoder),
+        background.queue,
+        background.notifier,
+        DocumentLimits(max_text_bytes=settings.max_text_bytes),
+        settings.max_queued_batches,
+        settings.lease_s,
+    )
+    imports = ImportService(
+        ingest,
+        SqlCollectionStore(database),
+        FileImportReader(),
+        uploads,
+        MAX_WAITING_IMPORT_BATCHES,
+        background.is_stopping,
+    )
+    return Ingestion(ingest, imports)

@@ -1,0 +1,81 @@
+"""Composes the worker: no API, no index; tasks and one encoder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from cognate.bootstrap import Layout, load_encoder_of, make_folders, prepare_schema, refuse_other_encoders
+from cognate.broker import broker_settings
+from cognate.ingestion import make_ingestion
+from cognate.production import RedisBackground
+from cognate.settings import Settings
+from core.errors import StartRefused
+from core.memory import bound_heaps, return_freed_memory
+from core.types import Task, TaskKind
+from storage.collections import SqlCollectionStore
+from storage.database import Database
+from storage.retention import SqlRetention
+from storage.task_lock import SqlTaskLock
+from workers.celery_app import QUEUES, make_app
+from workers.celery_worker import Work, WorkerOptions, run_worker
+
+log = logging.getLogger(__name__)
+
+
+def work_forever(settings: Settings, queues: Sequence[str]) -> int:
+    """Runs tasks of these queues (none = all) until SIGTERM; the exit status.
+
+    Raises StartRefused, SchemaMismatch or EncoderMismatch, each saying what to do.
+    """
+    broker = broker_settings(settings)
+    options = WorkerOptions(
+        settings.worker_threads, _known(queues) or QUEUES, settings.batch_limit_s, settings.alive_file
+    )
+    with ExitStack() as stack:
+        work = _open_work(settings, stack)
+        return run_worker(make_app(broker, is_worker=True), work, options)
+
+
+def _open_work(settings: Settings, stack: ExitStack) -> Work:
+    """One encoder for all task threads: while it computes for one, others tokenize or write."""
+    layout = Layout(settings.data_dir.resolve())
+    bound_heaps()
+    make_folders(layout)
+    prepare_schema(settings)
+    database = Database(settings.database_url)
+    stack.callback(database.close)
+    encoder = load_encoder_of(settings)
+    stack.callback(encoder.close)
+    refuse_other_encoders(SqlCollectionStore(database), encoder)
+    background = RedisBackground(settings, database, stack)
+    ingestion = make_ingestion(settings, layout.uploads, database, encoder, background)
+    lock, retention = SqlTaskLock(database), SqlRetention(database)
+
+    def handle(task: Task) -> None:
+        if task.kind is not TaskKind.IMPORT_FILE:
+            ingestion.run(task)  # its lease is in the database
+            return
+        with lock.hold(task.id) as is_ours:
+            if is_ours:
+                ingestion.run(task)
+
+    def sweep() -> None:
+        background.queue.enqueue_missing(ingestion.ingest.batches.unfinished())
+        return_freed_memory()
+
+    def purge() -> None:
+        keep = timedelta(days=settings.retention_days)
+        log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
+
+    return Work(handle, sweep, purge, background.stopping.set, encoder.close)
+
+
+def _known(queues: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(queues) - set(QUEUES))
+    if unknown:
+        raise StartRefused(f"There is no queue {unknown[0]!r}; known are {', '.join(QUEUES)}.")
+    return tuple(queues)

@@ -1,0 +1,78 @@
+"""Two APIs, two workers: documents become searchable once, and soon, on every API."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.production.processes import Api, Deployment, wait_until
+from tests.production.traffic import (
+    all_documents,
+    check_searchable,
+    count,
+    create,
+    job_of,
+    post,
+    search,
+    some_documents,
+)
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def apis(standing: Deployment) -> tuple[Api, Api]:
+    """They share a database and two workers; the import folder is the first one's."""
+    first, second = standing.api("api"), standing.api("api-2")
+    standing.start(first, second, standing.worker("worker-1"), standing.worker("worker-2"))
+    return first, second
+
+
+def test_documents_become_searchable_by_two_workers(apis: tuple[Api, Api]) -> None:
+    first, second = apis
+    create(first.http)
+    for number in range(5):
+        post(first.http, some_documents(number, 200))
+    wait_until(lambda: count(first.http)["searchable"] == 1000, "all are searchable")
+    assert (
+        count(first.http)
+        == count(second.http)
+        == {"total": 1000, "searchable": 1000, "pending": 0, "failed": 0}
+    )
+    check_searchable(first.http, some_documents(3, 200))
+
+
+def test_an_import_runs_in_a_worker(apis: tuple[Api, Api]) -> None:
+    http = apis[0].http
+    create(http, "imported")
+    rows = "".join(f"{d['id']},{d['text']}\n" for d in some_documents(0, 1000))
+    answer = http.post("/v1/collections/imported/import", files={"file": ("rows.csv", f"id,text\n{rows}")})
+    job_id = answer.raise_for_status().json()["job"]["id"]
+    wait_until(lambda: job_of(http, job_id)["state"] == "succeeded", "the import is done")
+    assert job_of(http, job_id)["done"] == 1000
+    assert len(all_documents(http, "imported")) == 1000
+
+
+def test_both_apis_serve_a_new_document_within_a_second(apis: tuple[Api, Api]) -> None:
+    first, second = apis
+    create(first.http, "fresh")
+    for number in range(5):
+        document = some_documents(number, 1)[0]
+        job_id = post(first.http, [document], "fresh")["id"]
+        wait_until(lambda job_id=job_id: job_of(first.http, job_id)["state"] == "succeeded", "committed")  # type: ignore[misc]
+        committed_s = time.monotonic()
+        for api in (second, first):
+            while document["id"] not in search(api.http, document["text"], "fresh"):
+                assert time.monotonic() - committed_s < 1.0
+
+
+def test_min_seq_reads_its_own_writes_on_either_api(apis: tuple[Api, Api]) -> None:
+    first, second = apis
+    create(first.http, "own")
+    for number, (writer, reader) in enumerate([(first, second), (second, first)] * 3):
+        document = some_documents(number, 1)[0]
+        url, body = "/v1/collections/own/documents", {"documents": [document]}
+        assert writer.http.post(url, params={"wait": True}, json=body).status_code == 200
+        seq = writer.http.get("/v1/collections/own").json()["index"]["seq"]
+        assert search(reader.http, document["text"], "own", min_seq=seq)[0] == document["id"]

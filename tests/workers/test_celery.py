@@ -1,0 +1,141 @@
+"""Queue and worker on a real Redis that comes and goes; no encoder, no database."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.types import Task, TaskKind
+from tests.production.processes import Process, RedisServer, wait_until
+from workers.celery_app import BrokerSettings, make_app
+from workers.celery_queue import CeleryQueue
+from workers.celery_worker import STUCK_EXIT_STATUS
+from workers.redis_notifier import RedisNotifier
+
+pytestmark = pytest.mark.integration
+
+LONGEST_S = 10.0
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def queue(redis_server: RedisServer) -> Iterator[CeleryQueue]:
+    queue = CeleryQueue(make_app(BrokerSettings(redis_server.url, 2.0, 10.0)), redis_server.url, lambda: 7)
+    yield queue
+    queue.close()
+
+
+class Echo:
+    """The worker process and what its tasks told."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._told, self.alive = folder / "told", folder / "alive"
+        command = [sys.executable, "-m", "tests.workers.echo_worker", url, str(self._told), str(self.alive)]
+        self.process = Process("echo", command, {}, folder / "echo.log", "worker ready")
+
+    def told(self) -> list[str]:
+        return self._told.read_text().split("\n")[:-1] if self._told.exists() else []
+
+
+@pytest.fixture
+def echo(tmp_path: Path, redis_server: RedisServer) -> Iterator[Echo]:
+    echo = Echo(tmp_path, redis_server.url)
+    echo.process.start()
+    yield echo
+    echo.process.kill()
+
+
+def batch(name: str) -> Task:
+    return Task(TaskKind.INGEST_BATCH, name)
+
+
+def test_a_worker_goes_on_after_redis_hung_was_emptied_and_restarted(
+    echo: Echo, queue: CeleryQueue, redis_server: RedisServer
+) -> None:
+    queue.enqueue([batch("first"), Task(TaskKind.IMPORT_FILE, "file"), batch("bad")])
+    wait_until(lambda: {"first", "file"} <= set(echo.told()), "both kinds run, one that fails ends nothing")
+    assert echo.alive.exists()
+    redis_server.pause()
+    assert seconds_to_enqueue(queue) < LONGEST_S
+    assert not queue.is_reachable
+    redis_server.resume()
+    redis_server.stop()
+    wait_until(lambda: queue.is_reachable, "the pause is over")
+    assert seconds_to_enqueue(queue) < LONGEST_S
+    assert queue.depth() == 7
+    redis_server.start()
+    wait_until(lambda: queue.is_reachable, "the pause is over")
+    queue.enqueue([batch("second")])
+    wait_until(lambda: "second" in echo.told(), "the worker is connected again")
+    with redis_server.client() as redis:
+        redis.flushall()
+    queue.enqueue([batch("third")])
+    wait_until(lambda: "third" in echo.told(), "an emptied Redis takes and gives tasks")
+
+
+def seconds_to_enqueue(queue: CeleryQueue) -> float:
+    started_s = time.monotonic()
+    queue.enqueue([batch("lost")])
+    return time.monotonic() - started_s
+
+
+def test_a_worker_told_to_end_finishes_what_runs_and_leaves_the_rest(
+    echo: Echo, queue: CeleryQueue, redis_server: RedisServer
+) -> None:
+    queue.enqueue([batch(f"slow{number}") for number in range(8)])
+    wait_until(lambda: "begun slow1" in echo.told(), "tasks run")
+    assert echo.process.stop() == 0
+    told = echo.told()
+    begun = {line.removeprefix("begun ") for line in told if line.startswith("begun ")}
+    assert begun <= set(told), "what was begun was finished"
+    with redis_server.client() as redis:
+        assert redis.llen("ingest") == 8 - len(begun)
+
+
+def test_a_worker_with_a_task_that_hangs_ends_itself(echo: Echo, queue: CeleryQueue) -> None:
+    queue.enqueue([batch("stuck")])
+    wait_until(lambda: not echo.process.is_running, "it ends at the limit")
+    assert echo.process.stop() == STUCK_EXIT_STATUS
+
+
+def test_as_many_tasks_are_published_as_redis_lacks_the_oldest_first(
+    queue: CeleryQueue, redis_server: RedisServer
+) -> None:
+    tasks = [batch(str(number)) for number in range(5)]
+    with redis_server.client() as redis:
+        queue.enqueue_missing(tasks)
+        assert redis.llen("ingest") == 5
+        queue.enqueue_missing(tasks)
+        assert redis.llen("ingest") == 5
+        redis.ltrim("ingest", 2, -1)
+        queue.enqueue_missing([*tasks, Task(TaskKind.IMPORT_FILE, "file")])
+        assert (redis.llen("ingest"), redis.llen("imports")) == (5, 1)
+
+
+def test_a_change_is_heard_by_other_processes_also_after_redis_was_away(redis_server: RedisServer) -> None:
+    here, there = RedisNotifier(redis_server.url), RedisNotifier(redis_server.url)
+    heard: list[tuple[int, int]] = []
+    there.subscribe(lambda collection_id, seq: heard.append((collection_id, seq)))
+    for seq in (1, 2):
+
+        def is_heard(seq: int = seq) -> bool:
+            here.publish(3, seq)  # again: what is said while nobody listens is lost
+            return (3, seq) in heard
+
+        wait_until(is_heard, "the change is heard")
+        redis_server.stop()
+        here.publish(3, 99)  # raises nothing
+        redis_server.start()
+    here.close()
+    there.close()

@@ -1,0 +1,28 @@
+"""Celery beat in this process: sends the periodic tasks, keeps nothing."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+
+from celery import Celery, signals
+from celery.beat import Scheduler, Service
+
+
+def run_scheduler(app: Celery, alive_file: Path | None) -> None:
+    """Sends periodic tasks until SIGTERM or SIGINT; `alive_file` is touched at every round."""
+
+    class LivelyScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no types
+        def tick(self, *args: object, **kwargs: object) -> float:
+            if alive_file is not None:
+                alive_file.touch()
+            return float(super().tick(*args, **kwargs))
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    signals.setup_logging.connect(lambda **_: None, weak=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    Service(app, scheduler_cls=LivelyScheduler).start()

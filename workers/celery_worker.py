@@ -1,0 +1,176 @@
+"""A Celery worker in this process: task threads around what the composition root hands in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from celery import Celery, bootsteps, signals
+
+from core.errors import Overloaded, Unavailable
+from core.types import Task, TaskKind
+from workers.celery_app import PURGE, RUN, SWEEP
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 5.0
+GRACE_S = 20.0
+STUCK_EXIT_STATUS = 70
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What tasks do. `stop` is called once at SIGTERM, `give_up` if tasks still run `GRACE_S` later."""
+
+    handle: Callable[[Task], None]
+    sweep: Callable[[], None]
+    purge: Callable[[], None]
+    stop: Callable[[], None]
+    give_up: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """`threads` run tasks of `queues`; a batch that takes `limit_s` ends the process."""
+
+    threads: int
+    queues: Sequence[str]
+    limit_s: float
+    alive_file: Path | None
+
+
+@dataclass(slots=True)
+class _Running:
+    """Since when batches run. At most one import does: it may wait for batches, which need a thread too."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    importing: threading.Semaphore = field(default_factory=threading.Semaphore)
+    since_s: dict[int, float] = field(default_factory=dict)
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        me = threading.get_ident()
+        with self.lock:
+            self.since_s[me] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self.lock:
+                del self.since_s[me]
+
+    def longest_s(self) -> float:
+        with self.lock:
+            return time.monotonic() - min(self.since_s.values(), default=time.monotonic())
+
+
+def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
+    """Works until SIGTERM or SIGINT, then lets running tasks finish; the exit status."""
+    running = _Running()
+    _add_tasks(app, work, running)
+    if options.alive_file is not None:
+        _add_heartbeat(app, options.alive_file)
+    ended = threading.Event()
+    signals.setup_logging.connect(_keep_logging, weak=False)
+    signals.worker_shutting_down.connect(lambda **_: _end_soon(work, ended), weak=False)
+    signals.worker_ready.connect(lambda **_: log.info("worker ready"), weak=False)
+    watch = threading.Thread(target=_watch, args=(running, options.limit_s, ended), name="watch", daemon=True)
+    watch.start()
+    worker = app.Worker(
+        pool="threads",
+        concurrency=options.threads,
+        queues=list(options.queues),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    try:
+        worker.start()
+    finally:
+        ended.set()
+    return int(worker.exitcode or 0)
+
+
+def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
+    def run(kind: str, task_id: str) -> None:
+        task = Task(TaskKind(kind), task_id)
+        if task.kind is TaskKind.IMPORT_FILE:
+            _import(task, work, running)
+            return
+        with running.batch():
+            _guarded(lambda: work.handle(task), kind, task_id)
+
+    def sweep() -> None:
+        _guarded(work.sweep, SWEEP)
+
+    def purge() -> None:
+        _guarded(work.purge, PURGE)
+
+    for name, function in ((RUN, run), (SWEEP, sweep), (PURGE, purge)):
+        app.task(function, name=name)
+
+
+def _import(task: Task, work: Work, running: _Running) -> None:
+    if not running.importing.acquire(blocking=False):
+        return  # the sweep brings it again, perhaps to another worker
+    try:
+        _guarded(lambda: work.handle(task), task.kind.value, task.id)
+    finally:
+        running.importing.release()
+
+
+def _guarded(work: Callable[[], None], kind: str, task_id: str = "") -> None:
+    """The outer edge of a task. Nothing is tried again here: the sweep finds what is not done."""
+    try:
+        work()
+    except (Unavailable, Overloaded) as error:
+        log.warning("task given back", extra={"task": kind, "id": task_id, "reason": str(error)})
+    except Exception:
+        log.exception("task failed; the sweep brings it again", extra={"task": kind, "id": task_id})
+
+
+def _end_soon(work: Work, ended: threading.Event) -> None:
+    """Called in a signal handler: what takes time happens on a thread."""
+
+    def give_up() -> None:
+        if not ended.wait(GRACE_S):
+            log.warning("tasks did not finish in time; they are given back")
+            work.give_up()
+
+    work.stop()
+    threading.Thread(target=give_up, name="give-up", daemon=True).start()
+
+
+def _watch(running: _Running, limit_s: float, ended: threading.Event) -> None:
+    """Ends the process when a batch hangs: a thread cannot be ended, and its lease has run out long ago."""
+    while not ended.wait(min(BEAT_S, limit_s / 4)):
+        if running.longest_s() > limit_s:
+            log.critical("a batch hangs; this worker ends, to be started again", extra={"limit_s": limit_s})
+            os._exit(STUCK_EXIT_STATUS)
+
+
+def _add_heartbeat(app: Celery, path: Path) -> None:
+    """Touches `path` for as long as the worker is connected to Redis."""
+
+    class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery publishes no types
+        timer = None
+
+        def start(self, consumer: object) -> None:
+            path.touch()
+            self.timer = consumer.timer.call_repeatedly(BEAT_S, path.touch)  # type: ignore[attr-defined]  # as above
+
+        def stop(self, consumer: object) -> None:
+            if self.timer is not None:
+                self.timer.cancel()
+
+    app.steps["consumer"].add(Heartbeat)
+
+
+def _keep_logging(**_: object) -> None:
+    """That somebody listens keeps Celery from setting up logging of its own."""

@@ -1,0 +1,90 @@
+"""Notification between processes by Redis publish/subscribe; followers that miss a message poll."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from redis import Redis, RedisError
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "cognate:changes"
+TIMEOUT_S = 0.5  # of connecting and of one command: a commit is announced late rather than held up
+PAUSE_S = 1.0
+LISTEN_S = 1.0
+
+
+class RedisNotifier:
+    """Implements core.ports.Notifier. Listeners of this process hear at once, though Redis be away."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = Redis.from_url(
+            url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S, health_check_interval=10
+        )
+        self._listeners: tuple[Callable[[int, int], None], ...] = ()
+        self._away_until_s = 0.0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def publish(self, collection_id: int, seq: int) -> None:
+        """Tells all processes; after a failure it does not try again for `PAUSE_S`."""
+        self._tell(collection_id, seq)
+        if time.monotonic() < self._away_until_s:
+            return
+        try:
+            self._redis.publish(CHANNEL, f"{collection_id} {seq}")
+        except (RedisError, OSError) as error:
+            self._away_until_s = time.monotonic() + PAUSE_S
+            log.warning("change not announced; followers poll", extra={"error": str(error)})
+
+    def subscribe(self, listener: Callable[[int, int], None]) -> None:
+        """The first listener starts the thread that listens to Redis."""
+        self._listeners += (listener,)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._listen, name="redis-notifier", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread and closes the connections."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(LISTEN_S + 2 * TIMEOUT_S + PAUSE_S)
+        self._redis.close()
+
+    def _tell(self, collection_id: int, seq: int) -> None:
+        for listener in self._listeners:
+            listener(collection_id, seq)
+
+    def _listen(self) -> None:
+        """Listens, and connects again for as long as it takes."""
+        was_away = False
+        while not self._stopping.is_set():
+            try:
+                self._listen_once(was_away)
+            except (RedisError, OSError) as error:
+                if not was_away:
+                    log.warning("not subscribed to changes; followers poll", extra={"error": str(error)})
+                was_away = True
+                self._stopping.wait(PAUSE_S)
+
+    def _listen_once(self, was_away: bool) -> None:
+        with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+            channel.subscribe(CHANNEL)
+            if was_away:
+                log.info("subscribed to changes again")
+            while not self._stopping.is_set():
+                # A connection that broke without a word is found by the ping of `health_check_interval`.
+                message = channel.get_message(timeout=LISTEN_S)
+                if message is not None:
+                    self._on_message(message["data"])
+
+    def _on_message(self, data: object) -> None:
+        try:
+            collection_id, seq = map(int, data.split() if isinstance(data, bytes) else ())
+        except ValueError:
+            log.warning("unreadable message on the channel of changes", extra={"channel": CHANNEL})
+            return
+        self._tell(collection_id, seq)
