@@ -134,6 +134,8 @@ def _assemble(
         notifier,
         DocumentLimits(max_text_bytes=settings.max_text_bytes),
         settings.max_queued_batches,
+        settings.lease_s,
+        lambda: queue.is_stopping,
     )
     imports = ImportService(
         ingest,

@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
     threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
+    lease_s: float = Field(
+        default=60.0,
+        ge=1,
+        description="Seconds after which the batch of a worker that died goes to another.",
+    )
     max_queued_batches: int = Field(
         default=10_000, ge=1, description="Batches that may wait before uploads are refused with 429."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from core.errors import Overloaded, StartRefused
+from core.errors import Overloaded, StartRefused, Unavailable
+
+log = logging.getLogger(__name__)
 
 MAX_PARAMETERS = 500  # of one statement's IN list; databases cap it
 
@@ -55,17 +59,21 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One snapshot for all statements inside; it never waits for a writer."""
-        with self._reader.connect() as connection:
+        """One snapshot for all statements inside; it never waits for a writer.
+
+        Raises Unavailable when the database does not answer.
+        """
+        with _telling_outages(), self._reader.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that commits at the end, or leaves no trace when an exception passes through.
 
-        Raises Overloaded when no turn came within the busy timeout.
+        Raises Overloaded when no turn came within the busy timeout, Unavailable when the database does not
+        answer or cannot write.
         """
-        with ExitStack() as stack:
+        with _telling_outages(), ExitStack() as stack:
             stack.enter_context(self._turn())
             try:
                 connection = stack.enter_context(self._writer.begin())
@@ -94,6 +102,17 @@ class Database:
 
     def _overloaded(self) -> Overloaded:
         return Overloaded(f"the database was busy with other writes for {self._busy_timeout_s:g} s; retry")
+
+
+@contextmanager
+def _telling_outages() -> Iterator[None]:
+    """Turns what is wrong with the database, rather than with a statement's data, into Unavailable."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        found = type(getattr(error, "orig", None) or error).__name__  # no more: callers are shown this
+        log.warning("the database failed", exc_info=error)
+        raise Unavailable(f"The database does not answer, or cannot write ({found}); retry later.") from error
 
 
 def _open(url: str, busy_timeout_s: float) -> Engine:
