@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.types import BatchStanding, RejectedItem, Task, TaskKind
+from core.types import BatchStanding, ClaimedBatch, RejectedItem, Task, TaskKind
+from storage.batches import SqlBatchStore
 from storage.bisecting import CRASHED, MAX_TRIES
 from storage.database import Database
 from tests.storage.world import World, encode, new
@@ -211,13 +212,13 @@ def test_workers_of_two_processes_share_a_lease_out_to_one_however_often_it_expi
     try:
         stores = [world.batches, World(elsewhere, "other", world.clock).batches] * 3
         attempts: Counter[int] = Counter()
-        claims = []
+        claims: list[ClaimedBatch] = []
         for _ in range(MAX_TRIES):
             start = threading.Barrier(len(stores))
 
-            def claim(store: object, start: threading.Barrier = start) -> object:
+            def claim(store: SqlBatchStore, start: threading.Barrier = start) -> ClaimedBatch | None:
                 start.wait(20)
-                return store.claim(batch_id, LEASE_S)  # type: ignore[attr-defined]  # a store
+                return store.claim(batch_id, LEASE_S)
 
             with ThreadPoolExecutor(len(stores)) as pool:
                 claims += [batch for batch in pool.map(claim, stores) if batch]
