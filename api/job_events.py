@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import orjson
 from starlette.responses import StreamingResponse
@@ -23,16 +24,17 @@ def job_events(feed: JobFeed, job: Job) -> StreamingResponse:
     return StreamingResponse(_stream(feed, job), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _stream(feed: JobFeed, job: Job) -> AsyncIterator[bytes]:
+async def _stream(feed: JobFeed, job: Job) -> AsyncGenerator[bytes]:
     yield f"retry: {RETRY_MS}\n\n".encode()
     number, sent_at = 0, time.monotonic()
-    async for state in feed.follow(job):
-        if state is not None:
-            number, sent_at = number + 1, time.monotonic()
-            yield _event(state, number)
-        elif time.monotonic() - sent_at >= HEARTBEAT_S:  # proxies close connections that are silent
-            sent_at = time.monotonic()
-            yield b": no change\n\n"
+    async with aclosing(feed.follow(job)) as states:
+        async for state in states:
+            if state is not None:
+                number, sent_at = number + 1, time.monotonic()
+                yield _event(state, number)
+            elif time.monotonic() - sent_at >= HEARTBEAT_S:  # proxies close connections that are silent
+                sent_at = time.monotonic()
+                yield b": no change\n\n"
 
 
 def _event(job: Job, number: int) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import replace
 
 import anyio
@@ -31,7 +31,7 @@ class JobFeed:
     def close(self) -> None:
         self._closed.set()
 
-    async def follow(self, job: Job) -> AsyncIterator[Job | None]:
+    async def follow(self, job: Job) -> AsyncGenerator[Job | None]:
         """The job, then its state at each tick: None when nothing changed. Ends after the final state.
 
         Ends too when the job is gone (it may be purged), or the feed is closed.

@@ -205,7 +205,8 @@ def test_a_client_that_leaves_is_followed_no_more(running: Running, encoder: Gat
     job_id = submit(running)
     feed = running.thread._server.config.app.state.job_feed  # type: ignore[union-attr]  # our app
     with running.http.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        next(jobs(answer.iter_lines()))
+        told = jobs(answer.iter_lines())  # held on to: dropping it would close the connection
+        next(told)
         wait_until(lambda: bool(feed._followed))
     wait_until(lambda: not feed._followed)
 
