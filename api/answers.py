@@ -13,6 +13,8 @@ from core.explain import Contribution, ExplainedPassage, Explanation
 from core.search import Hit, SearchResult
 from core.types import Classification, Document, Job, Span, TokenField
 
+RATE_HOLDS_S = 120.0  # after the last batch; then nobody knows how fast the job goes
+
 
 def json_response(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
@@ -68,7 +70,6 @@ def document_body(document: Document) -> dict[str, Any]:
 
 def job_body(job: Job) -> dict[str, Any]:
     rate = _rate_per_s(job)
-    left = job.total - job.done - job.failed
     return {
         "id": job.id,
         "kind": job.kind,
@@ -78,7 +79,7 @@ def job_body(job: Job) -> dict[str, Any]:
         "done": job.done,
         "failed": job.failed,
         "rate_per_s": rate,
-        "eta_s": round(left / rate, 1) if rate and not job.state.is_final else None,
+        "eta_s": _eta_s(job, rate),
         "seq": job.seq,
         "created_at": job.created_at,
         "started_at": job.started_at,
@@ -89,11 +90,21 @@ def job_body(job: Job) -> dict[str, Any]:
 
 
 def _rate_per_s(job: Job) -> float | None:
-    """Documents made searchable a second since the job started; None before there is anything to measure."""
-    if job.started_at is None or not job.done:
+    """Documents a second: of a job that runs lately, of one that is over on the whole; None if not known."""
+    if job.finished_at is not None:
+        seconds = (job.finished_at - (job.started_at or job.finished_at)).total_seconds()
+        return round(job.done / seconds, 2) if job.done and seconds > 0 else None
+    if job.rate_per_s is None or job.worked_at is None:
         return None
-    seconds = ((job.finished_at or datetime.now(UTC)) - job.started_at).total_seconds()
-    return round(job.done / seconds, 2) if seconds > 0 else None
+    silent_s = (datetime.now(UTC) - job.worked_at).total_seconds()
+    return round(job.rate_per_s, 2) if silent_s <= RATE_HOLDS_S else None
+
+
+def _eta_s(job: Job, rate: float | None) -> float | None:
+    """Seconds left at the present rate; None while a file is still read, as its length is not known."""
+    if job.state.is_final or not job.is_read or not rate:
+        return None
+    return round((job.total - job.done - job.failed) / rate, 1)
 
 
 def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:

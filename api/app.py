@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.config import ApiConfig
+from api.job_feed import JobFeed
 from api.metrics import Metrics
 from api.middleware import Edge
 from api.routes import classify, collections, documents, explain, jobs, openai, operations, search, tei
@@ -24,6 +25,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.config = config
     app.state.metrics = Metrics(services.gauges)
     app.state.writers = Writers()
+    app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)
     # Routes are tried in order, and search is the one called most.
     for module in (search, classify, collections, documents, jobs, explain, openai, tei, operations):

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from api.config import ApiConfig
+from api.job_feed import JobFeed
 from api.metrics import Metrics
 from api.threads import Writers
 from core.services import Services
@@ -28,7 +29,12 @@ async def _writers(request: Request) -> Writers:
     return cast(Writers, request.app.state.writers)
 
 
+async def _job_feed(request: Request) -> JobFeed:
+    return cast(JobFeed, request.app.state.job_feed)
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 WritersDep = Annotated[Writers, Depends(_writers)]
+JobFeedDep = Annotated[JobFeed, Depends(_job_feed)]

@@ -73,6 +73,7 @@ def make_ingestion(
         DocumentLimits(max_text_bytes=settings.max_text_bytes),
         settings.max_queued_batches,
         settings.lease_s,
+        background.is_stopping,
     )
     imports = ImportService(
         ingest,

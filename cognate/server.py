@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -96,6 +97,18 @@ class ServerThread:
         self._thread.join()
 
 
+class _Server(uvicorn.Server):
+    """Ends event streams before it waits for requests: a stream would hold up the stop until its job ends."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)
+
+
 def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
@@ -106,4 +119,4 @@ def _server(app: FastAPI) -> uvicorn.Server:
         timeout_keep_alive=75,
         server_header=False,
     )
-    return uvicorn.Server(config)
+    return _Server(config, app.state.job_feed.close)

@@ -73,7 +73,9 @@ class Settings(BaseSettings):
         default=3, ge=2, le=64, description="Task threads of `cognate worker`; all feed one encoder."
     )
     lease_s: float = Field(
-        default=300.0, gt=0, description="How long one batch may be worked on before another worker takes it."
+        default=60.0,
+        ge=1,
+        description="Seconds after which the batch of a worker that died goes to another.",
     )
     batch_limit_s: float = Field(
         default=900.0, gt=0, description="A worker with a batch that takes longer is stuck: it ends itself."

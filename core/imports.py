@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ MAX_ATTEMPTS = 5
 MAX_REASON_CHARACTERS = 1000
 MAX_FILENAME_CHARACTERS = 255
 PAUSE_S = 0.05
+PAUSES_PER_LOOK = 10  # a cancelled import does not hold its thread for longer than half a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class ImportService:
         details = {name: value for name, value in job.details.items() if name != "attempts"}
         rows = self.reader.items(path, details["filename"], _plan(details["fields"]), details["rows_read"])
         for chunk in _chunks(self._checked(row) for row in rows):
-            if not self._wait_for_room():
+            if not self._wait_for_room(job.id):
                 return False
             details["rows_read"] += len(chunk)
             self._accept(collection, job.id, chunk, details)
@@ -141,11 +143,13 @@ class ImportService:
         accepted = self.ingest.documents.accept(job_id, documents, rejected, details, is_last=False)
         self.ingest.announce(collection.id, accepted)
 
-    def _wait_for_room(self) -> bool:
-        """False when the process stops while the queue is full."""
-        while self.ingest.queue.depth() > self.max_waiting_batches:
-            if self.is_stopping():
-                return False
+    def _wait_for_room(self, job_id: str) -> bool:
+        """False when the process stops while the queue is full. Raises Conflict once the job is over."""
+        for pause in count():
+            if self.is_stopping() or self.ingest.queue.depth() <= self.max_waiting_batches:
+                break
+            if pause % PAUSES_PER_LOOK == 0 and self.ingest.jobs.get(job_id).state.is_final:
+                raise Conflict(f"job {job_id} was cancelled")
             time.sleep(PAUSE_S)
         return not self.is_stopping()
 

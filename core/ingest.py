@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from core.collections import check_encoder
 from core.documents import DocumentLimits, validate_batch
 from core.errors import EncoderMismatch, Overloaded, Unavailable
+from core.leases import LeaseKeeper, LeaseLost
 from core.ports import BatchStore, Chunker, DocumentStore, Encoder, JobStore, Notifier, TaskQueue
+from core.turns import Turns
 from core.types import (
     Accepted,
+    BatchStanding,
     ClaimedBatch,
     Collection,
     EncodedDocument,
@@ -27,13 +30,20 @@ from core.types import (
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS = 5
 MAX_REASON_CHARACTERS = 500
+SLICE_CHARACTERS = 64 * 1024  # encoded between two checks: half a second to one on two cores
+NOT_THEIR_FAULT = (Unavailable, Overloaded, EncoderMismatch)
+HARMLESS = PassageText("", "A plain text.")
 
 
 @dataclass(frozen=True, slots=True)
 class IngestService:
-    """Ports and limits of ingestion; `lease_s` bounds how long one batch may be worked on."""
+    """Ports and limits of ingestion.
+
+    `lease_s` is how long after a worker's death its batch is taken up again. `is_stopping` ends the work
+    between two slices of a batch. `owed` are leases that could not be given back while the database was away,
+    each with the fault that goes with it.
+    """
 
     documents: DocumentStore
     batches: BatchStore
@@ -44,7 +54,10 @@ class IngestService:
     notifier: Notifier
     limits: DocumentLimits
     max_queued_tasks: int
-    lease_s: float = 300.0
+    lease_s: float = 60.0
+    is_stopping: Callable[[], bool] = lambda: False
+    turns: Turns = field(default_factory=Turns)
+    owed: dict[str, tuple[ClaimedBatch, str | None]] = field(default_factory=dict)
 
     def submit(self, collection: Collection, items: Sequence[object]) -> Job:
         """Accepts the good items of one call as a job and queues them; bad items are errors of the job.
@@ -76,6 +89,7 @@ class IngestService:
 
     def requeue_unfinished(self) -> int:
         """Queues what nobody works on, for example after a crash; how many tasks that were."""
+        self._give_back_owed()
         tasks = self.batches.unfinished()
         self.queue.enqueue(tasks)
         return len(tasks)
@@ -83,77 +97,103 @@ class IngestService:
     def run_batch(self, batch_id: str) -> None:
         """Encodes and publishes one batch; does nothing if it is done or held by another worker.
 
-        Whatever goes wrong is raised after the lease was given back, to be tried again; at the fifth attempt
-        an error that is not known to pass ends the batch, and all its documents fail with the reason.
+        Whatever goes wrong is raised after the lease was given back, to be tried again. Errors that are not
+        the documents' fault do not count as a try; a batch whose tries are used up is bisected.
         """
+        self._give_back_owed()
+        standing = self.batches.standing(batch_id)
+        if standing is BatchStanding.SPENT:
+            self._bisect(batch_id)
+        elif standing is BatchStanding.SUSPECT:
+            with self.turns.alone():  # if the process dies now, no other batch bears the blame
+                self._run(batch_id)
+        elif standing is BatchStanding.FRESH:
+            with self.turns.together():
+                self._run(batch_id)
+
+    def _bisect(self, batch_id: str) -> None:
+        parts = self.batches.bisect(batch_id)
+        log.warning("batch failed too often", extra={"batch_id": batch_id, "parts": len(parts)})
+        self.queue.enqueue([Task(TaskKind.INGEST_BATCH, part) for part in parts])
+
+    def _run(self, batch_id: str) -> None:
         batch = self.batches.claim(batch_id, self.lease_s)
         if batch is None:
             return
         try:
-            self._work(batch)
-        except (Unavailable, Overloaded, EncoderMismatch):
+            with LeaseKeeper(self.batches, batch, self.lease_s) as lease:
+                self._work(batch, lease)
+        except LeaseLost:
+            _log_loss(batch)
+        except NOT_THEIR_FAULT:
             self._release(batch)
             raise
         except Exception as error:
-            if batch.attempt < MAX_ATTEMPTS or not self._fail_all(batch, error):
-                self._release(batch)
-                raise
+            self._release(batch, describe_error(error))
+            raise
 
-    def _work(self, batch: ClaimedBatch) -> None:
+    def _work(self, batch: ClaimedBatch, lease: LeaseKeeper) -> None:
         check_encoder(batch.collection, self.encoder)
-        encoded, failed = self._encode_isolating(batch)
-        self._complete(batch, encoded, failed)
-
-    def _complete(
-        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
-    ) -> None:
+        encoded, failed = self._encode_isolating(batch, lease)
         seq = self.batches.complete(batch, encoded, failed)
         if seq is None:
-            log.warning("lease lost, result dropped", extra={"batch_id": batch.id, "job_id": batch.job_id})
-            return
-        self.notifier.publish(batch.collection.id, seq)
+            _log_loss(batch)
+        else:
+            self.notifier.publish(batch.collection.id, seq)
 
-    def _fail_all(self, batch: ClaimedBatch, error: Exception) -> bool:
-        """Ends a batch that fails again and again, so that its documents are not pending for ever."""
-        why = describe_error(error)
-        log.error("batch given up", extra={"batch_id": batch.id, "attempt": batch.attempt}, exc_info=error)
-        reason = f"could not be stored after {batch.attempt} attempts: {why}"
-        failed = [FailedDocument(item.document_id, item.external_id, reason) for item in batch.items]
+    def _release(self, batch: ClaimedBatch, fault: str | None = None) -> None:
+        """Gives the lease back so that the retry can claim; if that fails too, later."""
         try:
-            self._complete(batch, [], failed)
-        except Exception:  # the first error is the one to tell; this batch is tried again
-            log.exception("batch could not be given up", extra={"batch_id": batch.id})
-            return False
-        return True
-
-    def _release(self, batch: ClaimedBatch) -> None:
-        """Gives the lease back so that the retry can claim; if that fails too, the lease runs out."""
-        try:
-            self.batches.release(batch)
+            self.batches.release(batch, fault)
         except Exception:  # the error that led here is the one to raise
             log.exception("lease not given back", extra={"batch_id": batch.id})
+            self.owed[batch.id] = (batch, fault)
 
-    def _encode_isolating(self, batch: ClaimedBatch) -> tuple[list[EncodedDocument], list[FailedDocument]]:
-        """Encodes all at once; if that fails, one by one, so that a bad document fails alone."""
+    def _give_back_owed(self) -> None:
+        for batch_id, (batch, fault) in list(self.owed.items()):
+            self.batches.release(batch, fault)
+            self.owed.pop(batch_id, None)
+
+    def _encode_isolating(
+        self, batch: ClaimedBatch, lease: LeaseKeeper
+    ) -> tuple[list[EncodedDocument], list[FailedDocument]]:
+        """Encodes all at once; if that fails, one by one, so that a bad document fails alone.
+
+        Raises Unavailable when the encoder fails whatever it is given.
+        """
         try:
-            return self._encode(batch, batch.items), []
-        except (Unavailable, Overloaded):
+            return self._encode(batch, batch.items, lease), []
+        except (LeaseLost, *NOT_THEIR_FAULT):
             raise
         except Exception:
             log.exception("batch failed; trying its documents one by one", extra={"batch_id": batch.id})
+        self._require_encoder(batch)
         encoded: list[EncodedDocument] = []
         failed: list[FailedDocument] = []
         for item in batch.items:
             try:
-                encoded += self._encode(batch, (item,))
-            except (Unavailable, Overloaded):
+                encoded += self._encode(batch, (item,), lease)
+            except (LeaseLost, *NOT_THEIR_FAULT):
                 raise
             except Exception as error:  # the outer edge of one document: the reason is kept with it
                 reason = f"could not be embedded: {describe_error(error)}"
                 failed.append(FailedDocument(item.document_id, item.external_id, reason))
         return encoded, failed
 
-    def _encode(self, batch: ClaimedBatch, items: Sequence[WorkItem]) -> list[EncodedDocument]:
+    def _require_encoder(self, batch: ClaimedBatch) -> None:
+        """Raises Unavailable when the encoder fails on a harmless text too: then no document is at fault."""
+        try:
+            self.chunker.split([HARMLESS], batch.collection.settings)
+            self.encoder.encode_passages([HARMLESS])
+        except NOT_THEIR_FAULT:
+            raise
+        except Exception as error:
+            told = f"The encoder fails even on {HARMLESS.text!r}: {describe_error(error)}. See its log."
+            raise Unavailable(told) from error
+
+    def _encode(
+        self, batch: ClaimedBatch, items: Sequence[WorkItem], lease: LeaseKeeper
+    ) -> list[EncodedDocument]:
         texts = [PassageText(item.title, item.text) for item in items]
         spans = self.chunker.split(texts, batch.collection.settings)
         passages = [
@@ -161,12 +201,37 @@ class IngestService:
             for text, document_spans in zip(texts, spans, strict=True)
             for span in document_spans
         ]
-        vectors = self.encoder.encode_passages(passages).astype(np.float16)  # (passages, d)
+        parts = []
+        for part in _slices(passages):
+            self._require_going_on(lease)
+            parts.append(self.encoder.encode_passages(part).astype(np.float16))
+        vectors = np.concatenate(parts)  # (passages, d)
         ends = np.cumsum([len(document_spans) for document_spans in spans])
         return [
             EncodedDocument(item.document_id, document_spans, vectors[end - len(document_spans) : end])
             for item, document_spans, end in zip(items, spans, ends, strict=True)
         ]
+
+    def _require_going_on(self, lease: LeaseKeeper) -> None:
+        if self.is_stopping():
+            raise Unavailable("This process stops; the batch goes to another, or waits for the next start.")
+        lease.check()
+
+
+def _slices(passages: Sequence[PassageText]) -> Iterator[Sequence[PassageText]]:
+    """Runs of passages of about SLICE_CHARACTERS; one empty run if there are none."""
+    start = size = 0
+    for end, passage in enumerate(passages):
+        size += len(passage.title) + len(passage.text)
+        if size >= SLICE_CHARACTERS:
+            yield passages[start : end + 1]
+            start, size = end + 1, 0
+    if start < len(passages) or not passages:
+        yield passages[start:]
+
+
+def _log_loss(batch: ClaimedBatch) -> None:
+    log.warning("lease lost, result dropped", extra={"batch_id": batch.id, "job_id": batch.job_id})
 
 
 def describe_error(error: Exception) -> str:

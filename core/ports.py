@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from core.types import (
     Accepted,
+    BatchStanding,
     ClaimedBatch,
     Classification,
     Collection,
@@ -172,8 +173,23 @@ class DocumentStore(Protocol):
 
 
 class BatchStore(Protocol):
+    def standing(self, batch_id: str) -> BatchStanding | None:
+        """What is known against the batch; None when it is done, gone, or leased by another."""
+        ...
+
     def claim(self, batch_id: str, lease_s: float) -> ClaimedBatch | None:
-        """Takes the lease; None when the batch is done, gone, or leased by another."""
+        """Takes the lease and counts a try; None when the batch is done, gone, held by another, or spent."""
+        ...
+
+    def extend(self, batch: ClaimedBatch, lease_s: float) -> bool:
+        """Lets the lease end `lease_s` from now; False when it is lost: cancelled, or taken by another."""
+        ...
+
+    def bisect(self, batch_id: str) -> tuple[str, ...]:
+        """Replaces a spent batch by its halves, whose ids are returned; a document that stands alone fails.
+
+        Does nothing to any other batch.
+        """
         ...
 
     def complete(
@@ -182,8 +198,11 @@ class BatchStore(Protocol):
         """Publishes the batch in one transaction; its seq, or None (nothing done) if the lease is lost."""
         ...
 
-    def release(self, batch: ClaimedBatch) -> None:
-        """Gives a lease back so that another may claim at once."""
+    def release(self, batch: ClaimedBatch, fault: str | None = None) -> None:
+        """Gives a lease back so that another may claim at once.
+
+        `fault` is what went wrong with its documents; without it the try does not count.
+        """
         ...
 
     def release_all(self) -> None:
@@ -204,6 +223,10 @@ class JobStore(Protocol):
 
     def list(self, limit: int) -> list[Job]:
         """Newest first, without errors."""
+        ...
+
+    def progress(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Those of the jobs that exist, without errors."""
         ...
 
     def cancel(self, job_id: str) -> Job:

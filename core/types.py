@@ -53,6 +53,14 @@ class BatchState(StrEnum):
     DONE = "done"
 
 
+class BatchStanding(StrEnum):
+    """What is known against a batch that may be claimed."""
+
+    FRESH = "fresh"  # never tried, or given back without blame
+    SUSPECT = "suspect"  # one of its documents may end the process that encodes it
+    SPENT = "spent"  # tried as often as it may be: to be bisected
+
+
 class Lane(StrEnum):
     """Priority of work in the engine: interactive goes before bulk between micro-batches."""
 
@@ -260,7 +268,8 @@ class Accepted:
 class Job:
     """Progress of one accepted request. `done` documents are searchable; total = done + failed + to do.
 
-    `is_read`: no more documents will follow.
+    `is_read`: no more documents will follow. `rate_per_s` is how many documents a second were settled by
+    encoding lately, up to `worked_at`; None before there is anything to measure.
     """
 
     id: str
@@ -277,6 +286,8 @@ class Job:
     details: Mapping[str, Any]
     errors: tuple[RejectedItem, ...] = ()
     is_read: bool = False
+    rate_per_s: float | None = None
+    worked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from core.types import (
+    BatchStanding,
     BatchState,
     ClaimedBatch,
     EncodedDocument,
     FailedDocument,
     JobKind,
     JobState,
-    RejectedItem,
     Task,
     TaskKind,
     WorkItem,
 )
+from storage.bisecting import bisect_batch, is_spent
 from storage.clock import Clock, utc_now
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
 from storage.faults import repeated
-from storage.jobs import JobChange, add_errors, mark_running, settle
+from storage.jobs import mark_running, storable
+from storage.outcomes import count_outcomes, finish_batch
 from storage.publishing import awaited_documents, mark_failed, publish
 from storage.schema import Batches, Documents, Jobs, RevisionJobs, Revisions
-from storage.waiting import end_wait
 
 NOT_RETURNED = "the encoder returned nothing for this document"
 
@@ -39,9 +39,22 @@ class SqlBatchStore:
         self._database = database
         self._clock = clock
 
+    def standing(self, batch_id: str) -> BatchStanding | None:
+        """What is known against the batch; None when it is done, gone, or leased by another."""
+        columns = (Batches.tries, Batches.max_tries, Batches.halvings)
+        query = select(*columns).where(Batches.id == batch_id, _is_free(self._clock()))
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        if row.tries >= row.max_tries:
+            return BatchStanding.SPENT
+        # A part of a bisected batch is under suspicion from the start.
+        return BatchStanding.SUSPECT if row.tries or row.halvings else BatchStanding.FRESH
+
     @repeated
     def claim(self, batch_id: str, lease_s: float) -> ClaimedBatch | None:
-        """Takes the lease; None when the batch is done, gone, or leased by another.
+        """Takes the lease and counts a try; None when the batch is done, gone, leased by another, or spent.
 
         A batch whose documents were all deleted, replaced or cancelled meanwhile ends here.
         """
@@ -57,7 +70,7 @@ class SqlBatchStore:
             job_id, attempt = lease
             items = _items(connection, batch_id)
             if not items:
-                _finish(connection, batch_id)
+                finish_batch(connection, batch_id)
                 return None
             mark_running(connection, _waiting_jobs(connection, batch_id), now)
             collection = collection_by_id(connection, collection_id)
@@ -84,23 +97,52 @@ class SqlBatchStore:
             seq = next_seq(connection, collection_id) if ready else head_seq(connection, collection_id) or 0
             publish(connection, batch, list(ready.values()), seq, now)
             mark_failed(connection, reasons, now)
-            _finish(connection, batch.id)
-            _count(connection, awaited, reasons, seq, now)
+            finish_batch(connection, batch.id)
+            count_outcomes(connection, awaited, reasons, seq, now)
             return seq
 
     @repeated
-    def release(self, batch: ClaimedBatch) -> None:
-        """Gives a lease back so that another may claim at once."""
+    def extend(self, batch: ClaimedBatch, lease_s: float) -> bool:
+        """Lets the lease end `lease_s` from now; False when it is lost: cancelled, or taken by another."""
+        until = self._clock() + timedelta(seconds=lease_s)
+        held = update(Batches).where(Batches.id == batch.id, _holds(batch)).values(lease_until=until)
+        with self._database.write() as connection:
+            return connection.execute(held.returning(Batches.id)).first() is not None
+
+    @repeated
+    def release(self, batch: ClaimedBatch, fault: str | None = None) -> None:
+        """Gives a lease back so that another may claim at once.
+
+        `fault` is what went wrong with its documents; without it the try does not count.
+        """
+        blame = {"tries": Batches.tries - 1} if fault is None else {"last_error": storable(fault)}
         with self._database.write() as connection:
             connection.execute(
                 update(Batches)
                 .where(Batches.id == batch.id, _holds(batch))
-                .values(state=BatchState.QUEUED, lease_until=None)
+                .values(state=BatchState.QUEUED, lease_until=None, **blame)
             )
 
     @repeated
+    def bisect(self, batch_id: str) -> tuple[str, ...]:
+        """Replaces a spent batch by its halves, whose ids are returned; a document that stands alone fails.
+
+        One transaction; does nothing to any other batch.
+        """
+        with self._database.write() as connection:
+            place = select(Batches.collection_id).where(Batches.id == batch_id)
+            collection_id = connection.execute(place).scalar_one_or_none()
+            if collection_id is None or not lock_collection(connection, collection_id):
+                return ()
+            now = self._clock()
+            return bisect_batch(connection, batch_id, _is_free(now), now)
+
+    @repeated
     def release_all(self) -> None:
-        """Ends every lease: for a process that alone works on this database and has just started."""
+        """Ends every lease: for a process that alone works on this database and has just started.
+
+        The tries stay counted: whoever held them died.
+        """
         with self._database.write() as connection:
             connection.execute(
                 update(Batches)
@@ -149,8 +191,14 @@ def _take_lease(
     """The batch's job and the number of this lease."""
     row = connection.execute(
         update(Batches)
-        .where(Batches.id == batch_id, _is_free(now))
-        .values(state=BatchState.RUNNING, attempt=Batches.attempt + 1, lease_until=until)
+        .where(Batches.id == batch_id, _is_free(now), ~is_spent())
+        .values(
+            state=BatchState.RUNNING,
+            attempt=Batches.attempt + 1,
+            tries=Batches.tries + 1,
+            last_error=None,
+            lease_until=until,
+        )
         .returning(Batches.job_id, Batches.attempt)
     ).first()
     return None if row is None else (row.job_id, row.attempt)
@@ -187,36 +235,3 @@ def _waiting_jobs(connection: Connection, batch_id: str) -> list[str]:
         .order_by(RevisionJobs.job_id)
     )
     return list(connection.execute(query).scalars())
-
-
-def _finish(connection: Connection, batch_id: str) -> None:
-    connection.execute(delete(Revisions).where(Revisions.batch_id == batch_id))
-    done = update(Batches).where(Batches.id == batch_id)
-    connection.execute(done.values(state=BatchState.DONE, lease_until=None))
-
-
-def _count(
-    connection: Connection,
-    awaited: Mapping[int, str],
-    reasons: Mapping[int, str],
-    seq: int,
-    now: datetime,
-) -> None:
-    """Tells every job that waited for the documents what became of them."""
-    done: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    errors: dict[str, list[RejectedItem]] = {}
-    for waiter in end_wait(connection, awaited):
-        reason = reasons.get(waiter.document_id)
-        if reason is None:
-            done[waiter.job_id] += waiter.items
-        else:
-            failed[waiter.job_id] += waiter.items
-            item = RejectedItem(awaited[waiter.document_id], reason)
-            errors.setdefault(waiter.job_id, []).append(item)
-    for job_id, items in errors.items():
-        add_errors(connection, job_id, items)
-    changes = {
-        job_id: JobChange(done=done[job_id], failed=failed[job_id], seq=seq) for job_id in done | failed
-    }
-    settle(connection, changes, now)

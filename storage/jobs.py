@@ -15,6 +15,7 @@ from storage.clock import Clock, new_id, utc_now
 from storage.collections import lock_collection, no_collection
 from storage.database import Database, can_be_stored, chunked
 from storage.faults import repeated
+from storage.rates import next_rate
 from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
 from storage.waiting import is_awaited_only_by, leave
 
@@ -27,12 +28,16 @@ _TABLE = Jobs.__table__
 
 @dataclass(frozen=True, slots=True)
 class JobChange:
-    """What to add to a job's counts; `seq` is what an index must have applied to show the documents."""
+    """What to add to a job's counts; `seq` is what an index must have applied to show the documents.
+
+    `is_work`: a batch was encoded for it, which tells how fast the job goes.
+    """
 
     total: int = 0
     done: int = 0
     failed: int = 0
     seq: int = 0
+    is_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,16 @@ class SqlJobStore:
         query = select(_TABLE).order_by(Jobs.id.desc()).limit(limit)  # ids sort by time
         with self._database.read() as connection:
             return [_to_job(row) for row in connection.execute(query)]
+
+    def progress(self, job_ids: Sequence[str]) -> dict[str, Job]:
+        """Those of the jobs that exist, without errors."""
+        with self._database.read() as connection:
+            rows = [
+                row
+                for chunk in chunked(job_ids)
+                for row in connection.execute(select(_TABLE).where(Jobs.id.in_(chunk)))
+            ]
+        return {row.id: _to_job(row) for row in rows}
 
     @repeated
     def cancel(self, job_id: str) -> Job:
@@ -148,13 +163,13 @@ def add_errors(connection: Connection, job_id: str, items: Sequence[RejectedItem
     """Lists failed items on the job; counting them is the caller's."""
     if items:
         rows = [
-            {"job_id": job_id, "external_id": _storable(item.id), "reason": _storable(item.reason)}
+            {"job_id": job_id, "external_id": storable(item.id), "reason": storable(item.reason)}
             for item in items
         ]
         connection.execute(insert(JobErrors), rows)
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
     """An id may have been rejected for the very characters that no database takes."""
     return (
         None
@@ -183,6 +198,10 @@ def _settle_one(connection: Connection, job_id: str, change: JobChange, now: dat
     row = connection.execute(select(_TABLE).where(Jobs.id == job_id).with_for_update()).one()
     total, done, failed = row.total + change.total, row.done + change.done, row.failed + change.failed
     values = {"total": total, "done": done, "failed": failed, "seq": max(row.seq, change.seq)}
+    if change.is_work:
+        since = row.worked_at or row.started_at or now
+        rate = next_rate(row.rate_per_s, since, now, change.done + change.failed)
+        values |= {"rate_per_s": rate, "worked_at": now}
     if row.is_complete and done + failed == total and not JobState(row.state).is_final:
         started = row.started_at or now
         values |= {"state": _outcome(done, failed), "started_at": started, "finished_at": now}
@@ -252,4 +271,6 @@ def _to_job(row: Row[*tuple[Any, ...]], errors: tuple[RejectedItem, ...] = ()) -
         details=row.details,
         errors=errors,
         is_read=row.is_complete,
+        rate_per_s=row.rate_per_s,
+        worked_at=row.worked_at,
     )

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     DateTime,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -141,7 +142,10 @@ class Embeddings(Base):
 
 
 class Jobs(Base):
-    """`is_complete`: no more documents will follow; final once done + failed = total."""
+    """`is_complete`: no more documents will follow; final once done + failed = total.
+
+    `rate_per_s` is how fast its documents were settled lately, up to `worked_at`.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (Index(None, "collection_id"), Index(None, "state"))
@@ -159,11 +163,18 @@ class Jobs(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    rate_per_s: Mapped[float | None] = mapped_column(Double)
+    worked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     details: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class Batches(Base):
-    """A share of a job that one worker encodes; `attempt` counts the leases given on it."""
+    """A share of a job that one worker encodes; `attempt` counts the leases given on it.
+
+    `tries` counts those leases that were not given back without blame; at `max_tries` the batch is bisected.
+    `halvings` counts how often that made it smaller.
+    `last_error` is null when the last try ended without a word: the process died, or its lease ran out.
+    """
 
     __tablename__ = "batches"
     __table_args__ = (Index(None, "state"), Index(None, "job_id"), Index(None, "collection_id"))
@@ -175,6 +186,10 @@ class Batches(Base):
     attempt: Mapped[int] = mapped_column(Integer)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    tries: Mapped[int] = mapped_column(Integer, server_default="0")
+    max_tries: Mapped[int] = mapped_column(Integer, server_default="3")
+    halvings: Mapped[int] = mapped_column(Integer, server_default="0")
+    last_error: Mapped[str | None] = mapped_column(Text)
 
 
 class Revisions(Base):

@@ -54,6 +54,8 @@ def test_the_openapi_document_can_be_made(tmp_path: Path) -> None:
 
 
 class _NoServices:
+    jobs = None
+
     def gauges(self) -> dict[str, float]:
         return {}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from api.answers import job_body, json_response
-from api.deps import ServicesDep
+from api.deps import JobFeedDep, ServicesDep, WritersDep
+from api.job_events import FINAL_ID, job_events
 from api.json_body import StrictRoute
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
@@ -21,6 +22,27 @@ def list_jobs(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=1000)]
 @router.get("/{job_id}")
 def get_job(job_id: str, services: ServicesDep) -> Response:
     return json_response(job_body(services.jobs.get(job_id)))
+
+
+@router.get(
+    "/{job_id}/events",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "The job, now and at each change."},
+        204: {"description": "The final state was sent before: do not reconnect."},
+    },
+)
+async def follow_job(
+    job_id: str,
+    services: ServicesDep,
+    writers: WritersDep,
+    feed: JobFeedDep,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    job = await writers.run(services.jobs.get, job_id)
+    if job.state.is_final and last_event_id == FINAL_ID:
+        return Response(status_code=204)
+    return job_events(feed, job)
 
 
 @router.post("/{job_id}/cancel")

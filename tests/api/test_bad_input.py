@@ -46,6 +46,27 @@ def test_a_bad_document_alone_is_a_422(client: TestClient, news: str, document: 
     assert client.get(news).json()["documents"]["total"] == 0
 
 
+@pytest.mark.parametrize(
+    "number", [str(2**63), str(2**64), str(-(2**63) - 1), "9" * 25, "-" + "9" * 400, "1" + "0" * 10_000]
+)
+def test_an_integer_beyond_64_bits_is_refused_for_its_document_alone(
+    client: TestClient, news: str, number: str
+) -> None:
+    exact = 2**63 - 1
+    big = f'{{"id":"big","text":"t","metadata":{{"deep":[{{"n":{number}}}]}}}}'
+    metadata = f'{{"n":{exact},"f":1e30,"g":0.1234567890123456789}}'
+    good = f'{{"id":"good","text":"a text with {number} in it","metadata":{metadata}}}'
+    content = f'{{"documents":[{big},{good}]}}'
+    answer = client.post(f"{D}?wait=true", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["job"]["errors"] == [
+        {"id": "big", "reason": "'metadata.deep[0].n' is an integer beyond 64 bits; send it as a string."}
+    ]
+    document = client.get(f"{D}/good").json()
+    assert document["metadata"] == {"n": exact, "f": 1e30, "g": 0.1234567890123456789}
+    assert number in document["text"]
+
+
 def test_metadata_nested_a_hundred_thousand_deep_is_refused(client: TestClient, news: str) -> None:
     deep = '{"a":' * 100_000 + "1" + "}" * 100_000
     content = '{"documents":[{"id":"a","text":"t","metadata":' + deep + "}]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -171,6 +172,18 @@ def test_a_file_that_is_gone_before_it_was_read_fails_the_job(world: World) -> N
     world.path.unlink()
     world.run()
     assert "upload it again" in world.job.errors[0].reason
+
+
+def test_a_cancelled_import_gives_its_thread_back_though_the_queue_stays_full(world: World) -> None:
+    full = ListQueue([Task(TaskKind.INGEST_BATCH, str(i)) for i in range(65)])
+    service = replace(world.service, ingest=replace(world.service.ingest, queue=full))
+    world.start()
+    importing = threading.Thread(target=service.run, args=(world.job_id,))
+    importing.start()
+    world.table.jobs[world.job_id] = replace(world.job, state=JobState.CANCELLED)
+    importing.join(30)
+    assert not importing.is_alive()
+    assert (world.table.ids, world.path.exists()) == ([], False)
 
 
 @pytest.mark.parametrize("error", [Overloaded("busy"), Unavailable("stopping")])

@@ -16,9 +16,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import select
 
-from core.types import Accepted, ClaimedBatch, FailedDocument, JobKind
+from core.types import Accepted, BatchStanding, ClaimedBatch, FailedDocument, JobKind
 from storage.database import Database
+from storage.schema import Documents, Revisions
 from tests.storage.world import World, encode, new, vectors
 
 IDS = ["a", "b", "c", "d"]
@@ -155,9 +157,46 @@ class Program(RuleBasedStateMachine):
             assert self.world.batches.complete(slow, encode(slow.items), []) is None
 
     @precondition(lambda self: self.claims)
+    @rule(data=st.data(), fault=st.none() | st.just("no"))
+    def release(self, data: st.DataObject, fault: str | None) -> None:
+        self.world.batches.release(data.draw(st.sampled_from(self.claims)), fault)
+
+    @precondition(lambda self: self.batches)
     @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        self.world.batches.release(data.draw(st.sampled_from(self.claims)))
+    def crash_until_spent(self, data: st.DataObject) -> None:
+        batch_id = data.draw(st.sampled_from(self.batches))
+        self.world.clock.advance(61)
+        while (batch := self.world.batches.claim(batch_id, 60)) is not None:
+            self.claims.append(batch)
+            self.world.clock.advance(61)
+
+    @rule()
+    def bisect(self) -> None:
+        """Every spent batch: its documents are in its halves, or the one that stood alone has failed."""
+        for batch_id in list(self.batches):
+            if self.world.batches.standing(batch_id) is BatchStanding.SPENT:
+                self.bisect_one(batch_id)
+
+    def bisect_one(self, batch_id: str) -> None:
+        owned = self.owned(batch_id)
+        parts = self.world.batches.bisect(batch_id)
+        self.batches += parts
+        if parts:
+            moved = {id_: part for part in parts for id_ in self.documents_of(part)}
+            assert moved.keys() == owned.keys()
+            for id_, part in moved.items():
+                waiting = self.docs[id_].waiting
+                assert waiting
+                waiting.batch = part
+        else:
+            assert len(owned) <= 1
+            for id_ in owned:
+                self.arrive(self.docs[id_], is_bad=True)
+
+    def documents_of(self, batch_id: str) -> list[str]:
+        query = select(Documents.external_id).join(Revisions, Revisions.document_id == Documents.id)
+        with self.world.database.read() as connection:
+            return list(connection.execute(query.where(Revisions.batch_id == batch_id)).scalars())
 
     @rule(ids=st.sets(st.sampled_from(IDS), min_size=1))
     def delete(self, ids: set[str]) -> None:
@@ -255,6 +294,8 @@ class Program(RuleBasedStateMachine):
     def finish_all(self) -> None:
         """What is left over is found, can be done, and then all jobs are over."""
         self.world.batches.release_all()
+        while any(self.world.batches.standing(id_) is BatchStanding.SPENT for id_ in self.batches):
+            self.bisect()
         for task in self.world.batches.unfinished():
             if task.id in self.batches:
                 batch = self.world.batches.claim(task.id, 60)

@@ -1,0 +1,86 @@
+"""The states of followed jobs: however many streams follow them, the database is asked once a tick."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import replace
+
+import anyio
+
+from api.threads import Writers
+from core.errors import NotFound, Overloaded, Unavailable
+from core.ports import JobStore
+from core.types import Job
+
+POLL_S = 0.25
+
+
+class JobFeed:
+    """Belongs to one event loop. `close` ends all streams at once."""
+
+    def __init__(self, jobs: JobStore, writers: Writers) -> None:
+        self._jobs, self._writers = jobs, writers
+        self._followed: Counter[str] = Counter()
+        self._known: Mapping[str, Job] = {}
+        self._asked_at = -POLL_S
+        self._asking = anyio.Lock()
+        self._closed = anyio.Event()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    async def follow(self, job: Job) -> AsyncGenerator[Job | None]:
+        """The job, then its state at each tick: None when nothing changed. Ends after the final state.
+
+        Ends too when the job is gone (it may be purged), or the feed is closed.
+        """
+        yield job
+        self._followed[job.id] += 1
+        try:
+            while not job.state.is_final and await self._next_tick():
+                found = await self._latest(job.id)
+                if found is None:
+                    return
+                yield found if _without_errors(found) != _without_errors(job) else None
+                job = found
+        finally:
+            self._followed[job.id] -= 1
+            self._followed += Counter()  # drops what nobody follows any more
+
+    async def _next_tick(self) -> bool:
+        """False when the feed is closed."""
+        with anyio.move_on_after(POLL_S):
+            await self._closed.wait()
+        return not self._closed.is_set()
+
+    async def _latest(self, job_id: str) -> Job | None:
+        """At most about POLL_S old; while the database is away, what was known before."""
+        async with self._asking:
+            if job_id not in self._known or time.monotonic() - self._asked_at >= POLL_S / 2:
+                try:
+                    self._known = await self._writers.run(self._read, list(self._followed), self._known)
+                except (Unavailable, Overloaded):
+                    return self._known.get(job_id)
+                finally:
+                    self._asked_at = time.monotonic()
+            return self._known.get(job_id)
+
+    def _read(self, job_ids: Iterable[str], known: Mapping[str, Job]) -> Mapping[str, Job]:
+        """Those of the jobs that exist; errors are read again only of those that changed."""
+        found: dict[str, Job] = {}
+        for job_id, job in self._jobs.progress(list(job_ids)).items():
+            before = known.get(job_id)
+            if before is not None and _without_errors(before) == job:
+                found[job_id] = before
+                continue
+            try:
+                found[job_id] = self._jobs.get(job_id)
+            except NotFound:  # purged between the two reads
+                continue
+        return found
+
+
+def _without_errors(job: Job) -> Job:
+    return replace(job, errors=())
