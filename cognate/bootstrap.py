@@ -42,6 +42,7 @@ from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
 from storage.retention import SqlRetention
+from storage.uploads import FsspecUploadStore, local_uploads, open_uploads
 from workers.embedded import EmbeddedQueue
 from workers.notifier import LocalNotifier
 
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_S = 30.0
 PURGE_EVERY_S = 3600.0
 MAX_WAITING_IMPORT_BATCHES = 64
+ORPHANED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,13 @@ class Layout:
 def database_url(settings: Settings) -> str:
     """The configured URL, or SQLite in the data folder."""
     return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
+
+
+def open_upload_store(settings: Settings) -> FsspecUploadStore:
+    """Where the settings keep uploads. Raises StartRefused."""
+    if settings.upload_url:
+        return open_uploads(settings.upload_url)
+    return local_uploads(Layout(settings.data_dir.resolve()).uploads)
 
 
 class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
@@ -135,24 +144,26 @@ def _assemble(
         DocumentLimits(max_text_bytes=settings.max_text_bytes),
         settings.max_queued_batches,
     )
+    uploads = open_upload_store(settings)
     imports = ImportService(
         ingest,
         collections,
         FileImportReader(),
-        layout.uploads,
+        uploads,
         MAX_WAITING_IMPORT_BATCHES,
         lambda: queue.is_stopping,
     )
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
     stack.callback(indexes.stop)
-    _remove_orphans(layout, ingest)
     if not settings.database_url:  # the lock on the data folder says that nobody else holds a lease
         ingest.batches.release_all()
+        if not settings.upload_url:  # … or writes to its uploads
+            imports.remove_orphans(timedelta())
     ingest.requeue_unfinished()
     queue.start(_handler(ingest, imports))
     stack.callback(queue.stop)
-    stack.enter_context(_sweeping(ingest, SqlRetention(database), timedelta(days=settings.retention_days)))
+    stack.enter_context(_sweeping(imports, SqlRetention(database), timedelta(days=settings.retention_days)))
     collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
     return Services(
         collections=collection_service,
@@ -166,7 +177,7 @@ def _assemble(
         jobs=jobs,
         indexes=indexes,
         encoder=encoder,
-        uploads=layout.uploads,
+        uploads=uploads,
         checks=lambda: _checks(collections, encoder),
         gauges=lambda: _gauges(queue, indexes, encoder),
     )
@@ -204,7 +215,7 @@ def _refuse_other_encoders(collections: SqlCollectionStore, encoder: Encoder) ->
 
 def _make_folders(layout: Layout) -> None:
     try:
-        for folder in (layout.root, layout.snapshots, layout.uploads):
+        for folder in (layout.root, layout.snapshots):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StartRefused(
@@ -228,7 +239,7 @@ def _exclusive(layout: Layout) -> Iterator[None]:
 
 
 @contextmanager
-def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
+def _sweeping(imports: ImportService, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
     """Now and then queues tasks that nobody holds, and purges what was deleted or done long ago."""
     stop = threading.Event()
 
@@ -236,11 +247,12 @@ def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -
         purged_at = time.monotonic() - PURGE_EVERY_S
         while not stop.wait(SWEEP_EVERY_S):
             try:
-                ingest.requeue_unfinished()
+                imports.ingest.requeue_unfinished()
                 return_freed_memory()
                 if time.monotonic() - purged_at >= PURGE_EVERY_S:
                     purged_at = time.monotonic()
                     log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
+                    imports.remove_orphans(ORPHANED_AFTER)
             except Exception:  # the thread's outer edge: the next sweep tries again
                 log.exception("sweep failed")
 
@@ -251,15 +263,6 @@ def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -
     finally:
         stop.set()
         thread.join()
-
-
-def _remove_orphans(layout: Layout, ingest: IngestService) -> None:
-    """Removes uploads that no unfinished import will read, left by a crash between upload and job."""
-    imports = [task.id for task in ingest.batches.unfinished() if task.kind is TaskKind.IMPORT_FILE]
-    wanted = {ingest.jobs.get(job_id).details.get("file") for job_id in imports}
-    for path in layout.uploads.iterdir():
-        if path.name not in wanted and path.is_file():
-            path.unlink(missing_ok=True)
 
 
 def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]:

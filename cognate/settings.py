@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("cognate-data"), description="Folder of database, snapshots and uploads."
     )
+    upload_url: str = Field(
+        default="",
+        description="fsspec URL where uploads wait for their import, such as `s3://bucket/prefix`;"
+        " empty = `uploads` in the data folder.",
+    )
     database_url: str = Field(default="", description="SQLAlchemy URL; empty = SQLite in the data folder.")
     host: str = Field(
         default="127.0.0.1", description="Address to bind; beyond loopback API keys are needed."

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
 from core.types import (
     BatchState,
@@ -121,6 +121,12 @@ class SqlBatchStore:
                 for id_ in connection.execute(imports.order_by(Jobs.id)).scalars()
             ]
         return tasks
+
+    def waiting(self) -> int:
+        """How many batches are not done, whichever process is to work on them."""
+        query = select(func.count()).where(Batches.state.in_([BatchState.QUEUED, BatchState.RUNNING]))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
