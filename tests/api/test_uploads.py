@@ -36,7 +36,7 @@ FILE = part('name="file"; filename="rows.csv"', ROWS)
 END = f"--{BOUNDARY}--\r\n".encode()
 
 
-def send(client: TestClient, news: str, body: bytes, headers: dict[str, str] = HEADERS) -> httpx.Response:
+def send(client: TestClient, news: str, body: bytes, headers: dict[str, str] = HEADERS) -> Any:
     return client.post(f"{news}/import", content=body, headers=headers)
 
 

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_killed_around_the_answer_an_import_is_whole_or_absent(server: ServerPro
         server.start()
     for number in range(6):
         name = f"c{number}"
-        counts = eventually(lambda name=name: _settled(server.http, name))
+        counts = eventually(partial(_settled, server.http, name))
         assert counts["searchable"] in ((rows,) if name in answered else (0, rows)), name
 
 

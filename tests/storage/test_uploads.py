@@ -161,7 +161,7 @@ class Failing(LocalFileSystem):  # type: ignore[misc]  # fsspec publishes no typ
                 return real_write(block)
 
             def read(self, size: int = -1) -> bytes:
-                block = real_read(size)
+                block: bytes = real_read(size)
                 spend(len(block))
                 return block
 
