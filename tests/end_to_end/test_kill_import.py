@@ -120,21 +120,29 @@ def test_killed_during_the_upload_nothing_is_there_by_halves(server: ServerProce
 
 
 def test_killed_around_the_answer_an_import_is_whole_or_absent(server: ServerProcess) -> None:
-    rows = 240
+    rows, kills = 240, 6
+    names = [f"c{number}" for number in range(kills + 2)]
+    content = "".join(map(row, range(0, rows * GOOD_EVERY, GOOD_EVERY)))
     answered: list[str] = []
-    for number in range(6):
-        name = f"c{number}"
+    for name in names:
         server.http.put(f"/v1/collections/{name}", json={}).raise_for_status()
-        content = "".join(map(row, range(0, rows * GOOD_EVERY, GOOD_EVERY)))
+    _post(server.http, names[0], content, answered)
+    started = time.monotonic()
+    _post(server.http, names[1], content, answered)
+    took_s = time.monotonic() - started
+    assert answered == names[:2]
+    for number, name in enumerate(names[2:]):
         thread = threading.Thread(target=_post, args=(server.http, name, content, answered))
         thread.start()
-        thread.join(0.004 * number)  # from before its first byte is read until after it is answered
+        thread.join(
+            took_s * number / (kills - 2)
+        )  # from before its first byte is read until after its answer
         server.kill()
         thread.join(WAIT_S)
         server.start()
-    for number in range(6):
-        name = f"c{number}"
+    for name in names:
         counts = eventually(partial(_settled, server.http, name))
+        assert counts["total"] == counts["searchable"]
         assert counts["searchable"] in ((rows,) if name in answered else (0, rows)), name
 
 
