@@ -21,6 +21,7 @@ from core.errors import (
     InvalidInput,
     NotFound,
     Overloaded,
+    StorageFull,
     TooLarge,
     Unavailable,
 )
@@ -35,6 +36,7 @@ STATUS_OF: Mapping[type[CognateError], HTTPStatus] = {
     EncoderMismatch: HTTPStatus.CONFLICT,
     Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 MAX_ERRORS = 100
 

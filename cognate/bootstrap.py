@@ -19,12 +19,10 @@ from core.collections import CollectionService, check_encoder
 from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
-from core.ingest import IngestService
 from core.memory import bound_heaps
 from core.ports import Encoder, PartsEncoder, TokenEncoder
 from core.search import SearchLimits, SearchService
 from core.services import Services
-from core.types import TaskKind
 from encoder.engine import EngineStats
 from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
@@ -35,12 +33,9 @@ from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
+from storage.uploads import FsspecUploadStore, local_uploads, open_uploads
 
 log = logging.getLogger(__name__)
-
-SWEEP_EVERY_S = 30.0
-PURGE_EVERY_S = 3600.0
-MAX_WAITING_IMPORT_BATCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,13 @@ class Layout:
 def database_url(settings: Settings) -> str:
     """The configured URL, or SQLite in the data folder."""
     return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
+
+
+def open_upload_store(settings: Settings) -> FsspecUploadStore:
+    """Where the settings keep uploads. Raises StartRefused."""
+    if settings.upload_url:
+        return open_uploads(settings.upload_url)
+    return local_uploads(Layout(settings.data_dir.resolve()).uploads)
 
 
 class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
@@ -126,12 +128,12 @@ def _assemble(
     refuse_other_encoders(collections, encoder)
     background = _background(settings, database, stack)
     indexes = IndexFollower(SqlChangeLog(database), collections, background.notifier, layout.snapshots)
-    ingestion = make_ingestion(settings, layout.uploads, database, encoder, background)
+    uploads = open_upload_store(settings)
+    ingestion = make_ingestion(settings, uploads, database, encoder, background)
     ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
     stack.callback(indexes.stop)
-    _remove_orphans(layout, ingest)
     background.start(settings, database, ingestion, stack)
     collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
     return Services(
@@ -146,7 +148,7 @@ def _assemble(
         jobs=jobs,
         indexes=indexes,
         encoder=encoder,
-        uploads=layout.uploads,
+        uploads=uploads,
         checks=lambda: _checks(collections, encoder),
         gauges=lambda: _gauges(background, indexes, encoder),
     )
@@ -176,7 +178,7 @@ def refuse_other_encoders(collections: SqlCollectionStore, encoder: Encoder) -> 
 
 def make_folders(layout: Layout) -> None:
     try:
-        for folder in (layout.root, layout.snapshots, layout.uploads):
+        for folder in (layout.root, layout.snapshots):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StartRefused(
@@ -197,15 +199,6 @@ def _exclusive(layout: Layout) -> Iterator[None]:
                 " with --data-dir or COGNATE_DATA_DIR."
             ) from None
         yield
-
-
-def _remove_orphans(layout: Layout, ingest: IngestService) -> None:
-    """Removes uploads that no unfinished import will read, left by a crash between upload and job."""
-    imports = [task.id for task in ingest.batches.unfinished() if task.kind is TaskKind.IMPORT_FILE]
-    wanted = {ingest.jobs.get(job_id).details.get("file") for job_id in imports}
-    for path in layout.uploads.iterdir():
-        if path.name not in wanted and path.is_file():
-            path.unlink(missing_ok=True)
 
 
 def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]:

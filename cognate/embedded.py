@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from cognate.ingestion import Ingestion
+from cognate.ingestion import ORPHANED_AFTER, Ingestion
 from cognate.settings import Settings
-from core.ingest import IngestService
 from core.memory import return_freed_memory
 from storage.database import Database
 from storage.retention import SqlRetention
@@ -40,17 +39,19 @@ class EmbeddedBackground:
         ingest, retention = ingestion.ingest, SqlRetention(database)
         if not settings.database_url:  # the lock on the data folder says that nobody else holds a lease
             ingest.batches.release_all()
+            if not settings.upload_url:  # … or writes to its uploads
+                ingestion.imports.remove_orphans(timedelta())
         ingest.requeue_unfinished()
         self.queue.start(ingestion.run)
         stack.callback(self.queue.stop)
-        stack.enter_context(_sweeping(ingest, retention, timedelta(days=settings.retention_days)))
+        stack.enter_context(_sweeping(ingestion, retention, timedelta(days=settings.retention_days)))
 
     def gauges(self) -> dict[str, float]:
         return {"queued_batches": self.queue.depth()}
 
 
 @contextmanager
-def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
+def _sweeping(ingestion: Ingestion, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
     """Now and then queues tasks that nobody holds, and purges what was deleted or done long ago."""
     stop = threading.Event()
 
@@ -58,11 +59,12 @@ def _sweeping(ingest: IngestService, retention: SqlRetention, keep: timedelta) -
         purged_at = time.monotonic() - PURGE_EVERY_S
         while not stop.wait(SWEEP_EVERY_S):
             try:
-                ingest.requeue_unfinished()
+                ingestion.ingest.requeue_unfinished()
                 return_freed_memory()
                 if time.monotonic() - purged_at >= PURGE_EVERY_S:
                     purged_at = time.monotonic()
                     log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
+                    ingestion.imports.remove_orphans(ORPHANED_AFTER)
             except Exception:  # the thread's outer edge: the next sweep tries again
                 log.exception("sweep failed")
 

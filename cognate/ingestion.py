@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
 from typing import Protocol
 
 from cognate.settings import Settings
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
-from core.ports import Encoder, Notifier, TaskQueue
+from core.ports import Encoder, Notifier, TaskQueue, UploadStore
 from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
 from indexer.imports import FileImportReader
@@ -23,6 +23,7 @@ from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
 
 MAX_WAITING_IMPORT_BATCHES = 64
+ORPHANED_AFTER = timedelta(days=1)  # an upload without an import
 
 
 class Background(Protocol):
@@ -59,7 +60,7 @@ class Ingestion:
 
 
 def make_ingestion(
-    settings: Settings, uploads: Path, database: Database, encoder: Encoder, background: Background
+    settings: Settings, uploads: UploadStore, database: Database, encoder: Encoder, background: Background
 ) -> Ingestion:
     """Ingestion and imports on this database and encoder."""
     ingest = IngestService(

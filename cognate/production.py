@@ -27,7 +27,7 @@ class RedisBackground:
 
     def __init__(self, settings: Settings, database: Database, stack: ExitStack) -> None:
         broker = broker_settings(settings)
-        waiting = SqlBatchStore(database).count_waiting
+        waiting = SqlBatchStore(database).waiting
         self.queue = CeleryQueue(make_app(broker), broker.url, waiting)
         stack.callback(self.queue.close)
         self.notifier = RedisNotifier(broker.url)

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("cognate-data"), description="Folder of database, snapshots and uploads."
     )
+    upload_url: str = Field(
+        default="",
+        description="fsspec URL where uploads wait for their import, such as `s3://bucket/prefix`;"
+        " empty = `uploads` in the data folder.",
+    )
     database_url: str = Field(
         default="",
         description="`postgresql://user:password@host/database`; empty = SQLite in the data folder.",

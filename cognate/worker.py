@@ -8,9 +8,16 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from cognate.bootstrap import Layout, load_encoder_of, make_folders, prepare_schema, refuse_other_encoders
+from cognate.bootstrap import (
+    Layout,
+    load_encoder_of,
+    make_folders,
+    open_upload_store,
+    prepare_schema,
+    refuse_other_encoders,
+)
 from cognate.broker import broker_settings
-from cognate.ingestion import make_ingestion
+from cognate.ingestion import ORPHANED_AFTER, make_ingestion
 from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
@@ -52,7 +59,7 @@ def _open_work(settings: Settings, stack: ExitStack) -> Work:
     stack.callback(encoder.close)
     refuse_other_encoders(SqlCollectionStore(database), encoder)
     background = RedisBackground(settings, database, stack)
-    ingestion = make_ingestion(settings, layout.uploads, database, encoder, background)
+    ingestion = make_ingestion(settings, open_upload_store(settings), database, encoder, background)
     lock, retention = SqlTaskLock(database), SqlRetention(database)
 
     def handle(task: Task) -> None:
@@ -70,6 +77,7 @@ def _open_work(settings: Settings, stack: ExitStack) -> Work:
     def purge() -> None:
         keep = timedelta(days=settings.retention_days)
         log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
+        ingestion.imports.remove_orphans(ORPHANED_AFTER)
 
     return Work(handle, sweep, purge, background.stopping.set, encoder.close)
 

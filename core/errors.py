@@ -27,6 +27,14 @@ class Conflict(CognateError):
     """The request contradicts what is stored, for example other settings for an existing collection."""
 
 
+class Overtaken(Conflict):
+    """Another process did the same work first; what this one would have written is dropped."""
+
+
+class StorageFull(CognateError):
+    """The place where uploads are kept has no room."""
+
+
 class Overloaded(CognateError):
     """A bounded queue is full; the caller should retry after `retry_after_s` seconds."""
 

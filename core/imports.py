@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import count
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.documents import validate_document
-from core.errors import Conflict, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
+from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.ingest import IngestService, describe_error
-from core.ports import CollectionStore, ImportReader
+from core.ports import CollectionStore, ImportReader, UploadStore
 from core.types import (
     Collection,
     ImportFields,
@@ -34,33 +32,32 @@ CHARACTERS_PER_TRANSACTION = 8 * 1024 * 1024
 MAX_ATTEMPTS = 5
 MAX_REASON_CHARACTERS = 1000
 MAX_FILENAME_CHARACTERS = 255
-PAUSE_S = 0.05
-PAUSES_PER_LOOK = 10  # a cancelled import does not hold its thread for longer than half a second
+PAUSE_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class ImportService:
-    """Reads files of the folder `uploads`, which jobs name without the folder.
+    """Reads files of the store `uploads`, which jobs name.
 
+    No more is read while over `max_waiting_batches` wait in the database, from whichever process.
     `is_stopping` lets a long import end early; it goes on from its last transaction at the next start.
     """
 
     ingest: IngestService
     collections: CollectionStore
     reader: ImportReader
-    uploads: Path
+    uploads: UploadStore
     max_waiting_batches: int
     is_stopping: Callable[[], bool]
 
-    def start(self, collection: Collection, path: Path, filename: str, fields: ImportFields) -> Job:
-        """Checks the beginning of the file at `path`, which lies in `uploads`, and queues the import.
+    def start(self, collection: Collection, name: str, filename: str, fields: ImportFields) -> Job:
+        """Checks the beginning of the stored upload `name` and queues the import.
 
         In `filename`, "?" replaces characters that cannot be stored. Raises InvalidInput, TooLarge.
         """
         filename = _storable(filename)
-        plan = self.reader.plan(path, filename, fields)
-        _flush(path)  # the job must not outlive the file when the power fails
-        details = {"file": path.name, "filename": filename, "fields": asdict(plan), "rows_read": 0}
+        plan = self.reader.plan(lambda: self.uploads.open(name), filename, fields)
+        details = {"file": name, "filename": filename, "fields": asdict(plan), "rows_read": 0}
         job = self.ingest.jobs.create(collection.id, JobKind.IMPORT, details)
         self.ingest.queue.enqueue([Task(TaskKind.IMPORT_FILE, job.id)])
         return job
@@ -75,19 +72,34 @@ class ImportService:
         except NotFound:
             return
         if self._finish(job):
-            (self.uploads / job.details["file"]).unlink(missing_ok=True)
+            self.uploads.delete(job.details["file"])
+
+    def remove_orphans(self, older_than: timedelta) -> int:
+        """Deletes uploads that no import will read, left by a crash before the job; how many those were.
+
+        Younger ones stay: another process may be receiving them.
+        """
+        before = datetime.now(UTC) - older_than
+        old = [upload.name for upload in self.uploads.list() if upload.modified <= before]
+        wanted = {job.details["file"] for job in self.ingest.jobs.reading()} if old else set()
+        orphans = [name for name in old if name not in wanted]
+        for name in orphans:
+            self.uploads.delete(name)
+        return len(orphans)
 
     def _finish(self, job: Job) -> bool:
         """Whether the file is needed no more."""
         if job.state.is_final or job.is_read:
             return True
-        path = self.uploads / job.details["file"]
         try:
-            if path.exists():
-                return self._read(job, path)
-            self.ingest.jobs.fail(job.id, "The uploaded file is gone from the data folder; upload it again.")
+            if self.uploads.exists(job.details["file"]):
+                return self._read(job)
+            self.ingest.jobs.fail(job.id, "The uploaded file is gone from the store; upload it again.")
         except (Unavailable, Overloaded):
             raise
+        except Overtaken:
+            log.warning("another process reads the same import; leaving it", extra={"job_id": job.id})
+            return False
         except (Conflict, NotFound):  # cancelled, or the collection was deleted
             pass
         except (InvalidInput, TooLarge) as error:
@@ -102,24 +114,34 @@ class ImportService:
         details = dict(self.ingest.jobs.get(job_id).details)
         attempts = details.get("attempts", 0) + 1
         if attempts < MAX_ATTEMPTS:
-            self.ingest.documents.accept(job_id, [], [], details | {"attempts": attempts}, is_last=False)
+            counted = details | {"attempts": attempts}
+            self.ingest.documents.accept(job_id, [], [], counted, is_last=False, expected=details)
             return False
         log.error("import given up", extra={"job_id": job_id, "attempt": attempts}, exc_info=error)
         reason = f"could not be imported after {attempts} attempts: {describe_error(error)}"
         self.ingest.jobs.fail(job_id, reason)
         return True
 
-    def _read(self, job: Job, path: Path) -> bool:
-        """Whether the end of the file was reached."""
+    def _read(self, job: Job) -> bool:
+        """Whether the end of the file was reached.
+
+        Each transaction adds rows and the position after them, and finds the position before: a crash
+        neither skips nor repeats a row, and of two processes that read one file only one goes on.
+        """
         collection = self.collections.get(job.collection)
-        details = {name: value for name, value in job.details.items() if name != "attempts"}
-        rows = self.reader.items(path, details["filename"], _plan(details["fields"]), details["rows_read"])
+        before = job.details
+        details = {name: value for name, value in before.items() if name != "attempts"}
+        file, plan = details["file"], _plan(details["fields"])
+        rows = self.reader.items(
+            lambda: self.uploads.open(file), details["filename"], plan, details["rows_read"]
+        )
         for chunk in _chunks(self._checked(row) for row in rows):
             if not self._wait_for_room(job.id):
                 return False
-            details["rows_read"] += len(chunk)
-            self._accept(collection, job.id, chunk, details)
-        accepted = self.ingest.documents.accept(job.id, [], [], details, is_last=True)
+            details = details | {"rows_read": details["rows_read"] + len(chunk)}
+            self._accept(collection, job.id, chunk, (before, details))
+            before = details
+        accepted = self.ingest.documents.accept(job.id, [], [], details, is_last=True, expected=before)
         self.ingest.announce(collection.id, accepted)
         return True
 
@@ -136,19 +158,21 @@ class ImportService:
         collection: Collection,
         job_id: str,
         chunk: Sequence[NewDocument | RejectedItem],
-        details: Mapping[str, Any],
+        step: tuple[Mapping[str, Any], Mapping[str, Any]],
     ) -> None:
+        """Adds a chunk that takes the job's details from the first of `step` to the second."""
+        before, after = step
         documents = [item for item in chunk if isinstance(item, NewDocument)]
         rejected = [item for item in chunk if isinstance(item, RejectedItem)]
-        accepted = self.ingest.documents.accept(job_id, documents, rejected, details, is_last=False)
+        accepted = self.ingest.documents.accept(
+            job_id, documents, rejected, after, is_last=False, expected=before
+        )
         self.ingest.announce(collection.id, accepted)
 
     def _wait_for_room(self, job_id: str) -> bool:
-        """False when the process stops while the queue is full. Raises Conflict once the job is over."""
-        for pause in count():
-            if self.is_stopping() or self.ingest.queue.depth() <= self.max_waiting_batches:
-                break
-            if pause % PAUSES_PER_LOOK == 0 and self.ingest.jobs.get(job_id).state.is_final:
+        """False when the process stops while too much waits. Raises Conflict once the job is over."""
+        while not self.is_stopping() and self.ingest.batches.waiting() > self.max_waiting_batches:
+            if self.ingest.jobs.get(job_id).state.is_final:
                 raise Conflict(f"job {job_id} was cancelled")
             time.sleep(PAUSE_S)
         return not self.is_stopping()
@@ -185,16 +209,6 @@ def count_characters(value: object) -> int:
 def _storable(filename: str) -> str:
     """The end of the name, which tells the format, without what no database takes."""
     return filename.encode(errors="replace").decode().replace("\0", "?")[-MAX_FILENAME_CHARACTERS:]
-
-
-def _flush(path: Path) -> None:
-    """Has the file and its entry in the folder written to disk."""
-    for place in (path, path.parent):
-        descriptor = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _plan(fields: Mapping[str, Any]) -> ImportPlan:

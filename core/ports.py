@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 from core.types import (
     Accepted,
@@ -37,9 +36,12 @@ from core.types import (
     PassageText,
     RejectedItem,
     Span,
+    StoredUpload,
     Task,
     TokenParts,
 )
+
+OpenFile: TypeAlias = Callable[[], BinaryIO]  # opens one file for reading, seekable, as often as called
 
 
 class TokenSpans(Protocol):
@@ -133,13 +135,15 @@ class DocumentStore(Protocol):
         rejected: Sequence[RejectedItem] = (),
         details: Mapping[str, Any] | None = None,
         is_last: bool = True,
+        expected: Mapping[str, Any] | None = None,
     ) -> Accepted:
         """Stores documents as pending, in batches, and counts them on the job, in one transaction.
 
         Same content and metadata is no work; changed metadata alone is applied at once. `details`
         replaces the job's details (an import keeps its position there). `is_last` says that no more
         documents will follow. Jobs that wait for an earlier version of a document go on
-        waiting for this one. Raises Conflict when the job is already over, NotFound when it is gone.
+        waiting for this one. Raises Conflict when the job is already over, NotFound when it is gone,
+        Overtaken when the job's details are no longer those `expected`: another process wrote first.
         """
         ...
 
@@ -213,6 +217,10 @@ class BatchStore(Protocol):
         """Unfinished tasks that nobody holds: queued, or of an expired lease."""
         ...
 
+    def waiting(self) -> int:
+        """How many batches are not done, whichever process is to work on them."""
+        ...
+
 
 class JobStore(Protocol):
     def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job: ...
@@ -238,6 +246,10 @@ class JobStore(Protocol):
 
     def fail(self, job_id: str, reason: str) -> None:
         """Ends a job that cannot go on, for example an import of a damaged file."""
+        ...
+
+    def reading(self) -> Sequence[Job]:
+        """Imports that have not read their file to its end, without errors."""
         ...
 
 
@@ -297,15 +309,50 @@ class IndexRegistry(Protocol):
         ...
 
 
+class UploadWriter(Protocol):
+    """One upload, written aside: it is there under its name when committed, whole, or never.
+
+    All methods may block. `write` and `commit` raise StorageFull, or Unavailable.
+    """
+
+    def write(self, block: bytes) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def discard(self) -> None:
+        """Leaves nothing behind, as far as the store can be reached. Raises nothing."""
+        ...
+
+
+class UploadStore(Protocol):
+    """Uploaded files until they are imported. All methods raise Unavailable when the store fails."""
+
+    def create(self, name: str) -> UploadWriter: ...
+
+    def open(self, name: str) -> BinaryIO:
+        """For reading, seekable; reading raises Unavailable too. Raises NotFound."""
+        ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def delete(self, name: str) -> None:
+        """Does nothing when there is no such file."""
+        ...
+
+    def list(self) -> list[StoredUpload]:
+        """All files, unfinished ones too."""
+        ...
+
+
 class ImportReader(Protocol):
     """Reads rows of an uploaded file in bounded memory."""
 
-    def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
+    def plan(self, open_file: OpenFile, filename: str, fields: ImportFields) -> ImportPlan:
         """Which columns hold what, guessed where `fields` is silent. Raises InvalidInput."""
         ...
 
     def items(
-        self, path: Path, filename: str, plan: ImportPlan, skip_rows: int
+        self, open_file: OpenFile, filename: str, plan: ImportPlan, skip_rows: int
     ) -> Iterator[Mapping[str, object] | RejectedItem]:
         """One document mapping, or the reason it cannot be read, a row. Raises InvalidInput."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from core.classify import ClassifyService
 from core.collections import CollectionService
@@ -12,7 +11,7 @@ from core.embed import EmbedService
 from core.explain import ExplainService
 from core.imports import ImportService
 from core.ingest import IngestService
-from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore
+from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore, UploadStore
 from core.search import SearchService
 
 
@@ -31,6 +30,6 @@ class Services:
     jobs: JobStore
     indexes: IndexRegistry
     encoder: Encoder
-    uploads: Path
+    uploads: UploadStore
     checks: Callable[[], Mapping[str, str]]
     gauges: Callable[[], Mapping[str, float]]

@@ -291,6 +291,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredUpload:
+    """An uploaded file as the store lists it, or one that was not written to its end."""
+
+    name: str
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ImportFields:
     """Column names as the caller gave them; None means: guess."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidInput, TooLarge
 from core.imports import count_characters
+from core.ports import OpenFile
 from core.types import ImportFields, ImportPlan, RejectedItem
 from indexer.fields import METADATA, plan_fields
 from indexer.plain_values import check_names, to_plain_row, to_text
@@ -25,12 +25,12 @@ OWN_METADATA = "metadata"
 class FileImportReader:
     """Reads `.csv .tsv .jsonl .json .parquet`, each also `.gz` and `.zst`."""
 
-    def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
+    def plan(self, open_file: OpenFile, filename: str, fields: ImportFields) -> ImportPlan:
         """Which columns hold what, from the first 100 rows, or fewer large ones.
 
         Raises InvalidInput, TooLarge.
         """
-        sample, problem = _sample(path, filename)
+        sample, problem = _sample(open_file, filename)
         if not sample:
             raise InvalidInput(f"File {filename!r} holds no readable row: {problem}")
         columns = list(dict.fromkeys(column for row in sample for column in row))
@@ -38,7 +38,7 @@ class FileImportReader:
         return plan_fields(sample, columns, fields)
 
     def items(
-        self, path: Path, filename: str, plan: ImportPlan, skip_rows: int
+        self, open_file: OpenFile, filename: str, plan: ImportPlan, skip_rows: int
     ) -> Iterator[Mapping[str, object] | RejectedItem]:
         """One document mapping, or the reason it cannot be read, a row, after the first `skip_rows` of them.
 
@@ -46,7 +46,7 @@ class FileImportReader:
         """
         from indexer.readers import open_rows
 
-        for number, row in open_rows(path, filename, skip_rows):
+        for number, row in open_rows(open_file, filename, skip_rows):
             yield to_item(number, row, plan)
 
 
@@ -82,7 +82,7 @@ def _metadata(values: Mapping[str, object], plan: ImportPlan) -> dict[str, objec
     return kept
 
 
-def _sample(path: Path, filename: str) -> tuple[list[dict[str, Any]], str]:
+def _sample(open_file: OpenFile, filename: str) -> tuple[list[dict[str, Any]], str]:
     """Plain rows from the beginning of the file, and what is wrong with the first that is unreadable."""
     from indexer.readers import open_rows  # pyarrow costs 40 MB, which most processes never need
     from indexer.streams import UnpackedTooLarge
@@ -90,7 +90,7 @@ def _sample(path: Path, filename: str) -> tuple[list[dict[str, Any]], str]:
     rows: list[dict[str, Any]] = []
     problem, room = "", SAMPLE_CHARACTERS
     try:
-        for number, row in islice(open_rows(path, filename, max_bytes=SAMPLE_BYTES), SAMPLE_ROWS):
+        for number, row in islice(open_rows(open_file, filename, max_bytes=SAMPLE_BYTES), SAMPLE_ROWS):
             plain = _plain_row(number, row)
             if isinstance(plain, RejectedItem):
                 problem = problem or plain.reason

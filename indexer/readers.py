@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +13,10 @@ import pyarrow
 import pyarrow.parquet
 
 from core.errors import InvalidInput, TooLarge
+from core.ports import OpenFile
 from core.types import RejectedItem
 from indexer.csv_records import csv_records
+from indexer.json_items import BLOCK_CHARACTERS, json_items, kind_of
 from indexer.plain_values import MAX_ROW_CHARACTERS, TOO_LONG, check_names
 from indexer.streams import BUFFER_BYTES, MAX_UNPACKED_BYTES, Upload
 
@@ -23,16 +24,15 @@ Row = Mapping[str, object]
 NumberedRow = tuple[int, Row | RejectedItem]
 
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
-MAX_JSON_BYTES: Final = 32 * 1024 * 1024
 PARQUET_BATCH_ROWS: Final = 128
 PARQUET_BATCH_BYTES: Final = 8 * 1024 * 1024
 _TEXT_TYPES = ("NONE", "STRING", "JSON", "BSON", "ENUM")
 
 
 def open_rows(
-    path: Path, filename: str, skip_rows: int = 0, max_bytes: int = MAX_UNPACKED_BYTES
+    open_file: OpenFile, filename: str, skip_rows: int = 0, max_bytes: int = MAX_UNPACKED_BYTES
 ) -> Iterator[NumberedRow]:
-    """Numbered rows of the file at `path`; `filename` tells the format. The first `skip_rows` are left out.
+    """Numbered rows of a file; `filename` tells the format. The first `skip_rows` are left out.
 
     A row is a mapping of column to value, or a RejectedItem when that row alone is unreadable. The number is
     the row's in the file, from 1 (in .jsonl the line's). Raises InvalidInput for a file that is not what its
@@ -40,7 +40,7 @@ def open_rows(
     UnpackedTooLarge when more than `max_bytes` (unpacked; for Parquet a limit of its own) would be read.
     """
     extension, compression = format_of(filename)
-    upload = Upload(path, filename, compression, max_bytes)
+    upload = Upload(open_file, filename, compression, max_bytes)
     return islice(_explained(READERS[extension](upload), upload), skip_rows, None)
 
 
@@ -61,7 +61,7 @@ def format_of(filename: str) -> tuple[str, str | None]:
 def _explained(rows: Iterator[NumberedRow], upload: Upload) -> Iterator[NumberedRow]:
     """The rows, with errors of the libraries put into words for whoever sent the file."""
     filename = upload.filename
-    if upload.path.stat().st_size == 0:
+    if upload.is_empty():
         raise InvalidInput(f"File {filename!r} is empty; send a file with at least one row")
     try:
         yield from rows
@@ -159,37 +159,15 @@ def _parsed(line: str, place: str) -> Row | RejectedItem:
 
 
 def _read_json(upload: Upload) -> Iterator[NumberedRow]:
-    """Loads the whole file, which is why its size is limited."""
-    with closing(upload.open()) as stream:
-        content = stream.read(MAX_JSON_BYTES + 1)
-    if len(content) > MAX_JSON_BYTES:
-        raise TooLarge(
-            f"The file holds more than {MAX_JSON_BYTES >> 20} MiB of JSON, which is the limit for .json; "
-            "send it as .jsonl (one object a line), which has no such limit"
-        )
-    text = content.decode("utf-8-sig")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"The file is no valid JSON: {error}. Is it one object a line (.jsonl)?") from None
-    documents = value.get("documents") if isinstance(value, dict) else value
-    if not isinstance(documents, list):
-        raise InvalidInput(
-            f'Found {_kind(value)} at the top; expected an array of objects, or {{"documents": [...]}}'
-        )
-    for number, document in enumerate(documents, start=1):
-        yield number, _as_row(document, f"item {number}")
+    items = json_items(upload.blocks(BLOCK_CHARACTERS))
+    for number, item in enumerate(items, start=1):
+        yield number, _as_row(item, f"item {number}")
 
 
 def _as_row(value: object, place: str) -> Row | RejectedItem:
     if isinstance(value, dict):
         return value
-    return RejectedItem(None, f"{place}: found {_kind(value)}, expected an object")
-
-
-def _kind(value: object) -> str:
-    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
-    return kinds.get(type(value), "a number")
+    return RejectedItem(None, f"{place}: found {kind_of(value)}, expected an object")
 
 
 def _read_parquet(upload: Upload) -> Iterator[NumberedRow]:

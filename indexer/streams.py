@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Final
 
 import pyarrow
 
 from core.errors import TooLarge
+from core.ports import OpenFile
 
 MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024 * 1024
 MAX_UNPACKED_PARQUET_BYTES: Final = 4 * 1024 * 1024 * 1024
@@ -27,9 +27,9 @@ class UnpackedTooLarge(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file as it was sent: where it lies, its name, how it is packed, and how much of it may be read."""
+    """A file as it was sent: how to open it, its name, how it is packed, and how much of it may be read."""
 
-    path: Path
+    open_file: OpenFile
     filename: str
     compression: str | None
     max_bytes: int
@@ -44,15 +44,26 @@ class Upload:
             while piece := text.readline(max_characters):
                 yield piece
 
+    def blocks(self, max_characters: int) -> Iterator[str]:
+        """The decoded text in blocks, cut anywhere; a byte order mark is dropped."""
+        with closing(io.TextIOWrapper(self.open(), "utf-8-sig", newline="")) as text:
+            while block := text.read(max_characters):
+                yield block
+
     @contextmanager
     def seekable(self) -> Iterator[IO[bytes]]:
         """The file itself, or its content in an unnamed temporary file: Parquet is read from its end."""
-        with open(self.path, "rb") if self.compression is None else tempfile.TemporaryFile() as file:
+        with self.open_file() if self.compression is None else tempfile.TemporaryFile() as file:
             if self.compression is not None:
                 with closing(self._open(MAX_UNPACKED_PARQUET_BYTES)) as packed:
                     shutil.copyfileobj(packed, file, BUFFER_BYTES)
                 file.seek(0)
             yield file
+
+    def is_empty(self) -> bool:
+        """Whether not a single byte was sent."""
+        with self.open_file() as file:
+            return not file.read(1)
 
     def describe_encoding(self) -> str:
         """Finds the first byte that is not UTF-8, counted from 0 in the unpacked file."""
@@ -74,7 +85,7 @@ class Upload:
         return f"File {self.filename!r} ends inside a UTF-8 character; save it as UTF-8 and send it again"
 
     def _open(self, max_bytes: int) -> IO[bytes]:
-        stream = pyarrow.input_stream(str(self.path), compression=self.compression)
+        stream = pyarrow.input_stream(self.open_file(), compression=self.compression)
         return io.BufferedReader(_Limited(stream, max_bytes), BUFFER_BYTES)
 
 

@@ -150,12 +150,6 @@ class SqlBatchStore:
                 .values(state=BatchState.QUEUED, lease_until=None)
             )
 
-    def count_waiting(self) -> int:
-        """Batches that nobody holds, as in `unfinished`."""
-        with self._database.read() as connection:
-            query = select(func.count()).select_from(Batches).where(_is_free(self._clock()))
-            return connection.execute(query).scalar_one()
-
     def unfinished(self) -> list[Task]:
         """Unfinished tasks that nobody holds: queued, or of an expired lease.
 
@@ -174,6 +168,12 @@ class SqlBatchStore:
                 for id_ in connection.execute(imports.order_by(Jobs.id)).scalars()
             ]
         return tasks
+
+    def waiting(self) -> int:
+        """How many batches are not done, whichever process is to work on them."""
+        query = select(func.count()).where(Batches.state.in_([BatchState.QUEUED, BatchState.RUNNING]))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
 
 
 def _is_free(now: datetime) -> ColumnElement[bool]:

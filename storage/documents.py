@@ -25,7 +25,15 @@ from storage.collections import head_seq, lock_collection, next_seq, no_collecti
 from storage.database import Database, can_be_stored, chunked
 from storage.faults import repeated
 from storage.intake import take_in
-from storage.jobs import JobChange, add_errors, insert_job, mark_running, require_open_job, settle
+from storage.jobs import (
+    JobChange,
+    add_errors,
+    insert_job,
+    mark_running,
+    require_details,
+    require_open_job,
+    settle,
+)
 from storage.passages import PassageReader, no_passages
 from storage.schema import Documents, Jobs, Passages, Revisions
 from storage.waiting import Waiter, end_wait, items_of_jobs
@@ -61,15 +69,19 @@ class SqlDocumentStore:
         rejected: Sequence[RejectedItem] = (),
         details: Mapping[str, Any] | None = None,
         is_last: bool = True,
+        expected: Mapping[str, Any] | None = None,
     ) -> Accepted:
         """Stores documents as pending, in batches, and counts them on the job, in one transaction.
 
         Jobs that wait for an earlier version of a document go on waiting, together with this one, until its
         newest version is searchable. Content that already awaits encoding is not queued twice. Raises
-        Conflict when the job is over, NotFound when it is gone.
+        Conflict when the job is over, NotFound when it is gone, Overtaken when its details are no longer
+        those `expected`.
         """
         prepared = hash_documents(documents)
         with self._database.write() as connection:
+            if expected is not None:
+                require_details(connection, job_id, expected)
             return _take(connection, job_id, prepared, rejected, details, is_last, self._clock())
 
     def get(self, collection_id: int, external_id: str) -> Document:

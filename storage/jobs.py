@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, Overtaken
 from core.types import BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
 from storage.clock import Clock, new_id, utc_now
 from storage.collections import lock_collection, no_collection
@@ -120,6 +120,16 @@ class SqlJobStore:
             add_errors(connection, job_id, [RejectedItem(None, reason)])
             settle(connection, {job_id: JobChange(total=1, failed=1)}, self._clock())
 
+    def reading(self) -> Sequence[Job]:
+        """Imports that have not read their file to its end, without errors."""
+        query = select(_TABLE).where(
+            Jobs.kind == JobKind.IMPORT,
+            Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]),
+            Jobs.is_complete.is_(False),
+        )
+        with self._database.read() as connection:
+            return [_to_job(row) for row in connection.execute(query)]
+
 
 def insert_job(
     connection: Connection, collection_id: int, kind: JobKind, details: Mapping[str, Any], now: datetime
@@ -157,6 +167,17 @@ def require_open_job(connection: Connection, job_id: str) -> OpenJob:
         state = connection.execute(select(Jobs.state).where(Jobs.id == job_id)).scalar_one()
         raise Conflict(f"job {job_id} is {state} and takes no more documents; start a new job")
     return job
+
+
+def require_details(connection: Connection, job_id: str, expected: Mapping[str, Any]) -> None:
+    """Locks a job whose details are `expected`.
+
+    Raises Overtaken when they are others; NotFound; Conflict when the job is over.
+    """
+    require_open_job(connection, job_id)
+    found = connection.execute(select(Jobs.details).where(Jobs.id == job_id)).scalar_one()
+    if found != expected:
+        raise Overtaken(f"job {job_id} went on elsewhere meanwhile")
 
 
 def add_errors(connection: Connection, job_id: str, items: Sequence[RejectedItem]) -> None:

@@ -52,6 +52,7 @@ LIVES_ONLY_IN = {
     "sklearn": {"classifier", "evaluation"},
     "sqlalchemy": {"storage", "migrations"},
     "alembic": {"migrations"},
+    "fsspec": {"storage"},
     "celery": {"workers"},
     "redis": {"workers"},
     "fastapi": {"api", "cognate"},

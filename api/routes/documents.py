@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Query, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
 from api.answers import document_body, job_body, json_response
 from api.bodies import DeleteBody, DocumentsBody
 from api.deps import ConfigDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
+from api.uploads import stored_form
 from api.waiting import wait_for_job
 from core.errors import InvalidInput, TooLarge
-from core.services import Services
-from core.types import DocumentState, ImportFields, Job
+from core.types import DocumentState, ImportFields
 
 
 class AnyText(Convertor[str]):
@@ -38,8 +34,23 @@ register_url_convertor("any", AnyText())
 router = APIRouter(prefix="/v1/collections/{name}", tags=["documents"], route_class=StrictRoute)
 
 MAX_PAGE = 1000
-FORM_FIELDS = {"file", "id_field", "text_field", "title_field", "metadata_fields"}
-ColumnName = Annotated[str | None, Form(max_length=500)]
+MAX_COLUMN_NAME = 500
+COLUMN_FIELDS = ("id_field", "text_field", "title_field")
+FORM_FIELDS = (*COLUMN_FIELDS, "metadata_fields")
+# The form is read while it arrives, so the framework is told what it looks like instead of reading it.
+IMPORT_FORM: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": ".csv .tsv .jsonl .json .parquet, also .gz .zst",
+        },
+        **{field: {"type": "string", "maxLength": MAX_COLUMN_NAME} for field in COLUMN_FIELDS},
+        "metadata_fields": {"type": "string", "description": "Column names, separated by commas."},
+    },
+}
 
 
 @router.post("/documents", status_code=202, responses={200: {"description": "All are searchable (wait)."}})
@@ -63,49 +74,31 @@ async def add_documents(
     return json_response({"job": job_body(job)}, 200 if is_served else 202)
 
 
-@router.post("/import", status_code=202)
-async def import_file(
-    name: str,
-    request: Request,
-    services: ServicesDep,
-    writers: WritersDep,
-    file: Annotated[UploadFile, File(description=".csv .tsv .jsonl .json .parquet, also .gz .zst")],
-    id_field: ColumnName = None,
-    text_field: ColumnName = None,
-    title_field: ColumnName = None,
-    metadata_fields: Annotated[str | None, Form(description="Column names, separated by commas.")] = None,
-) -> Response:
-    unknown = sorted(set(await request.form()) - FORM_FIELDS)
-    if unknown:
-        raise InvalidInput(
-            f"Unknown form field {unknown[0][:80]!r}; known are {', '.join(sorted(FORM_FIELDS))}."
-        )
-    columns = tuple(field.strip() for field in metadata_fields.split(",")) if metadata_fields else None
-    fields = ImportFields(id_field, text_field, title_field, columns)
-    job = await writers.run(_start_import, services, name, file, fields)
+@router.post(
+    "/import",
+    status_code=202,
+    openapi_extra={
+        "requestBody": {"content": {"multipart/form-data": {"schema": IMPORT_FORM}}, "required": True}
+    },
+)
+async def import_file(name: str, request: Request, services: ServicesDep, writers: WritersDep) -> Response:
+    collection = await writers.run(services.collections.open, name)
+    async with stored_form(request, FORM_FIELDS, services.uploads, writers) as form:
+        fields = _import_fields(form.fields)
+        job = await writers.run(services.imports.start, collection, form.name, form.filename, fields)
     return json_response({"job": job_body(job)}, 202)
 
 
-def _start_import(services: Services, name: str, file: UploadFile, fields: ImportFields) -> Job:
-    collection = services.collections.open(name)
-    filename = Path(file.filename or "").name
-    if not filename:
-        raise InvalidInput("The uploaded file has no name; its ending tells the format.")
-    with _stored(file, services.uploads) as path:
-        return services.imports.start(collection, path, filename, fields)
-
-
-@contextmanager
-def _stored(file: UploadFile, folder: Path) -> Iterator[Path]:
-    """A copy of the upload in the data folder; removed again when the import cannot start."""
-    path = folder / uuid.uuid4().hex
-    try:
-        with path.open("wb") as target:
-            shutil.copyfileobj(file.file, target, 1024 * 1024)
-        yield path
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+def _import_fields(sent: Mapping[str, str]) -> ImportFields:
+    for field in COLUMN_FIELDS:
+        if len(sent.get(field, "")) > MAX_COLUMN_NAME:
+            raise InvalidInput(
+                f"{field} is longer than {MAX_COLUMN_NAME} characters, the limit of column names."
+            )
+    listed = sent.get("metadata_fields")
+    columns = tuple(field.strip() for field in listed.split(",")) if listed else None
+    id_field, text_field, title_field = (sent.get(field) or None for field in COLUMN_FIELDS)
+    return ImportFields(id_field, text_field, title_field, columns)
 
 
 @router.get("/documents")

@@ -195,7 +195,7 @@ def test_a_bad_file_is_refused_and_not_kept(
     client: TestClient, news: str, services: Any, filename: str, content: bytes, words: tuple[str, ...]
 ) -> None:
     check_problem(client.post(f"{news}/import", files={"file": (filename, content)}), 422, *words)
-    assert list(services.uploads.iterdir()) == []
+    assert services.uploads.list() == []
 
 
 def test_an_import_with_a_text_column_that_is_not_there_names_the_columns(

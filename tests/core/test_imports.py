@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from cognate.bootstrap import Layout, _remove_orphans
 from core import imports
 from core.documents import DocumentLimits
-from core.errors import Conflict, InvalidInput, NotFound, Overloaded, TooLarge, Unavailable
+from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.imports import MAX_ATTEMPTS, ImportService
 from core.ingest import IngestService
+from core.ports import OpenFile
 from core.types import (
     Accepted,
     Collection,
@@ -29,9 +30,8 @@ from core.types import (
     JobState,
     NewDocument,
     RejectedItem,
-    Task,
-    TaskKind,
 )
+from storage.uploads import local_uploads
 from tests.fakes import FAKE_INFO, FakeEncoder, ListQueue, RecordingNotifier, WholeTextChunker
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -46,6 +46,7 @@ class JobTable:
     sizes: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    batches_waiting: int = 0
 
     def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:
         job = Job(
@@ -71,12 +72,15 @@ class JobTable:
         rejected: Sequence[RejectedItem],
         details: Mapping[str, Any],
         is_last: bool,
+        expected: Mapping[str, Any],
     ) -> Accepted:
         if self.errors and (documents or is_last):
             raise self.errors.pop(0)
         job = self.get(job_id)
         if job.state.is_final:
             raise Conflict("over")
+        if job.details != expected:
+            raise Overtaken("went on elsewhere")
         self.sizes.append(len(documents) + len(rejected))
         self.ids += [document.external_id for document in documents]
         self.jobs[job_id] = replace(
@@ -84,12 +88,11 @@ class JobTable:
         )
         return Accepted(job_id, (), None)
 
-    def unfinished(self) -> list[Task]:
-        return [
-            Task(TaskKind.IMPORT_FILE, job.id)
-            for job in self.jobs.values()
-            if not job.state.is_final and not job.is_read
-        ]
+    def waiting(self) -> int:
+        return self.batches_waiting
+
+    def reading(self) -> list[Job]:
+        return [job for job in self.jobs.values() if not job.state.is_final and not job.is_read]
 
 
 @dataclass
@@ -98,10 +101,10 @@ class ListReader:
 
     rows: list[Any]
 
-    def plan(self, path: Path, filename: str, fields: ImportFields) -> ImportPlan:
+    def plan(self, open_file: OpenFile, filename: str, fields: ImportFields) -> ImportPlan:
         return ImportPlan("id", "text", None, (), ())
 
-    def items(self, path: Path, filename: str, plan: ImportPlan, skip_rows: int) -> Iterator[Any]:
+    def items(self, open_file: OpenFile, filename: str, plan: ImportPlan, skip_rows: int) -> Iterator[Any]:
         for row in self.rows[skip_rows:]:
             if isinstance(row, Exception):
                 raise row
@@ -121,7 +124,7 @@ class World:
         return self.table.jobs[self.job_id]
 
     def start(self, filename: str = "x.csv") -> None:
-        self.job_id = self.service.start(COLLECTION, self.path, filename, ImportFields()).id
+        self.job_id = self.service.start(COLLECTION, self.path.name, filename, ImportFields()).id
 
     def run(self) -> None:
         self.service.run(self.job_id)
@@ -142,10 +145,11 @@ def world(tmp_path: Path) -> World:
     )  # fmt: skip
     reader = ListReader([{"id": str(i), "text": f"text {i}"} for i in range(5)])
     uploads = tmp_path / "uploads"
-    uploads.mkdir()
+    service = ImportService(
+        ingest, cast(Any, Collections()), reader, local_uploads(uploads), 64, lambda: False
+    )
     path = uploads / "abc"
     path.write_bytes(b"rows")
-    service = ImportService(ingest, cast(Any, Collections()), reader, uploads, 64, lambda: False)
     return World(table, service, reader, path)
 
 
@@ -175,10 +179,9 @@ def test_a_file_that_is_gone_before_it_was_read_fails_the_job(world: World) -> N
 
 
 def test_a_cancelled_import_gives_its_thread_back_though_the_queue_stays_full(world: World) -> None:
-    full = ListQueue([Task(TaskKind.INGEST_BATCH, str(i)) for i in range(65)])
-    service = replace(world.service, ingest=replace(world.service.ingest, queue=full))
+    world.table.batches_waiting = 65
     world.start()
-    importing = threading.Thread(target=service.run, args=(world.job_id,))
+    importing = threading.Thread(target=world.service.run, args=(world.job_id,))
     importing.start()
     world.table.jobs[world.job_id] = replace(world.job, state=JobState.CANCELLED)
     importing.join(30)
@@ -272,33 +275,63 @@ def test_a_filename_that_cannot_be_stored_is_cleaned(world: World) -> None:
     assert world.job.details["filename"] == "??.csv"
 
 
-def test_the_upload_is_on_disk_before_the_job_is_created(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-
-    def fsync(descriptor: int) -> None:
-        assert not world.table.jobs
-        synced.append(os.fstat(descriptor).st_ino)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    world.start()
-    assert synced == [world.path.stat().st_ino, world.path.parent.stat().st_ino]
-
-
 def test_the_data_folder_may_move_between_start_and_run(world: World, tmp_path: Path) -> None:
     world.start()
-    moved = world.service.uploads.rename(tmp_path / "moved")
-    replace(world.service, uploads=moved).run(world.job_id)
+    moved = world.path.parent.rename(tmp_path / "moved")
+    replace(world.service, uploads=local_uploads(moved)).run(world.job_id)
     assert len(world.table.ids) == 5
 
 
-def test_only_uploads_that_no_unfinished_import_needs_are_orphans(world: World) -> None:
-    layout = Layout(world.path.parent.parent)
+def test_of_two_processes_that_read_one_file_only_one_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "ROWS_PER_TRANSACTION", 2)
     world.start()
-    for name in ("orphan", "read"):
-        (layout.uploads / name).write_bytes(b"rows")
+    rows = world.reader.rows
+
+    def rows_while_another_runs() -> Iterator[Any]:
+        yield from rows[:3]
+        replace(world.service, reader=ListReader(rows)).run(world.job_id)
+        yield from rows[3:]
+
+    world.reader.rows = cast(Any, Lazy(rows_while_another_runs))
+    world.run()
+    assert world.table.ids == ["0", "1", "2", "3", "4"]
+    assert world.job.is_read
+    assert world.job.details["rows_read"] == 5
+
+
+@dataclass
+class Lazy:
+    """A list whose items are made when they are asked for."""
+
+    make: Callable[[], Iterator[Any]]
+
+    def __getitem__(self, place: slice) -> Iterator[Any]:
+        return islice(self.make(), place.start, None)
+
+
+def test_a_loser_leaves_the_file_to_the_winner(world: World) -> None:
+    world.start()
+    world.table.errors = [Overtaken("went on elsewhere")]
+    world.run()
+    assert world.path.exists()
+    assert not world.job.state.is_final
+    world.run()
+    assert world.table.ids == ["0", "1", "2", "3", "4"]
+
+
+def test_only_old_uploads_that_no_import_reads_are_orphans(world: World) -> None:
+    world.start()
+    folder = world.path.parent
+    old = (datetime.now(UTC) - timedelta(hours=2)).timestamp()
+    for name in ("orphan", "read", "cut-short.part", "young", "abc"):
+        (folder / name).write_bytes(b"rows")
+        if name != "young":
+            os.utime(folder / name, (old, old))
     world.table.create(1, JobKind.IMPORT, {"file": "read"})
     world.table.jobs["job-1"] = replace(world.table.jobs["job-1"], is_read=True)
-    _remove_orphans(layout, world.service.ingest)
-    assert [path.name for path in layout.uploads.iterdir()] == ["abc"]
+    assert world.service.remove_orphans(timedelta(hours=1)) == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["abc", "young"]
+    assert world.service.remove_orphans(timedelta()) == 1
+    assert [path.name for path in folder.iterdir()] == ["abc"]

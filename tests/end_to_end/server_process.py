@@ -53,10 +53,11 @@ class ServerProcess:
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
-        self.http.close()
         if self._process is None:
+            self.http.close()
             return 0
         process, self._process = self._process, None
-        process.send_signal(number)
+        process.send_signal(number)  # before the connections end: requests in progress are cut by it
+        self.http.close()
         process.wait(60)
         return process.returncode

@@ -16,11 +16,11 @@ import pytest
 
 from core.errors import InvalidInput, TooLarge
 from core.types import ImportFields, RejectedItem
-from indexer import csv_records, imports, plain_values, readers, streams
+from indexer import csv_records, imports, json_items, plain_values, readers, streams
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader
 from indexer.plain_values import MAX_COLUMNS, MAX_DEPTH, MAX_NAME_CHARACTERS, to_plain
-from tests.indexer.test_imports import read_all, written
+from tests.indexer.test_imports import opener, read_all, written
 
 MIB = 1024 * 1024
 
@@ -69,7 +69,7 @@ def test_a_column_name_that_cannot_be_stored_rejects_its_row_and_stays_out_of_th
 ) -> None:
     content = f'{{"id": "1", "text": "a", "x{bad}": 1}}\n{{"id": "2", "text": "b", "y": 1}}\n'
     path = written(tmp_path, content.encode())
-    plan = FileImportReader().plan(path, "x.jsonl", ImportFields())
+    plan = FileImportReader().plan(opener(path), "x.jsonl", ImportFields())
     assert plan.metadata_fields == ("y",)
     items = read_all(path, "x.jsonl")
     assert isinstance(items[0], RejectedItem)
@@ -136,9 +136,9 @@ def test_a_row_that_is_too_long_is_rejected_alone(tmp_path: Path, filename: str,
 @pytest.mark.usefixtures("short_rows")
 def test_a_quotation_mark_that_is_never_closed_is_told_once_it_takes_too_much(tmp_path: Path) -> None:
     path = written(tmp_path, b'id,text\n1,a\n2,"' + b"x\n" * 200)
-    plan = FileImportReader().plan(written(tmp_path, b"id,text\n1,a\n"), "x.csv", ImportFields())
+    plan = FileImportReader().plan(opener(written(tmp_path, b"id,text\n1,a\n")), "x.csv", ImportFields())
     path.write_bytes(b'id,text\n1,a\n2,"' + b"x\n" * 200)
-    items = FileImportReader().items(path, "x.csv", plan, 0)
+    items = FileImportReader().items(opener(path), "x.csv", plan, 0)
     assert outcome([next(items)]) == ["1"]
     with pytest.raises(InvalidInput, match="never closed"):
         next(items)
@@ -156,13 +156,35 @@ def test_the_sample_ends_after_so_many_characters(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(imports, "SAMPLE_CHARACTERS", 50)
     rows = [{"text": "x" * 40}, {"text": "x" * 40}, {"text": "x", "late": 1}]
     path = written(tmp_path, "\n".join(map(json.dumps, rows)).encode())
-    assert FileImportReader().plan(path, "x.jsonl", ImportFields()).metadata_fields == ()
+    assert FileImportReader().plan(opener(path), "x.jsonl", ImportFields()).metadata_fields == ()
 
 
-def test_a_json_file_over_its_limit_is_refused_with_advice(tmp_path: Path) -> None:
-    content = gzip.compress(b'["' + b"x" * (32 * MIB) + b'"]')
-    with pytest.raises(TooLarge, match=r"32 MiB.*\.jsonl"):
-        read_all(written(tmp_path, content), "x.json.gz")
+@pytest.mark.parametrize("filename", ["x.json", "x.json.gz"])
+def test_a_json_array_is_read_in_memory_for_one_item_not_for_the_file(tmp_path: Path, filename: str) -> None:
+    item = json.dumps({"id": "1", "text": "x" * 4000})
+    content = ("[" + ",\n".join([item] * 10_000) + "]").encode()
+    path = written(tmp_path, gzip.compress(content, 1) if filename.endswith(".gz") else content)
+    del content
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in readers.open_rows(opener(path), filename)) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 16 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_item_of_a_json_array_that_never_ends_is_refused_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_items, "MAX_ITEM_CHARACTERS", 4 * MIB)
+    path = written(tmp_path, gzip.compress(b'["' + b"x" * (64 * MIB) + b'"]'))
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=r"character 1 is longer than 4,194,304"):
+            read_all(path, "x.json.gz")
+        assert tracemalloc.get_traced_memory()[1] < 48 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("filename", ["x.csv.gz", "x.jsonl.gz"])
@@ -183,9 +205,9 @@ def test_a_packed_file_that_unpacks_without_end_is_refused_in_bounded_memory(
 
 def test_reading_ends_at_the_limit_of_unpacked_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, gzip.compress(b"text\n" + b"row\n" * MIB))
-    plan = FileImportReader().plan(path, "x.csv.gz", ImportFields())
+    plan = FileImportReader().plan(opener(path), "x.csv.gz", ImportFields())
     assert plan.text_field == "text"
-    rows = readers.open_rows(path, "x.csv.gz", max_bytes=2 * MIB)
+    rows = readers.open_rows(opener(path), "x.csv.gz", max_bytes=2 * MIB)
     with pytest.raises(TooLarge, match="2 MiB"):
         list(rows)
 
@@ -225,7 +247,7 @@ def test_parquet_of_huge_cells_is_read_in_bounded_memory(
     pa.set_memory_pool(pool)
     before = pool.bytes_allocated()
     most = 0
-    for _ in readers.open_rows(tmp_path / "upload", "x.parquet"):
+    for _ in readers.open_rows(opener(tmp_path / "upload"), "x.parquet"):
         most = max(most, pool.bytes_allocated() - before)
     assert 0 < most < 32 * MIB
 
@@ -250,7 +272,7 @@ def test_parquet_cells_that_python_cannot_hold_reject_their_row_alone(tmp_path: 
 
 def test_errors_of_this_machine_are_not_blamed_on_the_file(tmp_path: Path) -> None:
     path = written(tmp_path, b"text\nx\n")
-    rows = readers.open_rows(path, "x.csv")
+    rows = readers.open_rows(opener(path), "x.csv")
     path.unlink()
     with pytest.raises(FileNotFoundError):
         next(rows)

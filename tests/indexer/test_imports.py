@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CognateError, InvalidInput
-from core.ports import ImportReader
+from core.ports import ImportReader, OpenFile
 from core.types import ImportFields, RejectedItem
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader
@@ -86,12 +86,16 @@ def written(folder: Path, content: bytes) -> Path:
     return path
 
 
+def opener(path: Path) -> OpenFile:
+    return lambda: path.open("rb")
+
+
 def read_all(
     path: Path, filename: str, fields: ImportFields | None = None, skip: int = 0
 ) -> list[Mapping[str, Any] | RejectedItem]:
     reader: ImportReader = FileImportReader()
-    plan = reader.plan(path, filename, fields or ImportFields())
-    return list(reader.items(path, filename, plan, skip))
+    plan = reader.plan(opener(path), filename, fields or ImportFields())
+    return list(reader.items(opener(path), filename, plan, skip))
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
@@ -106,7 +110,7 @@ def test_every_format_gives_the_same_documents(tmp_path: Path, name: str, suffix
 
 def test_the_guesses_are_reported(tmp_path: Path) -> None:
     plan = FileImportReader().plan(
-        written(tmp_path, separated(",")), "x.csv", ImportFields(text_field="text")
+        opener(written(tmp_path, separated(","))), "x.csv", ImportFields(text_field="text")
     )
     assert (plan.id_field, plan.text_field, plan.title_field) == ("id", "text", "title")
     assert plan.metadata_fields == ("year",)
@@ -181,8 +185,8 @@ def test_a_file_cut_short_gives_its_first_rows_and_then_says_so(tmp_path: Path, 
     rows: list[dict[str, Any]] = [{"id": i, "text": rng.bytes(2000).hex()} for i in range(2000)]
     content = compressed(json_lines(rows), suffix)
     path = written(tmp_path, content[: len(content) // 2])
-    plan = FileImportReader().plan(path, "x.jsonl" + suffix, ImportFields())
-    items = FileImportReader().items(path, "x.jsonl" + suffix, plan, 0)
+    plan = FileImportReader().plan(opener(path), "x.jsonl" + suffix, ImportFields())
+    items = FileImportReader().items(opener(path), "x.jsonl" + suffix, plan, 0)
     seen: list[object] = []
     with pytest.raises(InvalidInput, match="damaged"):
         seen.extend(items)
@@ -192,10 +196,10 @@ def test_a_file_cut_short_gives_its_first_rows_and_then_says_so(tmp_path: Path, 
 def test_a_bad_byte_far_inside_is_located(tmp_path: Path) -> None:
     head = "text\n" + "é" * 3_000_000 + "\n"
     path = written(tmp_path, head.encode() + b"\xff\n")
-    plan = FileImportReader().plan(written(tmp_path, b"text\nx\n"), "x.csv", ImportFields())
+    plan = FileImportReader().plan(opener(written(tmp_path, b"text\nx\n")), "x.csv", ImportFields())
     path.write_bytes(head.encode() + b"\xff\n")
     with pytest.raises(InvalidInput, match=f"0xff at {len(head.encode())} "):
-        list(FileImportReader().items(path, "x.csv", plan, 0))
+        list(FileImportReader().items(opener(path), "x.csv", plan, 0))
 
 
 @pytest.mark.parametrize("name", ["id_field", "text_field", "title_field"])

@@ -1,0 +1,226 @@
+"""Uploaded files in a folder or an object store, whatever fsspec reaches, until they are imported."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Final, cast
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+from core.errors import CognateError, NotFound, StartRefused, StorageFull, Unavailable
+from core.types import StoredUpload
+
+log = logging.getLogger(__name__)
+
+ASIDE: Final = ".part"
+BLOCK_BYTES: Final = 8 * 1024 * 1024  # of one request to an object store; held in memory a file
+READ_BYTES: Final = 1 << 20
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Listings are never remembered: other processes add and delete files too.
+_OPTIONS: Final = {"use_listings_cache": False}
+
+
+def local_uploads(folder: Path) -> FsspecUploadStore:
+    """Uploads in a folder, which is made. Raises StartRefused when that is impossible."""
+    _make_folder(folder)
+    return FsspecUploadStore(LocalFileSystem(**_OPTIONS), str(folder))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartRefused(
+            f"The folder {folder} for uploads cannot be made: {error.strerror}. Set COGNATE_UPLOAD_URL or"
+            " COGNATE_DATA_DIR to another."
+        ) from None
+
+
+def open_uploads(url: str) -> FsspecUploadStore:
+    """Uploads at an fsspec URL, for example `s3://bucket/prefix`.
+
+    The bucket must exist; a local folder is made.
+
+    Raises StartRefused for a URL that this installation cannot open. The URL may hold a password and is
+    not repeated in messages.
+    """
+    kind = url.partition("://")[0]
+    try:
+        filesystem, place = url_to_fs(url, **_OPTIONS)
+    except ImportError as error:
+        raise StartRefused(
+            f"COGNATE_UPLOAD_URL is of kind {kind[:20]!r}, whose library is not installed: {error}. For S3:"
+            " pip install 'cognate[s3]'."
+        ) from None
+    except Exception as error:  # each implementation refuses options in its own way
+        raise StartRefused(
+            f"COGNATE_UPLOAD_URL cannot be opened ({type(error).__name__}); expected a folder or an fsspec"
+            " URL such as s3://bucket/prefix."
+        ) from None
+    if isinstance(filesystem, LocalFileSystem):
+        _make_folder(Path(place))
+    return FsspecUploadStore(filesystem, place)
+
+
+class FsspecUploadStore:
+    """Implements core.ports.UploadStore: files side by side under one folder or prefix."""
+
+    def __init__(self, filesystem: AbstractFileSystem, folder: str) -> None:
+        self._filesystem = filesystem
+        self._folder = folder.rstrip("/")
+
+    def create(self, name: str) -> FsspecUploadWriter:
+        """A file being written aside. Raises StorageFull, Unavailable."""
+        return FsspecUploadWriter(self._filesystem, self._path(name))
+
+    def open(self, name: str) -> BinaryIO:
+        """For reading, seekable; reading raises Unavailable too. Raises NotFound."""
+        with _explained("opened"):
+            try:
+                file = self._filesystem.open(self._path(name), "rb", block_size=BLOCK_BYTES)
+            except FileNotFoundError:
+                raise NotFound(f"upload {name!r} does not exist") from None
+        return io.BufferedReader(_Explaining(file), READ_BYTES)
+
+    def exists(self, name: str) -> bool:
+        with _explained("found"):
+            return self._is_there(self._path(name))
+
+    def delete(self, name: str) -> None:
+        """Does nothing when there is no such file."""
+        with _explained("deleted"), suppress(FileNotFoundError):
+            self._filesystem.rm_file(self._path(name))
+
+    def list(self) -> list[StoredUpload]:
+        """All files, unfinished ones too."""
+        found = []
+        with _explained("listed"), suppress(FileNotFoundError):  # an empty prefix is nowhere
+            for entry in self._filesystem.ls(self._folder, detail=True):
+                if entry["type"] == "file":
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        modified = self._filesystem.modified(entry["name"])
+                        found.append(StoredUpload(entry["name"].rpartition("/")[2], modified))
+        return found
+
+    def _is_there(self, path: str) -> bool:
+        # `exists` of fsspec answers False to every error, an outage too.
+        try:
+            self._filesystem.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _path(self, name: str) -> str:
+        return f"{self._folder}/{name}"
+
+
+class FsspecUploadWriter:
+    """Implements core.ports.UploadWriter: writes to `<path>.part`, then renames (object stores copy)."""
+
+    def __init__(self, filesystem: AbstractFileSystem, path: str) -> None:
+        self._filesystem = filesystem
+        self._path = path
+        with _explained("created"):
+            self._file = filesystem.open(path + ASIDE, "wb", block_size=BLOCK_BYTES)
+
+    def write(self, block: bytes) -> None:
+        with _explained("written"):
+            self._file.write(block)
+
+    def commit(self) -> None:
+        """Returns when the file is on the disk, or whole in the object store."""
+        is_local = isinstance(self._filesystem, LocalFileSystem)
+        with _explained("completed"):
+            if is_local:  # no job must outlive its file when the power fails
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+            self._filesystem.mv(self._path + ASIDE, self._path)
+            if is_local:
+                _sync_folder(self._path.rpartition("/")[0] or "/")
+
+    def discard(self) -> None:
+        """Leaves nothing behind, as far as the store can be reached; the rest is left to the sweep."""
+        with _logged("closed"):
+            if isinstance(self._file, AbstractBufferedFile):  # closing would complete what is cut short
+                self._file.discard()
+                self._file.closed = True
+            else:
+                self._file.close()
+        for path in (self._path + ASIDE, self._path):
+            with _logged("removed"), suppress(FileNotFoundError):
+                self._filesystem.rm_file(path)
+
+
+class _Explaining(io.RawIOBase):
+    """A file open for reading whose errors are those of the port."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with _explained("read"):
+            block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _explained("read"):
+            return cast(int, self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return cast(int, self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+@contextmanager
+def _explained(done: str) -> Iterator[None]:
+    """Errors of the file system, each library's own, as the port's; the log has the cause."""
+    try:
+        yield
+    except CognateError:
+        raise
+    except Exception as error:
+        log.warning("an upload could not be %s", done, exc_info=error)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise StorageFull(
+                "There is no room to store the upload; nothing of it was kept. Free space where uploads are"
+                " kept (COGNATE_UPLOAD_URL, else the data folder), then send it again."
+            ) from None
+        raise Unavailable(f"The store of uploads failed: a file could not be {done}. Retry later.") from None
+
+
+@contextmanager
+def _logged(done: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        log.warning("an unfinished upload could not be %s", done, exc_info=error)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
