@@ -24,7 +24,7 @@ from core.types import (
     TokenParts,
 )
 from encoder.engine import EngineStats
-from encoder.lanes import LaneStats
+from encoder.lanes import WAIT_BOUNDS_S, LaneStats
 
 DIM = 64
 FAKE_INFO = EncoderInfo("fake", "f" * 64, DIM, 256)
@@ -74,7 +74,7 @@ class FakeEncoder:
         return np.stack([word_vector(" ".join(map(str, ids[: FAKE_INFO.max_tokens]))) for ids in token_ids])
 
     def stats(self) -> EngineStats:
-        idle = LaneStats(0, 0, 0, 0.0, ())
+        idle = LaneStats(0, 0, 0, 0.0, (0,) * (len(WAIT_BOUNDS_S) + 1))
         return EngineStats(0, 0, 0, 0, idle, idle)
 
     def close(self) -> None:
