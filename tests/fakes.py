@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from core.metering import IngestStage
 from core.types import (
     CollectionSettings,
     EncoderInfo,
@@ -119,6 +120,29 @@ class ListQueue:
 
     def depth(self) -> int:
         return len(self.tasks)
+
+
+@dataclass
+class RecordingMeter:
+    """Remembers what it was told, stages without their times."""
+
+    told: list[object] = field(default_factory=list)
+
+    def took(self, stage: IngestStage, seconds: float) -> None:
+        assert seconds >= 0
+        self.told.append(stage)
+
+    def settled(self, searchable: int, failed: int) -> None:
+        self.told.append((searchable, failed))
+
+    def took_over(self) -> None:
+        self.told.append("took over")
+
+    def dropped(self) -> None:
+        self.told.append("dropped")
+
+    def bisected(self) -> None:
+        self.told.append("bisected")
 
 
 @dataclass

@@ -99,6 +99,7 @@ def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
         worker.start()
     finally:
         ended.set()
+    log.info("worker ended")
     return int(worker.exitcode or 0)
 
 

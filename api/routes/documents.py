@@ -10,7 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from api.answers import document_body, job_body, json_response
 from api.bodies import DeleteBody, DocumentsBody
-from api.deps import ConfigDep, RequestIdDep, ServicesDep, WritersDep
+from api.deps import ConfigDep, JobFeedDep, RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from api.uploads import stored_form
 from api.waiting import wait_for_job
@@ -60,6 +60,7 @@ async def add_documents(
     services: ServicesDep,
     config: ConfigDep,
     writers: WritersDep,
+    feed: JobFeedDep,
     request_id: RequestIdDep,
     wait: bool = False,
 ) -> Response:
@@ -71,7 +72,7 @@ async def add_documents(
     job = await writers.run(services.ingest.submit, collection, body.documents, request_id)
     is_served = False
     if wait:
-        job, is_served = await wait_for_job(services, writers, collection, job, config.wait_limit_s)
+        job, is_served = await wait_for_job(services, feed, collection, job, config.wait_limit_s)
     return json_response({"job": job_body(job)}, 200 if is_served else 202)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict
 
+from cognate.server import GRACE_S
 from tests.postgres import PostgresServer
 from tests.production.conftest import running_deployment
 from tests.production.processes import Api, Deployment, Process, free_port, wait_until
@@ -195,6 +197,20 @@ def test_metrics_are_served_while_the_database_is_away(operated: Operated) -> No
     wait_until(lambda: value(scrape("/metrics", operated.api.http), "cognate_database_up") == 1, "it is back")
 
 
-def test_every_process_ends_with_status_0_when_told_to(operated: Operated) -> None:
-    for process in (operated.scheduler, operated.worker, operated.api):
+def test_every_process_ends_soon_with_status_0_when_told_to(operated: Operated) -> None:
+    for process, last in ((operated.scheduler, "scheduler ended"), (operated.worker, "worker ended")):
         assert process.stop() == 0, process.output()
+        assert operated.lines(process, event=last)
+    url, body = (
+        f"{operated.api.http.base_url}/v1/collections/c/documents",
+        {"documents": some_documents(3, 1)},
+    )
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(httpx.post, url, params={"wait": True}, json=body, timeout=60)
+        wait_until(
+            lambda: value(scrape("/metrics", operated.api.http), "cognate_queued_batches") == 1, "it waits"
+        )
+        started_s = time.monotonic()
+        assert operated.api.stop() == 0
+        assert time.monotonic() - started_s < GRACE_S, "who waits for a job must not hold up the end"
+        assert waiting.result().status_code == 202
