@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -239,6 +240,22 @@ def test_the_lease_is_extended_while_the_batch_is_worked_on() -> None:
     slow.may_go_on.set()
     thread.join(20)
     assert batches.is_done
+
+
+def test_the_heartbeat_has_the_log_context_of_its_task() -> None:
+    task: ContextVar[str] = ContextVar("task", default="none")
+    seen: list[str] = []
+
+    class Watched(LeasedBatch):
+        def extend(self, batch: ClaimedBatch, lease_s: float) -> bool:
+            seen.append(task.get())
+            return super().extend(batch, lease_s)
+
+    batches = Watched()
+    task.set("mine")
+    with leases.LeaseKeeper(cast(Any, batches), cast(Any, batches.claim("x", 0.03)), 0.03):
+        assert batches.extended.wait(10)
+    assert set(seen) == {"mine"}
 
 
 def test_a_batch_without_progress_loses_its_lease_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
