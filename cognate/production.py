@@ -38,7 +38,7 @@ class RedisBackground:
         return self.stopping.is_set()
 
     def gives_batches_back(self) -> bool:
-        """Never: Celery forgets the message of a task that fails, so batches are finished while there is time."""
+        """Never: Celery forgets the message of a task that fails, so batches end in their own time."""
         return False
 
     def start(self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack) -> None:

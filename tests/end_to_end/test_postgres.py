@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from starlette.testclient import TestClient
 from cognate import bootstrap, embedded
 from cognate.server import make_app
 from cognate.settings import Settings
-from core.ingest import IngestService
 from migrations.upgrade import check
 from storage.database import Database
 from tests.fakes import FakeEncoder
@@ -57,8 +55,7 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 def client(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     monkeypatch.setattr(embedded, "SWEEP_EVERY_S", 0.2)
-    monkeypatch.setattr(bootstrap, "IngestService", functools.partial(IngestService, lease_s=LEASE_S))
-    settings = Settings(data_dir=tmp_path / "data", database_url=postgres_url)
+    settings = Settings(data_dir=tmp_path / "data", database_url=postgres_url, lease_s=LEASE_S)
     with bootstrap.open_runtime(settings, FakeEncoder()) as services:
         app = make_app(services, settings)
         with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as running:
