@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROOMS := api benchmarks classifier cognate core encoder evaluation indexer migrations storage tests workers
+# Files of tests side by side: many wait for processes of their own.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .PHONY: install demo serve check format test clean
 
@@ -31,10 +33,10 @@ check: install
 	$(BIN)/ruff format --check $(ROOMS)
 	$(BIN)/ruff check $(ROOMS)
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m 'not integration'
+	$(BIN)/pytest -q -m 'not integration' $(SIDE_BY_SIDE)
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -34,6 +34,9 @@ class EmbeddedBackground:
     def is_stopping(self) -> bool:
         return self.queue.is_stopping
 
+    def gives_batches_back(self) -> bool:
+        return self.queue.is_stopping
+
     def start(self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack) -> None:
         """Queues what an earlier process left, works on tasks, and tidies up now and then."""
         ingest, retention = ingestion.ingest, SqlRetention(database)

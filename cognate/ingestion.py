@@ -37,7 +37,13 @@ class Background(Protocol):
     @property
     def notifier(self) -> Notifier: ...
 
-    def is_stopping(self) -> bool: ...
+    def is_stopping(self) -> bool:
+        """Whether imports should end before their next transaction."""
+        ...
+
+    def gives_batches_back(self) -> bool:
+        """Whether batches should be given back before their next slice, to be finished after the stop."""
+        ...
 
     def start(
         self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack
@@ -91,7 +97,7 @@ def make_ingestion(
         DocumentLimits(max_text_bytes=settings.max_text_bytes),
         settings.max_queued_batches,
         settings.lease_s,
-        background.is_stopping,
+        background.gives_batches_back,
         meter=meter,
     )
     imports = ImportService(

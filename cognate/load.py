@@ -178,8 +178,14 @@ def _resident_mb(url: str, api_key: str) -> float:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {api_key}"} if api_key else {})
-    lines = connection.getresponse().read().decode().splitlines()
+    metrics = connection.getresponse().read().decode()
     connection.close()
+    return resident_mb(metrics)
+
+
+def resident_mb(metrics: str) -> float:
+    """Resident memory in MB of the process whose Prometheus metrics these are."""
+    lines = metrics.splitlines()
     found = [line.split()[1] for line in lines if line.startswith("process_resident_memory_bytes")]
     return float(found[0]) / 1e6 if found else float("nan")
 

@@ -37,6 +37,10 @@ class RedisBackground:
     def is_stopping(self) -> bool:
         return self.stopping.is_set()
 
+    def gives_batches_back(self) -> bool:
+        """Never: Celery forgets the message of a task that fails, so batches end in their own time."""
+        return False
+
     def start(self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack) -> None:
         """For an API: publishes what Redis has lost; now and then gives freed memory back."""
         self.queue.enqueue_missing(ingestion.ingest.batches.unfinished())

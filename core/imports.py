@@ -177,7 +177,9 @@ class ImportService:
 
     def _wait_for_room(self, job_id: str) -> bool:
         """False when the process stops while too much waits. Raises Conflict once the job is over."""
-        while not self.is_stopping() and self.ingest.batches.waiting() > self.max_waiting_batches:
+        while self.ingest.batches.waiting() > self.max_waiting_batches:
+            if self.is_stopping():
+                return False
             if self.ingest.jobs.get(job_id).state.is_final:
                 raise Conflict(f"job {job_id} was cancelled")
             time.sleep(PAUSE_S)

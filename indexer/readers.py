@@ -25,6 +25,7 @@ NumberedRow = tuple[int, Row | RejectedItem]
 
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 PARQUET_BATCH_ROWS: Final = 128
+DICTIONARY_BYTES: Final = 16 * 1024 * 1024
 PARQUET_BATCH_BYTES: Final = 8 * 1024 * 1024
 _TEXT_TYPES = ("NONE", "STRING", "JSON", "BSON", "ENUM")
 
@@ -175,8 +176,14 @@ def _read_parquet(upload: Upload) -> Iterator[NumberedRow]:
     with upload.seekable() as file:
         metadata = pyarrow.parquet.read_metadata(file)
         _check_size(metadata)
-        # Texts stay in their dictionaries until a row is taken: one long text may stand in every row.
-        texts = [column.path for column in _columns(metadata) if _is_text(column)]
+        # Texts stay in their dictionaries until a row is taken: one long text may stand in every row. A large
+        # column is not repetitive, and one dictionary of all its texts would take several times its size.
+        sizes = _largest_chunks(metadata)
+        texts = [
+            column.path
+            for column, size in zip(_columns(metadata), sizes, strict=True)
+            if _is_text(column) and size <= DICTIONARY_BYTES
+        ]
         with pyarrow.parquet.ParquetFile(
             file, metadata=metadata, read_dictionary=texts, buffer_size=BUFFER_BYTES
         ) as parquet:
@@ -190,6 +197,15 @@ def _read_parquet(upload: Upload) -> Iterator[NumberedRow]:
 
 def _columns(metadata: Any) -> list[Any]:
     return [metadata.schema.column(i) for i in range(metadata.num_columns)]
+
+
+def _largest_chunks(metadata: Any) -> list[int]:
+    """Bytes, unpacked, of each column in the row group where it is largest."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    return [
+        max((group.column(i).total_uncompressed_size for group in groups), default=0)
+        for i in range(metadata.num_columns)
+    ]
 
 
 def _is_text(column: Any) -> bool:

