@@ -23,7 +23,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     )
     app.state.services = services
     app.state.config = config
-    app.state.metrics = Metrics(services.gauges)
+    app.state.metrics = Metrics(services.metrics)
     app.state.writers = Writers()
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)

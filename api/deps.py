@@ -33,8 +33,13 @@ async def _job_feed(request: Request) -> JobFeed:
     return cast(JobFeed, request.app.state.job_feed)
 
 
+async def _request_id(request: Request) -> str:
+    return cast(str, request.state.request_id)
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 WritersDep = Annotated[Writers, Depends(_writers)]
 JobFeedDep = Annotated[JobFeed, Depends(_job_feed)]
+RequestIdDep = Annotated[str, Depends(_request_id)]

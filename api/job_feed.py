@@ -18,10 +18,11 @@ POLL_S = 0.25
 
 
 class JobFeed:
-    """Belongs to one event loop. `close` ends all streams at once."""
+    """Belongs to one event loop. `close` ends all streams and waits at once."""
 
     def __init__(self, jobs: JobStore, writers: Writers) -> None:
-        self._jobs, self._writers = jobs, writers
+        self.writers = writers
+        self._jobs = jobs
         self._followed: Counter[str] = Counter()
         self._known: Mapping[str, Job] = {}
         self._asked_at = -POLL_S
@@ -39,7 +40,7 @@ class JobFeed:
         yield job
         self._followed[job.id] += 1
         try:
-            while not job.state.is_final and await self._next_tick():
+            while not job.state.is_final and await self.pause(POLL_S):
                 found = await self._latest(job.id)
                 if found is None:
                     return
@@ -49,9 +50,9 @@ class JobFeed:
             self._followed[job.id] -= 1
             self._followed += Counter()  # drops what nobody follows any more
 
-    async def _next_tick(self) -> bool:
-        """False when the feed is closed."""
-        with anyio.move_on_after(POLL_S):
+    async def pause(self, seconds: float) -> bool:
+        """False, at once, when the feed is closed."""
+        with anyio.move_on_after(seconds):
             await self._closed.wait()
         return not self._closed.is_set()
 
@@ -60,7 +61,7 @@ class JobFeed:
         async with self._asking:
             if job_id not in self._known or time.monotonic() - self._asked_at >= POLL_S / 2:
                 try:
-                    self._known = await self._writers.run(self._read, list(self._followed), self._known)
+                    self._known = await self.writers.run(self._read, list(self._followed), self._known)
                 except (Unavailable, Overloaded):
                     return self._known.get(job_id)
                 finally:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+
+from core.metering import MetricSource
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """Counts requests and search stages; reads gauges from the services at each scrape."""
+    """Counts requests and search stages; the rest comes from `source` at each scrape."""
 
-    def __init__(self, gauges: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, source: MetricSource) -> None:
         self.registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        self.registry.register(_ServiceGauges(gauges))
+        self.registry.register(_Source(source))
         self._requests = Counter(
             "cognate_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry
         )
@@ -58,13 +49,12 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _ServiceGauges(Collector):
-    def __init__(self, gauges: Callable[[], Mapping[str, float]]) -> None:
-        self._gauges = gauges
+class _Source(Collector):
+    def __init__(self, source: MetricSource) -> None:
+        self._source = source
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"cognate_{name}", name.replace("_", " "), value=value)
+        yield from self._source.collect()

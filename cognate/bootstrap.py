@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from prometheus_client.registry import Collector
+
 from classifier.zero_shot import ZeroShotScorer
+from cognate.collectors import EncoderCollector, GaugesCollector, LagCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
 from cognate.ingestion import Background, make_ingestion
+from cognate.metrics import IngestMetrics, new_registry
 from cognate.settings import Settings
 from core.classify import ClassifyLimits, ClassifyService
 from core.collections import CollectionService, check_encoder
@@ -33,6 +37,7 @@ from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
+from storage.progress_state import SqlProgressState
 from storage.uploads import FsspecUploadStore, local_uploads, open_uploads
 
 log = logging.getLogger(__name__)
@@ -127,9 +132,15 @@ def _assemble(
     collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
     refuse_other_encoders(collections, encoder)
     background = _background(settings, database, stack)
-    indexes = IndexFollower(SqlChangeLog(database), collections, background.notifier, layout.snapshots)
+    registry = new_registry()
+    meter = IngestMetrics(registry)
+    indexes = IndexFollower(
+        SqlChangeLog(database), collections, background.notifier, layout.snapshots, meter=meter
+    )
+    for collector in _collectors(database, background, indexes, encoder):
+        registry.register(collector)
     uploads = open_upload_store(settings)
-    ingestion = make_ingestion(settings, uploads, database, encoder, background)
+    ingestion = make_ingestion(settings, uploads, database, encoder, background, meter)
     ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
@@ -150,7 +161,7 @@ def _assemble(
         encoder=encoder,
         uploads=uploads,
         checks=lambda: _checks(collections, encoder),
-        gauges=lambda: _gauges(background, indexes, encoder),
+        metrics=registry,
     )
 
 
@@ -215,16 +226,12 @@ def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]
     return problems
 
 
-def _gauges(background: Background, indexes: IndexFollower, encoder: RunningEncoder) -> dict[str, float]:
-    stats = encoder.stats()
-    return {
-        **background.gauges(),
-        "encoder_tokens_useful": stats.tokens_useful,
-        "encoder_tokens_computed": stats.tokens_computed,
-        "encoder_failed_batches": stats.failed_batches,
-        "encoder_waiting_tokens_interactive": stats.interactive.waiting_tokens,
-        "encoder_waiting_tokens_bulk": stats.bulk.waiting_tokens,
-        "encoder_wait_seconds_interactive": stats.interactive.wait_sum_s,
-        "encoder_wait_seconds_bulk": stats.bulk.wait_sum_s,
-        "index_lag": sum(indexes.lag().values()),
-    }
+def _collectors(
+    database: Database, background: Background, indexes: IndexFollower, encoder: RunningEncoder
+) -> tuple[Collector, ...]:
+    return (
+        ProgressCollector(SqlProgressState(database).read),
+        GaugesCollector(background.gauges),
+        LagCollector(indexes.lag),
+        EncoderCollector(encoder.stats),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cognate.metrics import ScheduleMetrics, new_registry, served_metrics
 from cognate.settings import Settings
 from core.errors import StartRefused
 
@@ -34,4 +35,6 @@ def broker_settings(settings: Settings) -> BrokerSettings:
 
 def schedule_forever(settings: Settings) -> None:
     """Sends periodic tasks until SIGTERM. Raises StartRefused."""
-    run_scheduler(make_app(broker_settings(settings)), settings.alive_file)
+    app, registry = make_app(broker_settings(settings)), new_registry()
+    with served_metrics(settings, registry):
+        run_scheduler(app, settings.alive_file, ScheduleMetrics(registry).sent)

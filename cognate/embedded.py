@@ -45,12 +45,12 @@ class EmbeddedBackground:
             if not settings.upload_url:  # … or writes to its uploads
                 ingestion.imports.remove_orphans(timedelta())
         ingest.requeue_unfinished()
-        self.queue.start(ingestion.run)
+        self.queue.start(ingestion.run, ingestion.identify)
         stack.callback(self.queue.stop)
         stack.enter_context(_sweeping(ingestion, retention, timedelta(days=settings.retention_days)))
 
     def gauges(self) -> dict[str, float]:
-        return {"queued_batches": self.queue.depth()}
+        return {}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from cognate.settings import Settings
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.metering import IngestMeter
 from core.ports import Encoder, Notifier, TaskQueue, UploadStore
 from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
@@ -21,6 +22,7 @@ from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
+from storage.task_trace import SqlTaskTrace
 
 MAX_WAITING_IMPORT_BATCHES = 64
 ORPHANED_AFTER = timedelta(days=1)  # an upload without an import
@@ -47,7 +49,9 @@ class Background(Protocol):
         self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack
     ) -> None: ...
 
-    def gauges(self) -> dict[str, float]: ...
+    def gauges(self) -> dict[str, float]:
+        """Name -> value of what is known without asking anybody."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Ingestion:
 
     ingest: IngestService
     imports: ImportService
+    trace: SqlTaskTrace
 
     def run(self, task: Task) -> None:
         run: Mapping[TaskKind, Callable[[str], None]] = {
@@ -64,9 +69,21 @@ class Ingestion:
         }
         run[task.kind](task.id)
 
+    def identify(self, task: Task) -> dict[str, str]:
+        """What all log lines of the task name: its batch, its job, and the request that made it."""
+        try:
+            return self.trace.ids(task)
+        except Exception:  # names for a log must not keep the task from running, or from saying what is wrong
+            return task.named_id
+
 
 def make_ingestion(
-    settings: Settings, uploads: UploadStore, database: Database, encoder: Encoder, background: Background
+    settings: Settings,
+    uploads: UploadStore,
+    database: Database,
+    encoder: Encoder,
+    background: Background,
+    meter: IngestMeter,
 ) -> Ingestion:
     """Ingestion and imports on this database and encoder."""
     ingest = IngestService(
@@ -81,6 +98,7 @@ def make_ingestion(
         settings.max_queued_batches,
         settings.lease_s,
         background.gives_batches_back,
+        meter=meter,
     )
     imports = ImportService(
         ingest,
@@ -90,4 +108,4 @@ def make_ingestion(
         MAX_WAITING_IMPORT_BATCHES,
         background.is_stopping,
     )
-    return Ingestion(ingest, imports)
+    return Ingestion(ingest, imports, SqlTaskTrace(database))

@@ -10,6 +10,14 @@ import structlog
 from cognate.settings import LogFormat, LogLevel
 
 
+def _drop_color_message(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """uvicorn brings each of its messages twice, once for terminals."""
+    event.pop("color_message", None)
+    return event
+
+
 def configure(level: LogLevel, log_format: LogFormat) -> None:
     """Sets up the root logger; fields of `extra` and the bound request id are part of each line."""
     renderer: structlog.typing.Processor
@@ -29,6 +37,7 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
+            _drop_color_message,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, renderer],

@@ -47,7 +47,7 @@ class RedisBackground:
         stack.enter_context(_trimming())
 
     def gauges(self) -> dict[str, float]:
-        return {"queued_batches": self.queue.depth(), "queue_reachable": self.queue.is_reachable}
+        return {"queue_reachable": self.queue.is_reachable}
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class ServerThread:
 
 
 class _Server(uvicorn.Server):
-    """Ends event streams before it waits for requests: a stream would hold up the stop until its job ends."""
+    """Ends event streams and `wait=true` first: one of them would hold up the stop until its job ends."""
 
     def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
         super().__init__(config)

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     alive_file: Path | None = Field(
         default=None, description="File that `worker` and `scheduler` touch every 5 s while they are well."
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port where `worker` and `scheduler` serve `/metrics` without a key; 0 = none.",
+    )
     max_queued_batches: int = Field(
         default=10_000, ge=1, description="Batches that may wait before uploads are refused with 429."
     )

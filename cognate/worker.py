@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
+from prometheus_client import CollectorRegistry
+
 from cognate.bootstrap import (
     Layout,
     load_encoder_of,
@@ -17,7 +19,9 @@ from cognate.bootstrap import (
     refuse_other_encoders,
 )
 from cognate.broker import broker_settings
+from cognate.collectors import EncoderCollector, GaugesCollector
 from cognate.ingestion import ORPHANED_AFTER, make_ingestion
+from cognate.metrics import IngestMetrics, new_registry, served_metrics
 from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
@@ -42,12 +46,14 @@ def work_forever(settings: Settings, queues: Sequence[str]) -> int:
     options = WorkerOptions(
         settings.worker_threads, _known(queues) or QUEUES, settings.batch_limit_s, settings.alive_file
     )
+    registry = new_registry()
     with ExitStack() as stack:
-        work = _open_work(settings, stack)
+        stack.enter_context(served_metrics(settings, registry))
+        work = _open_work(settings, stack, registry)
         return run_worker(make_app(broker, is_worker=True), work, options)
 
 
-def _open_work(settings: Settings, stack: ExitStack) -> Work:
+def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry) -> Work:
     """One encoder for all task threads: while it computes for one, others tokenize or write."""
     layout = Layout(settings.data_dir.resolve())
     bound_heaps()
@@ -59,7 +65,10 @@ def _open_work(settings: Settings, stack: ExitStack) -> Work:
     stack.callback(encoder.close)
     refuse_other_encoders(SqlCollectionStore(database), encoder)
     background = RedisBackground(settings, database, stack)
-    ingestion = make_ingestion(settings, open_upload_store(settings), database, encoder, background)
+    registry.register(EncoderCollector(encoder.stats))
+    registry.register(GaugesCollector(background.gauges))
+    uploads, meter = open_upload_store(settings), IngestMetrics(registry)
+    ingestion = make_ingestion(settings, uploads, database, encoder, background, meter)
     lock, retention = SqlTaskLock(database), SqlRetention(database)
 
     def handle(task: Task) -> None:
@@ -79,7 +88,7 @@ def _open_work(settings: Settings, stack: ExitStack) -> Work:
         log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
         ingestion.imports.remove_orphans(ORPHANED_AFTER)
 
-    return Work(handle, sweep, purge, background.stopping.set, encoder.close)
+    return Work(handle, sweep, purge, background.stopping.set, encoder.close, ingestion.identify)
 
 
 def _known(queues: Sequence[str]) -> tuple[str, ...]:

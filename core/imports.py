@@ -11,7 +11,7 @@ from typing import Any
 
 from core.documents import validate_document
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
-from core.ingest import IngestService, describe_error
+from core.ingest import IngestService, describe_error, request_details
 from core.ports import CollectionStore, ImportReader, UploadStore
 from core.types import (
     Collection,
@@ -50,15 +50,20 @@ class ImportService:
     max_waiting_batches: int
     is_stopping: Callable[[], bool]
 
-    def start(self, collection: Collection, name: str, filename: str, fields: ImportFields) -> Job:
+    def start(
+        self, collection: Collection, name: str, filename: str, fields: ImportFields, request_id: str = ""
+    ) -> Job:
         """Checks the beginning of the stored upload `name` and queues the import.
 
-        In `filename`, "?" replaces characters that cannot be stored. Raises InvalidInput, TooLarge.
+        The job keeps `request_id`, so that the logs of its work name it. In `filename`, "?" replaces
+        characters that cannot be stored. Raises InvalidInput, TooLarge.
         """
         filename = _storable(filename)
         plan = self.reader.plan(lambda: self.uploads.open(name), filename, fields)
         details = {"file": name, "filename": filename, "fields": asdict(plan), "rows_read": 0}
+        details |= request_details(request_id)
         job = self.ingest.jobs.create(collection.id, JobKind.IMPORT, details)
+        log.info("import accepted", extra={"job_id": job.id, "file_name": filename})
         self.ingest.queue.enqueue([Task(TaskKind.IMPORT_FILE, job.id)])
         return job
 
@@ -143,6 +148,7 @@ class ImportService:
             before = details
         accepted = self.ingest.documents.accept(job.id, [], [], details, is_last=True, expected=before)
         self.ingest.announce(collection.id, accepted)
+        log.info("import read", extra={"job_id": job.id, "rows": details["rows_read"]})
         return True
 
     def _checked(self, row: Mapping[str, object] | RejectedItem) -> NewDocument | RejectedItem:

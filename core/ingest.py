@@ -12,15 +12,18 @@ from core.collections import check_encoder
 from core.documents import DocumentLimits, validate_batch
 from core.errors import EncoderMismatch, Overloaded, Unavailable
 from core.leases import LeaseKeeper, LeaseLost
+from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports import BatchStore, Chunker, DocumentStore, Encoder, JobStore, Notifier, TaskQueue
 from core.turns import Turns
 from core.types import (
+    REQUEST_ID,
     Accepted,
     BatchStanding,
     ClaimedBatch,
     Collection,
     EncodedDocument,
     FailedDocument,
+    Float16,
     Job,
     PassageText,
     Task,
@@ -58,10 +61,12 @@ class IngestService:
     is_stopping: Callable[[], bool] = lambda: False
     turns: Turns = field(default_factory=Turns)
     owed: dict[str, tuple[ClaimedBatch, str | None]] = field(default_factory=dict)
+    meter: IngestMeter = field(default_factory=NoMeter)
 
-    def submit(self, collection: Collection, items: Sequence[object]) -> Job:
+    def submit(self, collection: Collection, items: Sequence[object], request_id: str = "") -> Job:
         """Accepts the good items of one call as a job and queues them; bad items are errors of the job.
 
+        The job keeps `request_id`, so that the logs of its batches name it.
         Raises InvalidInput when no item is good or an id occurs twice, Overloaded when too much waits.
         """
         documents, rejected = validate_batch(items, self.limits)
@@ -71,7 +76,16 @@ class IngestService:
                 f"{waiting} batches wait to be embedded; the limit is {self.max_queued_tasks}. Retry later.",
                 5.0,
             )
-        accepted = self.documents.submit(collection.id, documents, rejected)
+        accepted = self.documents.submit(collection.id, documents, rejected, request_details(request_id))
+        log.info(
+            "job accepted",
+            extra={
+                "job_id": accepted.job_id,
+                "documents": len(documents),
+                "rejected": len(rejected),
+                "batches": len(accepted.batch_ids),
+            },
+        )
         self.announce(collection.id, accepted)
         return self.jobs.get(accepted.job_id)
 
@@ -114,17 +128,21 @@ class IngestService:
     def _bisect(self, batch_id: str) -> None:
         parts = self.batches.bisect(batch_id)
         log.warning("batch failed too often", extra={"batch_id": batch_id, "parts": len(parts)})
+        self.meter.bisected()
         self.queue.enqueue([Task(TaskKind.INGEST_BATCH, part) for part in parts])
 
     def _run(self, batch_id: str) -> None:
         batch = self.batches.claim(batch_id, self.lease_s)
         if batch is None:
             return
+        if batch.is_taken_over:
+            log.warning("lease ran out, batch taken over", extra=_ids(batch))
+            self.meter.took_over()
         try:
             with LeaseKeeper(self.batches, batch, self.lease_s) as lease:
                 self._work(batch, lease)
         except LeaseLost:
-            _log_loss(batch)
+            self._note_loss(batch)
         except NOT_THEIR_FAULT:
             self._release(batch)
             raise
@@ -135,11 +153,19 @@ class IngestService:
     def _work(self, batch: ClaimedBatch, lease: LeaseKeeper) -> None:
         check_encoder(batch.collection, self.encoder)
         encoded, failed = self._encode_isolating(batch, lease)
-        seq = self.batches.complete(batch, encoded, failed)
+        with timed(self.meter, IngestStage.WRITE):
+            seq = self.batches.complete(batch, encoded, failed)
         if seq is None:
-            _log_loss(batch)
-        else:
-            self.notifier.publish(batch.collection.id, seq)
+            self._note_loss(batch)
+            return
+        self.meter.settled(len(encoded), len(failed))
+        counts = {"searchable": len(encoded), "failed": len(failed), "seq": seq}
+        log.info("batch done", extra=_ids(batch) | counts)
+        self.notifier.publish(batch.collection.id, seq)
+
+    def _note_loss(self, batch: ClaimedBatch) -> None:
+        log.warning("lease lost, result dropped", extra=_ids(batch))
+        self.meter.dropped()
 
     def _release(self, batch: ClaimedBatch, fault: str | None = None) -> None:
         """Gives the lease back so that the retry can claim; if that fails too, later."""
@@ -195,22 +221,27 @@ class IngestService:
         self, batch: ClaimedBatch, items: Sequence[WorkItem], lease: LeaseKeeper
     ) -> list[EncodedDocument]:
         texts = [PassageText(item.title, item.text) for item in items]
-        spans = self.chunker.split(texts, batch.collection.settings)
+        with timed(self.meter, IngestStage.CHUNK):
+            spans = self.chunker.split(texts, batch.collection.settings)
         passages = [
             PassageText(text.title, text.text[span.start : span.end])
             for text, document_spans in zip(texts, spans, strict=True)
             for span in document_spans
         ]
-        parts = []
-        for part in _slices(passages):
-            self._require_going_on(lease)
-            parts.append(self.encoder.encode_passages(part).astype(np.float16))
-        vectors = np.concatenate(parts)  # (passages, d)
+        with timed(self.meter, IngestStage.ENCODE):
+            vectors = self._encode_passages(passages, lease)  # (passages, d)
         ends = np.cumsum([len(document_spans) for document_spans in spans])
         return [
             EncodedDocument(item.document_id, document_spans, vectors[end - len(document_spans) : end])
             for item, document_spans, end in zip(items, spans, ends, strict=True)
         ]
+
+    def _encode_passages(self, passages: Sequence[PassageText], lease: LeaseKeeper) -> Float16:
+        parts = []
+        for part in _slices(passages):
+            self._require_going_on(lease)
+            parts.append(self.encoder.encode_passages(part).astype(np.float16))
+        return np.concatenate(parts)
 
     def _require_going_on(self, lease: LeaseKeeper) -> None:
         if self.is_stopping():
@@ -230,8 +261,13 @@ def _slices(passages: Sequence[PassageText]) -> Iterator[Sequence[PassageText]]:
         yield passages[start:]
 
 
-def _log_loss(batch: ClaimedBatch) -> None:
-    log.warning("lease lost, result dropped", extra={"batch_id": batch.id, "job_id": batch.job_id})
+def _ids(batch: ClaimedBatch) -> dict[str, object]:
+    return {"batch_id": batch.id, "job_id": batch.job_id}
+
+
+def request_details(request_id: str) -> dict[str, str]:
+    """What the details of a job say of the request that made it."""
+    return {REQUEST_ID: request_id} if request_id else {}
 
 
 def describe_error(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextvars import copy_context
 from types import TracebackType
 
 from core.ports import BatchStore
@@ -32,7 +33,10 @@ class LeaseKeeper:
         self._batches, self._batch, self._lease_s = batches, batch, lease_s
         self._stopped = threading.Event()
         self._progressed_at = self._checked_at = time.monotonic()
-        self._thread = threading.Thread(target=self._beat, name=f"lease-{batch.id}", daemon=True)
+        beat = copy_context().run  # the heartbeat's log lines name what those of the task name
+        self._thread = threading.Thread(
+            target=beat, args=(self._beat,), name=f"lease-{batch.id}", daemon=True
+        )
 
     def __enter__(self) -> LeaseKeeper:
         self._thread.start()

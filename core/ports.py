@@ -123,7 +123,11 @@ class CollectionStore(Protocol):
 
 class DocumentStore(Protocol):
     def submit(
-        self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
+        self,
+        collection_id: int,
+        documents: Sequence[NewDocument],
+        rejected: Sequence[RejectedItem],
+        details: Mapping[str, Any] | None = None,
     ) -> Accepted:
         """Creates a job of kind documents and accepts into it, in one transaction: all or nothing."""
         ...

@@ -11,13 +11,14 @@ from core.embed import EmbedService
 from core.explain import ExplainService
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.metering import MetricSource
 from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore, UploadStore
 from core.search import SearchService
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`checks` tells what is not ready and why (empty = ready); `gauges` are name -> value for metrics."""
+    """`checks` tells what is not ready and why (empty = ready); `metrics` are all but HTTP's."""
 
     collections: CollectionService
     ingest: IngestService
@@ -32,4 +33,4 @@ class Services:
     encoder: Encoder
     uploads: UploadStore
     checks: Callable[[], Mapping[str, str]]
-    gauges: Callable[[], Mapping[str, float]]
+    metrics: MetricSource

@@ -19,6 +19,8 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Metadata = Mapping[str, Any]
 
+REQUEST_ID = "request_id"  # in the details of a job and in the fields of a log line
+
 
 class DocumentState(StrEnum):
     """A document is exactly one of these; the counts of the first three always add up to the total."""
@@ -79,6 +81,11 @@ class Task:
 
     kind: TaskKind
     id: str
+
+    @property
+    def named_id(self) -> dict[str, str]:
+        """Its id under the name that log lines give it."""
+        return {"batch_id" if self.kind is TaskKind.INGEST_BATCH else "job_id": self.id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +237,17 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedBatch:
-    """A batch under lease. `attempt` is the fencing token: completing with an older one does nothing."""
+    """A batch under lease. `attempt` is the fencing token: completing with an older one does nothing.
+
+    `is_taken_over`: another had the lease before and let it run out.
+    """
 
     id: str
     job_id: str
     collection: Collection
     attempt: int
     items: tuple[WorkItem, ...]
+    is_taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,13 +86,14 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class LaneStats:
     """A snapshot. `waits[i]` requests waited at most `WAIT_BOUNDS_S[i]` (and over the one before); the last
-    entry counts those over all bounds."""
+    entry counts those over all bounds. `tokens` went into micro-batches."""
 
     requests: int
     waiting_requests: int
     waiting_tokens: int
     wait_sum_s: float
     waits: tuple[int, ...]
+    tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -109,6 +110,7 @@ class LaneQueue:
     _window: list[Item] = field(default_factory=list)
     _started: int = 0
     _wait_sum_s: float = 0.0
+    _taken_tokens: int = 0
     _waits: list[int] = field(default_factory=lambda: [0] * (len(WAIT_BOUNDS_S) + 1))
 
     def push(self, request: Request) -> None:
@@ -132,12 +134,18 @@ class LaneQueue:
             self.waiting_tokens -= item.tokens
             if not item.request.is_over:
                 batch.append(item)
+                self._taken_tokens += item.tokens
         return batch
 
     def stats(self) -> LaneStats:
         waiting = {id(item.request) for item in self._window} | {id(request) for request in self._requests}
         return LaneStats(
-            self._started, len(waiting), self.waiting_tokens, self._wait_sum_s, tuple(self._waits)
+            self._started,
+            len(waiting),
+            self.waiting_tokens,
+            self._wait_sum_s,
+            tuple(self._waits),
+            self._taken_tokens,
         )
 
     def _fill_window(self, now_s: float) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import NotFound
+from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports import ChangeLog, CollectionStore, Notifier
 from core.types import Collection, IndexStats
 from indexer.followed import Followed
@@ -46,7 +47,9 @@ class IndexFollower:
         notifier: Notifier,
         snapshots: Path,
         settings: FollowerSettings | None = None,
+        meter: IngestMeter | None = None,
     ) -> None:
+        self._meter = meter or NoMeter()
         self._log = log
         self._collections = collections
         self._notifier = notifier
@@ -175,7 +178,8 @@ class IndexFollower:
             logger.exception("log_not_read", extra={"collection": followed.collection.name})
             return False
         try:
-            followed.apply(page)
+            with timed(self._meter, IngestStage.INDEX):
+                followed.apply(page)
         except Exception:
             logger.exception("log_not_applied", extra={"collection": followed.collection.name})
             followed.fail()

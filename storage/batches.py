@@ -67,14 +67,14 @@ class SqlBatchStore:
             lease = _take_lease(connection, batch_id, now, now + timedelta(seconds=lease_s))
             if lease is None:
                 return None
-            job_id, attempt = lease
+            job_id, attempt, is_taken_over = lease
             items = _items(connection, batch_id)
             if not items:
                 finish_batch(connection, batch_id)
                 return None
             mark_running(connection, _waiting_jobs(connection, batch_id), now)
             collection = collection_by_id(connection, collection_id)
-            return ClaimedBatch(batch_id, job_id, collection, attempt, items)
+            return ClaimedBatch(batch_id, job_id, collection, attempt, items, is_taken_over)
 
     @repeated
     def complete(
@@ -187,11 +187,13 @@ def _holds(batch: ClaimedBatch) -> ColumnElement[bool]:
 
 def _take_lease(
     connection: Connection, batch_id: str, now: datetime, until: datetime
-) -> tuple[str, int] | None:
-    """The batch's job and the number of this lease."""
+) -> tuple[str, int, bool] | None:
+    """The batch's job, the number of this lease, and whether an earlier one ran out."""
+    free = (Batches.id == batch_id, _is_free(now), ~is_spent())
+    before = connection.execute(select(Batches.state).where(*free).with_for_update()).scalar_one_or_none()
     row = connection.execute(
         update(Batches)
-        .where(Batches.id == batch_id, _is_free(now), ~is_spent())
+        .where(*free)
         .values(
             state=BatchState.RUNNING,
             attempt=Batches.attempt + 1,
@@ -201,7 +203,7 @@ def _take_lease(
         )
         .returning(Batches.job_id, Batches.attempt)
     ).first()
-    return None if row is None else (row.job_id, row.attempt)
+    return None if row is None else (row.job_id, row.attempt, before == BatchState.RUNNING)
 
 
 def _is_held(connection: Connection, batch: ClaimedBatch) -> bool:

@@ -49,7 +49,11 @@ class SqlDocumentStore:
 
     @repeated
     def submit(
-        self, collection_id: int, documents: Sequence[NewDocument], rejected: Sequence[RejectedItem]
+        self,
+        collection_id: int,
+        documents: Sequence[NewDocument],
+        rejected: Sequence[RejectedItem],
+        details: Mapping[str, Any] | None = None,
     ) -> Accepted:
         """Creates a job of kind documents and accepts into it, in one transaction: all or nothing.
 
@@ -58,7 +62,7 @@ class SqlDocumentStore:
         prepared = hash_documents(documents)
         with self._database.write() as connection:
             now = self._clock()
-            job_id = insert_job(connection, collection_id, JobKind.DOCUMENTS, {}, now)
+            job_id = insert_job(connection, collection_id, JobKind.DOCUMENTS, details or {}, now)
             return _take(connection, job_id, prepared, rejected, None, True, now)
 
     @repeated

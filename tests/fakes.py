@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 
+from core.metering import IngestStage
 from core.types import (
     CollectionSettings,
     EncoderInfo,
@@ -24,7 +25,7 @@ from core.types import (
     TokenParts,
 )
 from encoder.engine import EngineStats
-from encoder.lanes import LaneStats
+from encoder.lanes import WAIT_BOUNDS_S, LaneStats
 
 DIM = 64
 FAKE_INFO = EncoderInfo("fake", "f" * 64, DIM, 256)
@@ -74,7 +75,7 @@ class FakeEncoder:
         return np.stack([word_vector(" ".join(map(str, ids[: FAKE_INFO.max_tokens]))) for ids in token_ids])
 
     def stats(self) -> EngineStats:
-        idle = LaneStats(0, 0, 0, 0.0, ())
+        idle = LaneStats(0, 0, 0, 0.0, (0,) * (len(WAIT_BOUNDS_S) + 1))
         return EngineStats(0, 0, 0, 0, idle, idle)
 
     def close(self) -> None:
@@ -119,6 +120,29 @@ class ListQueue:
 
     def depth(self) -> int:
         return len(self.tasks)
+
+
+@dataclass
+class RecordingMeter:
+    """Remembers what it was told, stages without their times."""
+
+    told: list[object] = field(default_factory=list)
+
+    def took(self, stage: IngestStage, seconds: float) -> None:
+        assert seconds >= 0
+        self.told.append(stage)
+
+    def settled(self, searchable: int, failed: int) -> None:
+        self.told.append((searchable, failed))
+
+    def took_over(self) -> None:
+        self.told.append("took over")
+
+    def dropped(self) -> None:
+        self.told.append("dropped")
+
+    def bisected(self) -> None:
+        self.told.append("bisected")
 
 
 @dataclass

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 from celery import Celery, signals
 from celery.beat import Scheduler, Service
 
+log = logging.getLogger(__name__)
 
-def run_scheduler(app: Celery, alive_file: Path | None) -> None:
-    """Sends periodic tasks until SIGTERM or SIGINT; `alive_file` is touched at every round."""
+
+def run_scheduler(app: Celery, alive_file: Path | None, sent: Callable[[str], None]) -> None:
+    """Sends periodic tasks until SIGTERM or SIGINT.
+
+    `alive_file` is touched at every round; `sent` is told the name of each task that Redis took.
+    """
 
     class LivelyScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no types
         def tick(self, *args: object, **kwargs: object) -> float:
@@ -22,7 +29,12 @@ def run_scheduler(app: Celery, alive_file: Path | None) -> None:
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)
 
+    def tell(sender: str, **_: object) -> None:
+        sent(sender)
+
+    signals.after_task_publish.connect(tell, weak=False)
     signals.setup_logging.connect(lambda **_: None, weak=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     Service(app, scheduler_cls=LivelyScheduler).start()
+    log.info("scheduler ended")

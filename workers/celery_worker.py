@@ -6,12 +6,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from celery import Celery, bootsteps, signals
+from structlog.contextvars import bound_contextvars
 
 from core.errors import Overloaded, Unavailable
 from core.types import Task, TaskKind
@@ -26,13 +27,17 @@ STUCK_EXIT_STATUS = 70
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What tasks do. `stop` is called once at SIGTERM, `give_up` if tasks still run `GRACE_S` later."""
+    """What tasks do. `stop` is called once at SIGTERM, `give_up` if tasks still run `GRACE_S` later.
+
+    `identify` tells the fields of all log lines of a task, and raises nothing.
+    """
 
     handle: Callable[[Task], None]
     sweep: Callable[[], None]
     purge: Callable[[], None]
     stop: Callable[[], None]
     give_up: Callable[[], None]
+    identify: Callable[[Task], Mapping[str, str]] = lambda task: task.named_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
         worker.start()
     finally:
         ended.set()
+    log.info("worker ended")
     return int(worker.exitcode or 0)
 
 
@@ -104,7 +110,7 @@ def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
             _import(task, work, running)
             return
         with running.batch():
-            _guarded(lambda: work.handle(task), kind, task_id)
+            _handle(task, work)
 
     def sweep() -> None:
         _guarded(work.sweep, SWEEP)
@@ -120,9 +126,14 @@ def _import(task: Task, work: Work, running: _Running) -> None:
     if not running.importing.acquire(blocking=False):
         return  # the sweep brings it again, perhaps to another worker
     try:
-        _guarded(lambda: work.handle(task), task.kind.value, task.id)
+        _handle(task, work)
     finally:
         running.importing.release()
+
+
+def _handle(task: Task, work: Work) -> None:
+    with bound_contextvars(**work.identify(task)):
+        _guarded(lambda: work.handle(task), task.kind.value, task.id)
 
 
 def _guarded(work: Callable[[], None], kind: str, task_id: str = "") -> None:

@@ -7,13 +7,17 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+
+from structlog.contextvars import bound_contextvars
 
 from core.types import Task, TaskKind
 
 log = logging.getLogger(__name__)
+
+Identify = Callable[[Task], Mapping[str, str]]
 
 RETRY_AFTER_S = 2.0
 LONGEST_RETRY_S = 60.0
@@ -81,12 +85,18 @@ class EmbeddedQueue:
         with self._lock:
             return len(lane.ready) + len(lane.delayed)
 
-    def start(self, handle: Callable[[Task], None]) -> None:
-        """Starts the threads; `handle` runs one task and may raise."""
+    def start(self, handle: Callable[[Task], None], identify: Identify = lambda task: task.named_id) -> None:
+        """Starts the threads; `handle` runs one task and may raise.
+
+        `identify` tells the fields of all log lines of a task, and raises nothing.
+        """
         for kind, threads in self._threads_of.items():
             for number in range(threads):
                 thread = threading.Thread(
-                    target=self._work, args=(self._lanes[kind], handle), name=f"{kind}-{number}", daemon=True
+                    target=self._work,
+                    args=(self._lanes[kind], handle, identify),
+                    name=f"{kind}-{number}",
+                    daemon=True,
                 )
                 thread.start()
                 self._threads.append(thread)
@@ -102,18 +112,22 @@ class EmbeddedQueue:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _work(self, lane: _Lane, handle: Callable[[Task], None]) -> None:
+    def _work(self, lane: _Lane, handle: Callable[[Task], None], identify: Identify) -> None:
         while (task := self._next(lane)) is not None:
-            try:
-                handle(task)
-            except Exception:  # the outer edge of a task: it must not end the thread
-                if self.is_stopping:
-                    return
-                delay_s = self._retry_later(lane, task)
-                extra = {"task": task.kind, "id": task.id, "delay_s": delay_s}
-                log.exception("task failed; it will be tried again", extra=extra)
-            else:
-                self._forget(task)
+            with bound_contextvars(**identify(task)):
+                self._attempt(lane, handle, task)
+
+    def _attempt(self, lane: _Lane, handle: Callable[[Task], None], task: Task) -> None:
+        try:
+            handle(task)
+        except Exception:  # the outer edge of a task: it must not end the thread
+            if self.is_stopping:
+                return
+            delay_s = self._retry_later(lane, task)
+            extra = {"task": task.kind, "id": task.id, "delay_s": delay_s}
+            log.exception("task failed; it will be tried again", extra=extra)
+        else:
+            self._forget(task)
 
     def _next(self, lane: _Lane) -> Task | None:
         """Waits for a task; None when the queue stops."""

@@ -10,7 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from api.answers import document_body, job_body, json_response
 from api.bodies import DeleteBody, DocumentsBody
-from api.deps import ConfigDep, ServicesDep, WritersDep
+from api.deps import ConfigDep, JobFeedDep, RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from api.uploads import stored_form
 from api.waiting import wait_for_job
@@ -60,6 +60,8 @@ async def add_documents(
     services: ServicesDep,
     config: ConfigDep,
     writers: WritersDep,
+    feed: JobFeedDep,
+    request_id: RequestIdDep,
     wait: bool = False,
 ) -> Response:
     if len(body.documents) > config.max_documents:
@@ -67,10 +69,10 @@ async def add_documents(
             f"{len(body.documents):,} documents were sent; {config.max_documents:,} fit in a call."
         )
     collection = await writers.run(services.collections.open, name)
-    job = await writers.run(services.ingest.submit, collection, body.documents)
+    job = await writers.run(services.ingest.submit, collection, body.documents, request_id)
     is_served = False
     if wait:
-        job, is_served = await wait_for_job(services, writers, collection, job, config.wait_limit_s)
+        job, is_served = await wait_for_job(services, feed, collection, job, config.wait_limit_s)
     return json_response({"job": job_body(job)}, 200 if is_served else 202)
 
 
@@ -81,11 +83,15 @@ async def add_documents(
         "requestBody": {"content": {"multipart/form-data": {"schema": IMPORT_FORM}}, "required": True}
     },
 )
-async def import_file(name: str, request: Request, services: ServicesDep, writers: WritersDep) -> Response:
+async def import_file(
+    name: str, request: Request, services: ServicesDep, writers: WritersDep, request_id: RequestIdDep
+) -> Response:
     collection = await writers.run(services.collections.open, name)
     async with stored_form(request, FORM_FIELDS, services.uploads, writers) as form:
         fields = _import_fields(form.fields)
-        job = await writers.run(services.imports.start, collection, form.name, form.filename, fields)
+        job = await writers.run(
+            services.imports.start, collection, form.name, form.filename, fields, request_id
+        )
     return json_response({"job": job_body(job)}, 202)
 
 

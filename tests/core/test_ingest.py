@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -28,7 +29,14 @@ from core.types import (
     TaskKind,
     WorkItem,
 )
-from tests.fakes import FAKE_INFO, FakeEncoder, ListQueue, RecordingNotifier, WholeTextChunker
+from tests.fakes import (
+    FAKE_INFO,
+    FakeEncoder,
+    ListQueue,
+    RecordingMeter,
+    RecordingNotifier,
+    WholeTextChunker,
+)
 
 COLLECTION = Collection(
     1, "u", "news", "", FAKE_INFO, CollectionSettings(), 0, 0, datetime(2030, 1, 1, tzinfo=UTC)
@@ -234,6 +242,22 @@ def test_the_lease_is_extended_while_the_batch_is_worked_on() -> None:
     assert batches.is_done
 
 
+def test_the_heartbeat_has_the_log_context_of_its_task() -> None:
+    task: ContextVar[str] = ContextVar("task", default="none")
+    seen: list[str] = []
+
+    class Watched(LeasedBatch):
+        def extend(self, batch: ClaimedBatch, lease_s: float) -> bool:
+            seen.append(task.get())
+            return super().extend(batch, lease_s)
+
+    batches = Watched()
+    task.set("mine")
+    with leases.LeaseKeeper(cast(Any, batches), cast(Any, batches.claim("x", 0.03)), 0.03):
+        assert batches.extended.wait(10)
+    assert set(seen) == {"mine"}
+
+
 def test_a_batch_without_progress_loses_its_lease_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "STALLED_AFTER_S", 0.0)
     batches = LeasedBatch()
@@ -279,3 +303,27 @@ def test_a_long_batch_is_encoded_in_slices_and_put_together_again() -> None:
     service(batches, encoder=encoder).run_batch("x")
     assert batches.encoded == [0, 1, 2, 3]
     assert encoder.encoded == [item.text for item in LONG]
+
+
+def metered(batches: LeasedBatch) -> list[object]:
+    """What the meter is told of one run."""
+    meter = RecordingMeter()
+    replace(service(batches), meter=meter).run_batch("x")
+    return meter.told
+
+
+def test_the_meter_is_told_of_each_stage_and_what_it_came_to() -> None:
+    assert metered(LeasedBatch(items=ITEMS[:1])) == ["chunk", "encode", "write", (1, 0)]
+    alone = ["chunk", "chunk", "encode", "chunk"]  # all fail at once; then one by one
+    assert metered(LeasedBatch()) == [*alone, "write", (1, 1)]
+
+
+def test_the_meter_is_told_of_leases_that_ran_out_or_were_lost_and_of_bisecting() -> None:
+    class Lost(LeasedBatch):
+        def claim(self, batch_id: str, lease_s: float) -> ClaimedBatch | None:
+            batch = super().claim(batch_id, lease_s)
+            self.is_held = False  # another has it by the time this one is through
+            return None if batch is None else replace(batch, is_taken_over=True)
+
+    assert metered(Lost(items=ITEMS[:1])) == ["took over", "chunk", "encode", "write", "dropped"]
+    assert metered(LeasedBatch(known=BatchStanding.SPENT)) == ["bisected"]

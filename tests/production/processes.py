@@ -172,25 +172,25 @@ class Deployment:
         self.folder, self.database_url, self.redis = folder, database_url, redis_server
         self._all: list[Process] = []
 
-    def api(self, name: str = "api") -> Api:
+    def api(self, name: str = "api", **settings: str) -> Api:
         return self._add(
             Api(
                 name,
                 self._command("serve", "--port", "0"),
-                self._environment(name),
+                self._environment(name, **settings),
                 self._log(name),
                 r"^Listening on (\S+)$",
             )
         )
 
     def worker(self, name: str = "worker", **settings: str) -> Process:
-        environment = self._environment("api") | {f"COGNATE_{key.upper()}": v for key, v in settings.items()}
+        environment = self._environment("api", **settings)
         return self._add(Process(name, self._command("worker"), environment, self._log(name), "worker ready"))
 
-    def scheduler(self) -> Process:
+    def scheduler(self, **settings: str) -> Process:
         name = "scheduler"
-        command = self._command("scheduler")
-        return self._add(Process(name, command, self._environment(name), self._log(name), "beat: Starting"))
+        command, environment = self._command("scheduler"), self._environment(name, **settings)
+        return self._add(Process(name, command, environment, self._log(name), "beat: Starting"))
 
     def start(self, *processes: Process) -> None:
         """Starts them side by side; returns when all are ready."""
@@ -214,7 +214,7 @@ class Deployment:
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def _environment(self, name: str) -> dict[str, str]:
+    def _environment(self, name: str, **settings: str) -> dict[str, str]:
         return {
             "COGNATE_DATABASE_URL": self.database_url,
             "COGNATE_REDIS_URL": self.redis.url,
@@ -223,4 +223,5 @@ class Deployment:
             "COGNATE_LEASE_S": "5",
             "COGNATE_SWEEP_EVERY_S": "1",
             "COGNATE_LOG_LEVEL": "INFO",
+            **{f"COGNATE_{key.upper()}": value for key, value in settings.items()},
         }

@@ -57,6 +57,7 @@ def test_an_expired_lease_goes_to_another_and_the_first_is_fenced_off(world: Wor
     second = world.claim(first.id)
     assert second.attempt == 2
     assert world.batches.complete(first, encode(first.items), []) is None
+    assert (first.is_taken_over, second.is_taken_over) == (False, True)
     world.batches.release(first)  # not its lease any more
     assert world.batches.claim(first.id, 60) is None
     assert world.counts() == (0, 1, 0)
@@ -72,7 +73,8 @@ def test_an_expired_lease_that_nobody_took_still_completes(world: World) -> None
 def test_a_released_batch_can_be_claimed_at_once(world: World) -> None:
     batch = world.claim(world.send(new("a")).batch_ids[0])
     world.batches.release(batch)
-    assert world.claim(batch.id).attempt == 2
+    again = world.claim(batch.id)
+    assert (again.attempt, again.is_taken_over) == (2, False)
     assert world.batches.complete(batch, encode(batch.items), []) is None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
 
 import pytest
+from structlog.contextvars import get_contextvars
 
 from core.types import Task, TaskKind
 from workers import embedded
@@ -151,3 +153,29 @@ def test_a_published_change_reaches_every_listener() -> None:
     notifier.subscribe(lambda collection_id, seq: heard.append(("second", collection_id, seq)))
     notifier.publish(3, 7)
     assert heard == [("first", 3, 7), ("second", 3, 7)]
+
+
+def test_all_log_lines_of_a_task_carry_its_ids_and_no_other_has_them() -> None:
+    queue, done, seen = EmbeddedQueue(workers=1), threading.Event(), dict[str, dict[str, object]]()
+
+    class Remember(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:  # called where the line is written
+            seen[record.getMessage()] = dict(get_contextvars())
+
+    def handle(task: Task) -> None:
+        logging.getLogger("of.a.task").warning(task.id)
+        if task.id == "bad":
+            raise RuntimeError("not today")
+        done.set()
+
+    remember = Remember()
+    logging.getLogger().addHandler(remember)
+    try:
+        queue.start(handle, lambda task: {"request_id": f"of {task.id}"} if task.id != "plain" else {})
+        queue.enqueue([Task(BATCH, "bad"), Task(BATCH, "plain")])
+        assert done.wait(10)
+    finally:
+        queue.stop()
+        logging.getLogger().removeHandler(remember)
+    assert seen["bad"] == seen["task failed; it will be tried again"] == {"request_id": "of bad"}
+    assert seen["plain"] == {}

@@ -1,0 +1,118 @@
+"""The Prometheus metrics of one process, beside those of HTTP, which the API counts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+
+from cognate.settings import Settings
+from core.errors import StartRefused
+from core.metering import IngestStage
+
+STAGE_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with memory, CPU time, open files and garbage collection of this process."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
+class IngestMetrics:
+    """Implements core.metering.IngestMeter. Series exist from the start, so that rates begin at zero."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._stages = Histogram(
+            "cognate_ingest_stage_seconds",
+            "Time in the stages of ingest: of a batch, or of a page of the log for index",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self._documents = Counter(
+            "cognate_ingest_documents",
+            "Documents of batches that this process completed",
+            ["outcome"],
+            registry=registry,
+        )
+        self._taken_over = Counter(
+            "cognate_ingest_leases_taken_over",
+            "Batches claimed after the lease of another had run out",
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "cognate_ingest_results_dropped",
+            "Batches whose lease was lost while this process worked on them",
+            registry=registry,
+        )
+        self._bisected = Counter(
+            "cognate_ingest_bisections", "Batches that failed too often and were halved", registry=registry
+        )
+        for stage in IngestStage:
+            self._stages.labels(stage.value)
+        for outcome in ("searchable", "failed"):
+            self._documents.labels(outcome)
+
+    def took(self, stage: IngestStage, seconds: float) -> None:
+        self._stages.labels(stage.value).observe(seconds)
+
+    def settled(self, searchable: int, failed: int) -> None:
+        self._documents.labels("searchable").inc(searchable)
+        self._documents.labels("failed").inc(failed)
+
+    def took_over(self) -> None:
+        self._taken_over.inc()
+
+    def dropped(self) -> None:
+        self._dropped.inc()
+
+    def bisected(self) -> None:
+        self._bisected.inc()
+
+
+class ScheduleMetrics:
+    """What the scheduler does."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._sent = Counter(
+            "cognate_scheduler_sent", "Periodic tasks that Redis took", ["task"], registry=registry
+        )
+
+    def sent(self, task: str) -> None:
+        self._sent.labels(task).inc()
+
+
+@contextmanager
+def served_metrics(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    """Serves /metrics on `metrics_port` inside the block, unless it is 0. Raises StartRefused.
+
+    Plain HTTP without a key: bind it to loopback or to a network of your own.
+    """
+    if not settings.metrics_port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(settings.metrics_port, settings.host, registry)
+    except OSError as error:
+        raise StartRefused(
+            f"Cannot bind {settings.host}:{settings.metrics_port} for metrics: {error.strerror}. Choose"
+            " another port with COGNATE_METRICS_PORT (each process needs its own), or 0 for none."
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

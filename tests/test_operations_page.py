@@ -1,0 +1,81 @@
+"""docs/operations.md names nothing that does not exist, and no metric is missing from it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+
+from api.metrics import Metrics
+from cognate.collectors import EncoderCollector, GaugesCollector, LagCollector, ProgressCollector
+from cognate.metrics import IngestMetrics, ScheduleMetrics, new_registry
+from cognate.production import RedisBackground
+from cognate.settings import Settings
+from core.types import JobState
+from storage.progress_state import ProgressState
+from tests.fakes import FakeEncoder
+from tests.test_architecture import ROOMS, ROOT, modules_of
+
+PAGE = (ROOT / "docs/operations.md").read_text()
+OF_COMPOSE = re.findall(r"\$\{(COGNATE_\w+)", (ROOT / "docker-compose.yml").read_text())
+
+
+def exposed(source: CollectorRegistry) -> set[str]:
+    """Names as Prometheus shows them: of counters with _total, of histograms without their suffixes."""
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in source.collect()
+        if family.name != "python_info"
+    }
+
+
+def every_metric() -> set[str]:
+    registry, state = CollectorRegistry(), ProgressState(0, 0, 0, 0.0, dict.fromkeys(JobState, 0))
+    IngestMetrics(registry), ScheduleMetrics(registry)
+    with ExitStack() as stack:
+        settings = Settings(redis_url="redis://127.0.0.1:1/0", database_url="postgresql://nobody@nowhere/x")
+        background = RedisBackground(settings, cast(Any, None), stack)  # connects when it is first used
+        for collector in (
+            EncoderCollector(FakeEncoder().stats),
+            LagCollector(dict),
+            ProgressCollector(lambda: state),
+            GaugesCollector(background.gauges),
+        ):
+            registry.register(collector)
+        return exposed(Metrics(registry).registry)
+
+
+def test_every_metric_is_on_the_page_and_every_one_on_the_page_exists() -> None:
+    assert set(re.findall(r"\bcognate_\w+", PAGE)) == every_metric()
+    assert set(re.findall(r"\bprocess_\w+", PAGE)) <= exposed(new_registry())
+
+
+def test_every_setting_on_the_page_exists() -> None:
+    known = {f"COGNATE_{name.upper()}" for name in Settings.model_fields} | set(OF_COMPOSE)
+    assert set(re.findall(r"\bCOGNATE_\w+", PAGE)) <= known
+
+
+def test_every_log_line_on_the_page_is_one_of_ours() -> None:
+    named = set(re.findall(r'log "([^"]+)"', PAGE)) | set(
+        re.findall(r'^    \w+ +"([^"]+)"', PAGE, re.MULTILINE)
+    )
+    assert len(named) > 15
+    assert named <= {line for room in ROOMS for path in modules_of(room) for line in logged(path)}
+
+
+def logged(path: Path) -> set[str]:
+    """The constant messages of the calls of a logger in a module."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("debug", "info", "warning", "error", "critical", "exception")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
