@@ -27,7 +27,7 @@ from encoder.engine import EngineStats
 from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
 from indexer.factory import check_index_kind
-from indexer.follower import IndexFollower
+from indexer.follower import FollowerSettings, IndexFollower
 from migrations.upgrade import check, upgrade
 from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
@@ -127,7 +127,13 @@ def _assemble(
     collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
     refuse_other_encoders(collections, encoder)
     background = _background(settings, database, stack)
-    indexes = IndexFollower(SqlChangeLog(database), collections, background.notifier, layout.snapshots)
+    indexes = IndexFollower(
+        SqlChangeLog(database),
+        collections,
+        background.notifier,
+        layout.snapshots,
+        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s),
+    )
     uploads = open_upload_store(settings)
     ingestion = make_ingestion(settings, uploads, database, encoder, background)
     ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
@@ -227,4 +233,5 @@ def _gauges(background: Background, indexes: IndexFollower, encoder: RunningEnco
         "encoder_wait_seconds_interactive": stats.interactive.wait_sum_s,
         "encoder_wait_seconds_bulk": stats.bulk.wait_sum_s,
         "index_lag": sum(indexes.lag().values()),
+        "index_snapshots_refused": indexes.refused_snapshots(),
     }
