@@ -36,7 +36,7 @@ def write_index(path: Path, index: faiss.Index) -> None:
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Writes an array as .npy. Raises OSError."""
     with _made(path) as file:
-        np.save(_Writer(file.write), array, allow_pickle=False)  # type: ignore[call-overload]  # it has `write`
+        np.save(_Writer(file.write), array, allow_pickle=False)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -163,8 +163,10 @@ class Api(Process):
         return found
 
     def end(self, number: signal.Signals) -> int:
-        self.http.close()
-        return super().end(number)
+        try:
+            return super().end(number)  # before the connections end: requests in progress are cut by it
+        finally:
+            self.http.close()
 
 
 class Deployment:

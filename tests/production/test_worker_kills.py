@@ -13,7 +13,15 @@ import pytest
 
 from tests.production.conftest import Bare
 from tests.production.processes import Deployment, Process, wait_until
-from tests.production.traffic import check_searchable, count, create, job_of, post, some_documents
+from tests.production.traffic import (
+    check_searchable,
+    count,
+    create,
+    is_applied,
+    job_of,
+    post,
+    some_documents,
+)
 from tests.production.truth import assert_same_vectors, running_batches, stored_vectors
 
 pytestmark = pytest.mark.integration
@@ -56,7 +64,8 @@ def kill_again_and_again(
     deployment: Deployment, http: httpx.Client, worker: Process, moments: list[str]
 ) -> tuple[list[str], int]:
     """Until KILLS have hit a batch; the jobs, and how many documents they have."""
-    rng, jobs, hits = random.Random(SEED), [], 0
+    jobs: list[str] = []
+    rng, hits = random.Random(SEED), 0
     while hits < KILLS:
         assert len(moments) < 3 * KILLS, "too few kills hit a batch"
         since = datetime.now(UTC)
@@ -70,11 +79,6 @@ def kill_again_and_again(
         moments.append(f"{delay_s:.3f} s after a claim, in {in_batches} batches")
         worker.start()
     return jobs, len(jobs) * SIZE
-
-
-def is_applied(http: httpx.Client, collection: str) -> bool:
-    index = http.get(f"/v1/collections/{collection}").json()["index"]
-    return bool(index["applied_seq"] == index["seq"])
 
 
 def clean_run(http: httpx.Client, total: int) -> None:
