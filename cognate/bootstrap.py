@@ -31,7 +31,7 @@ from encoder.engine import EngineStats
 from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
 from indexer.factory import check_index_kind
-from indexer.follower import IndexFollower
+from indexer.follower import FollowerSettings, IndexFollower
 from migrations.upgrade import check, upgrade
 from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
@@ -135,7 +135,12 @@ def _assemble(
     registry = new_registry()
     meter = IngestMetrics(registry)
     indexes = IndexFollower(
-        SqlChangeLog(database), collections, background.notifier, layout.snapshots, meter=meter
+        SqlChangeLog(database),
+        collections,
+        background.notifier,
+        layout.snapshots,
+        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s),
+        meter,
     )
     for collector in _collectors(database, background, indexes, encoder):
         registry.register(collector)
@@ -232,6 +237,7 @@ def _collectors(
     return (
         ProgressCollector(SqlProgressState(database).read),
         GaugesCollector(background.gauges),
+        GaugesCollector(lambda: {"index_snapshots_refused": indexes.refused_snapshots()}),
         LagCollector(indexes.lag),
         EncoderCollector(encoder.stats),
     )

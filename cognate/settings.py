@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     sweep_every_s: float = Field(
         default=10.0, gt=0, description="How often the scheduler has tasks queued that nobody works on."
     )
+    snapshot_every_s: float = Field(
+        default=60.0, gt=0, description="How often an index that changed is written to the data folder."
+    )
     alive_file: Path | None = Field(
         default=None, description="File that `worker` and `scheduler` touch every 5 s while they are well."
     )

@@ -19,6 +19,7 @@ MAX_RETRY_S = 60.0
 class Followed:
     """State of following one collection. `apply` and `see` belong to the follower's thread.
 
+    `saved_at` is when a snapshot was last tried, `is_refused` whether the disk did not take it.
     `index` is what searches see. A rebuild happens in another index that takes its place once it has
     caught up, so no document vanishes meanwhile.
     """
@@ -27,6 +28,7 @@ class Followed:
         self.collection = collection
         self.is_dropped = threading.Event()
         self.saved_at = time.monotonic()
+        self.is_refused = False
         self._build_threads = build_threads
         self.index = self._new_index(state)
         self._aside: CollectionIndex | None = None
@@ -90,7 +92,11 @@ class Followed:
 
     def saved(self, state: IndexState, now: float) -> None:
         """Notes that a snapshot of `state` is on disk."""
-        self._saved_changes, self.saved_at = state.changes, now
+        self._saved_changes, self.saved_at, self.is_refused = state.changes, now, False
+
+    def refused(self, now: float) -> None:
+        """Notes that the disk took no snapshot; the next is tried when it would be due anyway."""
+        self.saved_at, self.is_refused = now, True
 
     @property
     def _target(self) -> CollectionIndex:

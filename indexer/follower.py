@@ -111,6 +111,10 @@ class IndexFollower:
         """Collection name -> changes (in seq) known to be committed but not yet served."""
         return {one.collection.name: one.lag for one in self._all()}
 
+    def refused_snapshots(self) -> int:
+        """How many collections have a last snapshot that the disk did not take."""
+        return sum(one.is_refused for one in self._all())
+
     def _all(self) -> list[Followed]:
         return list(self._followed.values())
 
@@ -220,6 +224,8 @@ class IndexFollower:
         state = followed.index.capture()
         if self._snapshots.save(followed.collection, state):
             followed.saved(state, time.monotonic())
+        else:
+            followed.refused(time.monotonic())
         if followed.is_dropped.is_set():
             self._snapshots.drop(followed.collection.uid)
 

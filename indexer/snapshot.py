@@ -20,11 +20,11 @@ from core.types import Collection
 from indexer.collection_index import IndexState
 from indexer.delta import DeltaRows
 from indexer.main_index import MainIndex, is_lossless, stored_vectors
+from indexer.snapshot_files import sha256, sync_folder, write_array, write_index, write_text
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION: Final = 1
-HASH_BYTES: Final = 1 << 20
 
 
 class Layout:
@@ -65,20 +65,24 @@ class SnapshotStore:
         self._root = root
 
     def save(self, collection: Collection, state: IndexState) -> bool:
-        """Writes `state`, then removes older snapshots. False, with a log line, if the disk refuses."""
+        """Writes `state`, then removes older snapshots. False, with a log line, if the disk refuses.
+
+        Older snapshots stay until the new one is whole and on the disk.
+        """
         home = Layout.collection(self._root, collection.uid)
         aside = home / f"{Layout.ASIDE}{os.getpid()}"
         try:
-            shutil.rmtree(aside, ignore_errors=True)
+            for left in home.glob(f"{Layout.ASIDE}*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
             aside.mkdir(parents=True)
             _write(aside, collection, state)
             older = _snapshots(home)
             newest = home / f"{Layout.PREFIX}{max(map(Layout.number, older), default=0) + 1:012d}"
             aside.rename(newest)
-            _sync_folder(home)
+            sync_folder(home)
             for folder in older:
                 shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, RuntimeError) as error:  # FAISS reports a full disk as RuntimeError
+        except (OSError, RuntimeError) as error:  # the latter from FAISS
             shutil.rmtree(aside, ignore_errors=True)
             logger.error("snapshot_not_written", extra=_fields(collection, home, error))
             return False
@@ -137,10 +141,9 @@ def _fields(collection: Collection, path: Path, error: Exception | None = None) 
 
 
 def _write(folder: Path, collection: Collection, state: IndexState) -> None:
-    faiss.write_index(state.main.index, str(folder / Layout.MAIN))
+    write_index(folder / Layout.MAIN, state.main.index)
     for name, array in _arrays(state):
-        with open(folder / name, "xb") as file:
-            np.save(file, array, allow_pickle=False)
+        write_array(folder / name, array)
     manifest = _identity(collection) | {
         "seq": state.applied_seq,
         "cursor": list(state.cursor),
@@ -150,14 +153,11 @@ def _write(folder: Path, collection: Collection, state: IndexState) -> None:
         "trained_rows": state.main.trained_rows,
         "kind": state.main.factory,
         "recall_at_10": state.main.recall_at_10,
-        "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
     }
     text = json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1)
-    (folder / Layout.MANIFEST).write_text(text, encoding="utf-8")
-    for path in folder.iterdir():
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-    _sync_folder(folder)
+    write_text(folder / Layout.MANIFEST, text)
+    sync_folder(folder)
 
 
 def _arrays(state: IndexState) -> Iterator[tuple[str, npt.NDArray[Any]]]:
@@ -206,15 +206,15 @@ def _read_manifest(folder: Path, collection: Collection) -> Mapping[str, Any]:
     if not isinstance(manifest, dict):
         raise Rejected("the manifest is no JSON object")
     _expect("checksum of the manifest", manifest.pop("checksum", None), _checksum(manifest))
-    for name, expected in _identity(collection).items():
-        _expect(name, manifest[name], expected)
+    for name, own in _identity(collection).items():
+        _expect(name, manifest[name], own)
     newest = max(manifest["seq"], manifest["cursor"][0])
     if newest > collection.seq:
         raise Rejected(f"it is at seq {newest}, but the database only at {collection.seq}")
     if manifest["seq"] < collection.purged_seq:
         raise Rejected(f"it is at seq {manifest['seq']}, but the log is purged up to {collection.purged_seq}")
-    for name, sha256 in manifest["files"].items():
-        _expect(f"sha256 of {name}", _sha256(folder / name), sha256)
+    for name, expected in manifest["files"].items():
+        _expect(f"sha256 of {name}", sha256(folder / name), expected)
     return manifest
 
 
@@ -230,19 +230,3 @@ def _load(folder: Path, name: str) -> npt.NDArray[Any]:
 
 def _checksum(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(HASH_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

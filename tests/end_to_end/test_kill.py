@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.end_to_end.feeding import Feeder
 from tests.end_to_end.server_process import ServerProcess
 
 pytestmark = pytest.mark.integration
@@ -26,36 +27,10 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     process.stop()
 
 
-def batch_of(number: int) -> list[dict[str, str]]:
-    return [
-        {"id": f"{number}-{i}", "text": f"Document {number}-{i} tells of topic {i}."} for i in range(BATCH)
-    ]
-
-
-class Feeder:
-    """Posts batch after batch until the connection breaks; remembers which were accepted."""
-
-    def __init__(self) -> None:
-        self.accepted: list[int] = []
-        self.unanswered: list[int] = []
-        self._next = 0
-
-    def feed(self, http: httpx.Client) -> None:
-        try:
-            while True:
-                number, self._next = self._next, self._next + 1
-                self.unanswered.append(number)
-                answer = http.post("/v1/collections/c/documents", json={"documents": batch_of(number)})
-                assert answer.status_code == 202, answer.text
-                self.accepted.append(self.unanswered.pop())
-        except httpx.TransportError:
-            return
-
-
 def test_nothing_accepted_is_lost_or_doubled_by_ten_kills(server: ServerProcess) -> None:
     rng = random.Random(7)
     server.http.put("/v1/collections/c", json={}).raise_for_status()
-    feeder = Feeder()
+    feeder = Feeder(BATCH)
     for _ in range(KILLS):
         thread = threading.Thread(target=feeder.feed, args=(server.http,))
         thread.start()
@@ -66,7 +41,8 @@ def test_nothing_accepted_is_lost_or_doubled_by_ten_kills(server: ServerProcess)
         server.start()
     documents = all_documents(server.http)
     counts = server.http.get("/v1/collections/c").json()
-    check_batches(feeder, {d["id"]: d for d in documents}, len(documents))
+    assert len({d["id"] for d in documents}) == len(documents)
+    feeder.check({d["id"]: d["text"] for d in documents})
     assert counts["documents"]["searchable"] == counts["documents"]["total"] == len(documents)
     assert counts["passages"] == len(documents), "each of these texts is one passage"
     assert counts["index"]["applied_seq"] == counts["index"]["seq"]
@@ -87,20 +63,8 @@ def all_documents(http: httpx.Client) -> list[dict[str, str]]:
         after = page["next"]
 
 
-def check_batches(feeder: Feeder, found: dict[str, dict[str, str]], total: int) -> None:
-    assert len(found) == total
-    assert feeder.accepted, "the test must have accepted something"
-    for number in feeder.accepted:
-        assert all(found[d["id"]]["text"] == d["text"] for d in batch_of(number))
-    for number in feeder.unanswered:
-        present = [d["id"] in found for d in batch_of(number)]
-        assert all(present) or not any(present), f"batch {number} is there by halves"
-    expected = len(feeder.accepted) + sum(batch_of(n)[0]["id"] in found for n in feeder.unanswered)
-    assert total == expected * BATCH
-
-
 def check_searchable_once(http: httpx.Client, feeder: Feeder) -> None:
     for number in random.Random(3).sample(feeder.accepted, min(20, len(feeder.accepted))):
-        wanted = batch_of(number)[5]
+        wanted = feeder.batch(number)[5]
         hits = http.post("/v1/collections/c/search", json={"query": wanted["text"], "k": 20}).json()["hits"]
         assert [hit["id"] for hit in hits].count(wanted["id"]) == 1

@@ -299,3 +299,23 @@ def test_a_disk_that_refuses_snapshots_does_not_stop_the_service(
         eventually(lambda: "snapshot_not_written" in caplog.text)
         assert follower.wait_for(collection, seq, WAIT_S)
         world.assert_served(follower, collection)
+
+
+def test_a_refused_snapshot_is_told_and_tried_again_only_when_it_is_due(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection = world.database.add_collection("a")
+    world.put(collection, 1)
+    world.root.parent.mkdir(exist_ok=True)
+    world.root.write_text("a file where the folder should be")
+    with world.following(replace(QUICK, snapshot_interval_s=0.5)) as follower:
+        eventually(lambda: follower.refused_snapshots() == 1)
+        began, tried = time.monotonic(), caplog.text.count("snapshot_not_written")
+        for document in range(2, 12):  # each wakes the upkeep
+            assert follower.wait_for(collection, world.put(collection, document), WAIT_S)
+            time.sleep(0.02)
+        due = (time.monotonic() - began) / 0.5 + 1
+        assert caplog.text.count("snapshot_not_written") - tried <= due
+        world.root.unlink()
+        eventually(lambda: len(world.snapshots()) == 1)
+        eventually(lambda: follower.refused_snapshots() == 0)

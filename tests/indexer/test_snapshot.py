@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 
 from core.types import Collection
+from indexer import snapshot_files
 from indexer.collection_index import CollectionIndex, IndexState
 from indexer.main_index import Build
 from indexer.snapshot import Layout, SnapshotStore
@@ -160,22 +161,40 @@ def test_one_rejected_snapshot_is_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob(f"*/*{Layout.REJECTED}"))) == 1
 
 
-def test_a_full_disk_leaves_the_previous_snapshot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def on_a_full_disk(name: str) -> Callable[[Path, str], Any]:
+    """`open`, but the file of this name gets the system's own refusal of every byte."""
+
+    def opened(path: Path, mode: str) -> Any:
+        return open("/dev/full", "wb") if path.name == name and "r" not in mode else open(path, mode)
+
+    return opened
+
+
+@pytest.mark.parametrize("name", [*FILES, Layout.ORIGINALS])
+def test_a_full_disk_is_named_and_leaves_the_previous_snapshot(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    collection, index = sample()
+    collection, index = sample("SQ8", documents=6000)
     store = SnapshotStore(tmp_path)
     store.save(collection, index.capture())
-
-    def refuse(*args: object) -> None:
-        raise RuntimeError("write error in main.faiss: No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(faiss, "write_index", refuse)
+        patch.setattr(snapshot_files, "open", on_a_full_disk(name), raising=False)
         assert not store.save(collection, index.capture())
-    assert "snapshot_not_written" in caplog.text
+    (record,) = [record for record in caplog.records if record.message == "snapshot_not_written"]
+    assert "No space left on device" in record.__dict__["reason"]
     assert [path.name for path in (tmp_path / collection.uid).iterdir()] == ["snapshot-000000000001"]
     assert store.load(collection) is not None
+    assert store.save(collection, index.capture())
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    collection, index = sample()
+    store = SnapshotStore(tmp_path)
+    left = tmp_path / collection.uid / f"{Layout.ASIDE}1"
+    left.mkdir(parents=True)
+    (left / Layout.MAIN).write_bytes(b"half")
+    assert store.save(collection, index.capture())
+    assert [path.name for path in (tmp_path / collection.uid).iterdir()] == ["snapshot-000000000001"]
 
 
 def test_snapshots_of_collections_that_are_gone_are_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.postgres import PostgresServer
-from tests.production.processes import Deployment, RedisServer
+from tests.production.processes import Api, Deployment, Process, RedisServer
 
 
 @contextmanager
@@ -32,8 +33,38 @@ def deployment(postgres: PostgresServer, tmp_path: Path) -> Iterator[Deployment]
         yield deployment
 
 
-@pytest.fixture(scope="module")
-def standing(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One for all tests of a module that leave it as it is."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Two APIs, two workers and a scheduler; the import folder is the first API's."""
+
+    deployment: Deployment
+    first: Api
+    second: Api
+    others: tuple[Process, ...]
+
+
+@pytest.fixture(scope="package")
+def standing(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    """One for all tests that leave its processes running; each works on collections of its own."""
     with running_deployment(postgres, tmp_path_factory.mktemp("standing")) as deployment:
-        yield deployment
+        apis = deployment.api("api"), deployment.api("api-2")
+        others = deployment.worker("worker-1"), deployment.worker("worker-2"), deployment.scheduler()
+        deployment.start(*apis, *others)
+        yield Standing(deployment, *apis, others)
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """An API alone: tests bring workers, and take them away again."""
+
+    deployment: Deployment
+    api: Api
+
+
+@pytest.fixture(scope="package")
+def bare(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
+    """One for all tests that leave it without workers and without tasks."""
+    with running_deployment(postgres, tmp_path_factory.mktemp("bare")) as deployment:
+        api = deployment.api()
+        deployment.start(api)
+        yield Bare(deployment, api)

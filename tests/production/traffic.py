@@ -56,6 +56,17 @@ def all_documents(http: httpx.Client, collection: str = "c") -> dict[str, str]:
     return found
 
 
+def index_of(http: httpx.Client, collection: str = "c") -> dict[str, Any]:
+    index: dict[str, Any] = http.get(f"/v1/collections/{collection}").raise_for_status().json()["index"]
+    return index
+
+
+def is_applied(http: httpx.Client, collection: str = "c") -> bool:
+    """Whether the index of this API serves all that is committed."""
+    index = index_of(http, collection)
+    return bool(index["applied_seq"] == index["seq"])
+
+
 def check_searchable(http: httpx.Client, documents: list[dict[str, str]], collection: str = "c") -> None:
     """Each of a few of them is found once by its own text."""
     for document in documents[:: max(1, len(documents) // 10)]:
