@@ -13,7 +13,7 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 
 from classifier.zero_shot import ZeroShotScorer
-from cognate.collectors import EncoderCollector, GaugesCollector, LagCollector, ProgressCollector
+from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
 from cognate.ingestion import Background, make_ingestion
 from cognate.metrics import IngestMetrics, new_registry
@@ -237,7 +237,6 @@ def _collectors(
     return (
         ProgressCollector(SqlProgressState(database).read),
         GaugesCollector(background.gauges),
-        GaugesCollector(lambda: {"index_snapshots_refused": indexes.refused_snapshots()}),
-        LagCollector(indexes.lag),
+        IndexCollector(indexes.lag, indexes.refused_snapshots),
         EncoderCollector(encoder.stats),
     )

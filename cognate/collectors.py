@@ -51,11 +51,11 @@ class EncoderCollector(Collector):
         yield from (tokens, waiting, waits)
 
 
-class LagCollector(Collector):
-    """How far the indexes of this process are behind, by collection."""
+class IndexCollector(Collector):
+    """How far the indexes of this process are behind, by collection, and how many could not be saved."""
 
-    def __init__(self, lag: Callable[[], Mapping[str, int]]) -> None:
-        self._lag = lag
+    def __init__(self, lag: Callable[[], Mapping[str, int]], refused_snapshots: Callable[[], int]) -> None:
+        self._lag, self._refused_snapshots = lag, refused_snapshots
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
@@ -66,6 +66,11 @@ class LagCollector(Collector):
         for collection, changes in self._lag().items():
             family.add_metric([collection], changes)
         yield family
+        yield _gauge(
+            "cognate_index_snapshots_refused",
+            "Collections whose last snapshot the disk refused",
+            self._refused_snapshots(),
+        )
 
 
 class GaugesCollector(Collector):

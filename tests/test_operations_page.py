@@ -11,7 +11,7 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from api.metrics import Metrics
-from cognate.collectors import EncoderCollector, GaugesCollector, LagCollector, ProgressCollector
+from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.metrics import IngestMetrics, ScheduleMetrics, new_registry
 from cognate.production import RedisBackground
 from cognate.settings import Settings
@@ -41,7 +41,7 @@ def every_metric() -> set[str]:
         background = RedisBackground(settings, cast(Any, None), stack)  # connects when it is first used
         for collector in (
             EncoderCollector(FakeEncoder().stats),
-            LagCollector(dict),
+            IndexCollector(dict, lambda: 0),
             ProgressCollector(lambda: state),
             GaugesCollector(background.gauges),
         ):
