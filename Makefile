@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ROOMS := api benchmarks classifier cognate core encoder evaluation indexer migrations storage tests workers
 # Files of tests side by side: many wait for processes of their own.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo serve check format test clean
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,9 @@ from storage.progress_state import SqlProgressState
 from storage.uploads import FsspecUploadStore, local_uploads, open_uploads
 
 log = logging.getLogger(__name__)
+
+# Python's own 5 ms are the length of a whole search, which waits so long each time ingest has the interpreter.
+THREAD_SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> I
     layout = Layout(settings.data_dir.resolve())
     with ExitStack() as stack:
         bound_heaps()
+        sys.setswitchinterval(THREAD_SWITCH_S)
         make_folders(layout)
         stack.enter_context(_exclusive(layout))
         prepare_schema(settings)

@@ -28,14 +28,14 @@ class EngineSettings:
     """Sizes in tokens, padding included for batches; times in seconds.
 
     A search that arrives waits for the micro-batch in progress, so bulk ones are small
-    (`bulk_batch_tokens_busy`, about 15 ms on two cores) for `busy_s` after each interactive request, and
+    (`bulk_batch_tokens_busy`, one text or two, about 6 ms on two cores) for `busy_s` after each interactive request, and
     large (`bulk_batch_tokens`) otherwise. After `interactive_run` interactive micro-batches in a row bulk
     work that waits gets one.
     """
 
     interactive_batch_tokens: int = 512
     bulk_batch_tokens: int = 1024
-    bulk_batch_tokens_busy: int = 192
+    bulk_batch_tokens_busy: int = 96
     bulk_window_tokens: int = 16384
     busy_s: float = 1.0
     interactive_run: int = 8

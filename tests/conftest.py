@@ -18,6 +18,11 @@ settings.register_profile(
 settings.load_profile("cognate")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with processes first: run side by side, the many short ones then fill the gaps."""
+    items.sort(key=lambda item: item.get_closest_marker("integration") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Neither the caller's COGNATE_* variables nor a .env file reach a test."""
