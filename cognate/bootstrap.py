@@ -43,7 +43,7 @@ from storage.uploads import FsspecUploadStore, local_uploads, open_uploads
 
 log = logging.getLogger(__name__)
 
-# Python's own 5 ms are the length of a whole search, which waits so long each time ingest has the interpreter.
+# Python's own 5 ms are as long as a search, which waits so long whenever ingest has the interpreter.
 THREAD_SWITCH_S = 0.0005
 
 

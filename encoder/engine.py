@@ -28,9 +28,9 @@ class EngineSettings:
     """Sizes in tokens, padding included for batches; times in seconds.
 
     A search that arrives waits for the micro-batch in progress, so bulk ones are small
-    (`bulk_batch_tokens_busy`, one text or two, about 6 ms on two cores) for `busy_s` after each interactive request, and
-    large (`bulk_batch_tokens`) otherwise. After `interactive_run` interactive micro-batches in a row bulk
-    work that waits gets one.
+    (`bulk_batch_tokens_busy`: one text or two, about 6 ms on two cores) for `busy_s` after each interactive
+    request, and large (`bulk_batch_tokens`) otherwise. After `interactive_run` interactive micro-batches in
+    a row bulk work that waits gets one.
     """
 
     interactive_batch_tokens: int = 512
