@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from cognate.ingestion import ORPHANED_AFTER, Ingestion
+from cognate.periodic import repeated_every
 from cognate.settings import Settings
 from core.memory import return_freed_memory
 from storage.database import Database
@@ -47,34 +46,25 @@ class EmbeddedBackground:
         ingest.requeue_unfinished()
         self.queue.start(ingestion.run, ingestion.identify)
         stack.callback(self.queue.stop)
-        stack.enter_context(_sweeping(ingestion, retention, timedelta(days=settings.retention_days)))
+        sweep = _Sweep(ingestion, retention, timedelta(days=settings.retention_days))
+        stack.enter_context(repeated_every(SWEEP_EVERY_S, "sweep", sweep))
 
     def gauges(self) -> dict[str, float]:
         return {}
 
 
-@contextmanager
-def _sweeping(ingestion: Ingestion, retention: SqlRetention, keep: timedelta) -> Iterator[None]:
-    """Now and then queues tasks that nobody holds, and purges what was deleted or done long ago."""
-    stop = threading.Event()
+class _Sweep:
+    """Queues tasks that nobody holds; now and then purges what was deleted or done long ago."""
 
-    def sweep() -> None:
-        purged_at = time.monotonic() - PURGE_EVERY_S
-        while not stop.wait(SWEEP_EVERY_S):
-            try:
-                ingestion.ingest.requeue_unfinished()
-                return_freed_memory()
-                if time.monotonic() - purged_at >= PURGE_EVERY_S:
-                    purged_at = time.monotonic()
-                    log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
-                    ingestion.imports.remove_orphans(ORPHANED_AFTER)
-            except Exception:  # the thread's outer edge: the next sweep tries again
-                log.exception("sweep failed")
+    def __init__(self, ingestion: Ingestion, retention: SqlRetention, keep: timedelta) -> None:
+        self._ingestion, self._retention, self._keep = ingestion, retention, keep
+        self._purged_at = time.monotonic() - PURGE_EVERY_S
 
-    thread = threading.Thread(target=sweep, name="sweep", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    def __call__(self) -> None:
+        self._ingestion.ingest.requeue_unfinished()
+        return_freed_memory()
+        if time.monotonic() - self._purged_at >= PURGE_EVERY_S:
+            self._purged_at = time.monotonic()
+            purged = self._retention.purge(datetime.now(UTC) - self._keep)
+            log.info("purged", extra=asdict(purged))
+            self._ingestion.imports.remove_orphans(ORPHANED_AFTER)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from cognate.broker import broker_settings
 from cognate.ingestion import Ingestion
+from cognate.periodic import repeated_every
 from cognate.settings import Settings
 from core.memory import return_freed_memory
 from storage.batches import SqlBatchStore
@@ -44,24 +44,7 @@ class RedisBackground:
     def start(self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack) -> None:
         """For an API: publishes what Redis has lost; now and then gives freed memory back."""
         self.queue.enqueue_missing(ingestion.ingest.batches.unfinished())
-        stack.enter_context(_trimming())
+        stack.enter_context(repeated_every(TRIM_EVERY_S, "trim", return_freed_memory))
 
     def gauges(self) -> dict[str, float]:
         return {"queue_reachable": self.queue.is_reachable}
-
-
-@contextmanager
-def _trimming() -> Iterator[None]:
-    stop = threading.Event()
-
-    def trim() -> None:
-        while not stop.wait(TRIM_EVERY_S):
-            return_freed_memory()
-
-    thread = threading.Thread(target=trim, name="trim", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from encoder.backends import openvino_backend
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.backends.torch_backend import TorchBackend
 from encoder.config import Activation, ModelConfig, Pooling
@@ -54,6 +56,31 @@ def test_one_backend_serves_many_shapes_in_any_order() -> None:
             config, rng.integers(1, config.max_positions + 1, rng.integers(1, 9)).tolist(), seed
         )
         np.testing.assert_allclose(backend.forward(*batch), reference.forward(*batch), atol=2e-5)
+
+
+def test_graphs_of_fixed_shape_take_over_and_give_the_same_for_texts_of_any_short_length() -> None:
+    config = tiny_config()
+    backend, reference = openvino(config), TorchBackend(config, random_weights(config))
+    for size in (8, 16):
+        for _ in range(40):
+            backend.forward(*random_batch(config, [size]))
+    for thread in threading.enumerate():
+        if thread.name == "encoder-compile":
+            thread.join(60)
+    assert [shape.use() is not None for shape in backend._fixed.values()] == [True, True]
+    for length in range(1, 20):  # those over 16 have no graph of their own
+        batch = random_batch(config, [length], seed=length)
+        np.testing.assert_allclose(backend.forward(*batch), reference.forward(*batch), atol=2e-5)
+        states = backend.states(*batch)
+        assert states.shape == (1, length, config.d)
+        np.testing.assert_allclose(states, reference.states(*batch), atol=2e-5)
+    pair = random_batch(config, [3, 5])
+    np.testing.assert_allclose(backend.forward(*pair), reference.forward(*pair), atol=2e-5)
+
+
+def test_a_large_model_gets_no_copies_of_fixed_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_backend, "_FIXED_MAX_PARAMETERS", 100)
+    assert openvino(tiny_config())._fixed == {}
 
 
 def test_lengths_are_rounded_up_to_few_shapes_but_not_past_the_position_table() -> None:

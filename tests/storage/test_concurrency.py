@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import update
 
-from storage.database import Database
 from storage.schema import Collections
-from tests.storage.world import World, encode, new
-
-
-@contextmanager
-def opened(url: str) -> Iterator[Database]:
-    database = Database(url)
-    try:
-        yield database
-    finally:
-        database.close()
+from tests.storage.world import World, encode, new, opened
 
 
 def in_thread(call: Callable[[], object]) -> object:

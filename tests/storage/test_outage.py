@@ -5,19 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
 from sqlalchemy import func, select
 
 from core.errors import Overloaded, Unavailable
-from storage.database import Database
 from storage.schema import Embeddings, Passages
 from tests.postgres import PostgresServer
-from tests.storage.world import World, encode, new
+from tests.storage.world import World, encode, new, opened
 
 T = TypeVar("T")
 TIMEOUT_S = 60.0
@@ -82,15 +80,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < ends, f"waited {TIMEOUT_S:g} s for {what}"
         time.sleep(0.01)
-
-
-@contextmanager
-def opened(url: str) -> Iterator[Database]:
-    database = Database(url)
-    try:
-        yield database
-    finally:
-        database.close()
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])

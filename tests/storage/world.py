@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -72,6 +73,15 @@ def vectors(title: str, text: str) -> Float16:
 
 def encode(items: Sequence[WorkItem]) -> list[EncodedDocument]:
     return [EncodedDocument(i.document_id, spans(i.text), vectors(i.title, i.text)) for i in items]
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Database]:
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 @dataclass
