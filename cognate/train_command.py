@@ -16,7 +16,7 @@ from core.errors import InvalidInput, StartRefused
 
 if TYPE_CHECKING:
     from encoder.training import train
-    from encoder.training.settings import PairFile
+    from encoder.training.settings import PairFile, TrainSettings
 
 train_app = typer.Typer(no_args_is_help=True, help="Train models on your own data.")
 
@@ -59,8 +59,8 @@ def encoder(
     """Train an encoder on pairs; an interrupted run goes on when the same command is given again."""
     try:
         from encoder.service import shipped_model
+        from encoder.training import train  # noqa: F401  # with all it needs
         from encoder.training.settings import LossSettings, Mode, TrainSettings
-        from encoder.training.train import train_encoder
     except ImportError as error:
         raise StartRefused(f"Training needs {error.name}; install the extra 'train'.") from None
     if mode not in list(Mode):
@@ -83,15 +83,15 @@ def encoder(
         threads=threads,
         seed=seed,
     )
-    console = Console()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    ) as bar:
-        report = train_encoder(settings, _shown(bar, steps))
+    _train(settings, Console())
+
+
+def _train(settings: TrainSettings, console: Console) -> None:
+    from encoder.training.train import train_encoder
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        report = train_encoder(settings, _shown(bar, settings.steps))
     _summarise(report, console)
 
 
