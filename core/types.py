@@ -334,14 +334,17 @@ class ImportPlan:
 class LogEntry:
     """The present state of one changed document: its passages and vectors, or none when it was removed.
 
-    `passage_ids` is (n,) int64, `vectors` (n, d) float16. An entry replaces all earlier passages of its
-    document.
+    `passage_ids` is (n,) int64, `vectors` (n, d) float16, `texts` the n texts of the passages. An entry
+    replaces all earlier passages of its document, and its metadata.
     """
 
     document_id: int
     seq: int
     passage_ids: Int64
     vectors: Float16
+    title: str = ""
+    texts: tuple[str, ...] = ()
+    metadata: Metadata = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

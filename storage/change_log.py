@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Row, select, tuple_
 
-from core.types import Collection, DocumentState, Float16, Int64, LogEntry, LogPage
+from core.types import Collection, DocumentState, Float16, Int64, LogEntry, LogPage, Metadata
 from storage.collections import collection_by_id, no_collection
 from storage.database import Database, chunked
 from storage.publishing import VECTOR_DTYPE
 from storage.schema import Collections, Documents, Embeddings, Passages
+
+
+class _Passage(NamedTuple):
+    id: int
+    start: int
+    end: int
+    vector: bytes
+
+
+class _Content(NamedTuple):
+    id: int
+    title: str
+    text: str
+    metadata: Metadata
+
 
 _BEGINNING = (0, 2**63 - 1)  # past all documents of seq 0: never searchable, so nothing to remove either
 
@@ -70,29 +87,47 @@ def _entries(
     connection: Connection, collection: Collection, rows: Sequence[Row[int, int, str]]
 ) -> tuple[LogEntry, ...]:
     searchable = [row.id for row in rows if row.state == DocumentState.SEARCHABLE]
-    vectors = _vectors(connection, collection, searchable)
-    nothing = _arrays([], collection.encoder.dim)
-    return tuple(LogEntry(row.id, row.seq, *vectors.get(row.id, nothing)) for row in rows)
+    passages = _passages(connection, collection, searchable)
+    contents = {row.id: row for chunk in chunked(searchable) for row in _contents(connection, chunk)}
+    entries = []
+    for row in rows:
+        found = passages.get(row.id, [])
+        entry = LogEntry(row.id, row.seq, *_arrays(found, collection.encoder.dim))
+        if found:
+            entry = _with_content(entry, found, contents[row.id])
+        entries.append(entry)
+    return tuple(entries)
 
 
-def _vectors(
+def _with_content(entry: LogEntry, passages: Sequence[_Passage], content: _Content) -> LogEntry:
+    texts = tuple(content.text[passage.start : passage.end] for passage in passages)
+    return replace(entry, title=content.title, texts=texts, metadata=content.metadata)
+
+
+def _contents(connection: Connection, ids: Sequence[int]) -> list[_Content]:
+    query = select(Documents.id, Documents.title, Documents.text, Documents.metadata_)
+    return [_Content(*row) for row in connection.execute(query.where(Documents.id.in_(ids)))]
+
+
+def _passages(
     connection: Connection, collection: Collection, ids: Sequence[int]
-) -> dict[int, tuple[Int64, Float16]]:
-    """Document id -> passage ids (n,) and vectors (n, d) of its passages, in their order."""
+) -> dict[int, list[_Passage]]:
+    """Document id -> its embedded passages, in their order."""
     query = (
-        select(Passages.document_id, Passages.id, Embeddings.vector)
+        select(Passages.document_id, Passages.id, Passages.start, Passages.end, Embeddings.vector)
         .join(Embeddings, Embeddings.passage_id == Passages.id)
         .where(Embeddings.encoder_id == collection.encoder.id)
         .order_by(Passages.document_id, Passages.ordinal)
     )
-    found: dict[int, list[tuple[int, bytes]]] = {}
+    found: dict[int, list[_Passage]] = {}
     for chunk in chunked(ids):
         for row in connection.execute(query.where(Passages.document_id.in_(chunk))):
-            found.setdefault(row.document_id, []).append((row.id, row.vector))
-    return {id_: _arrays(passages, collection.encoder.dim) for id_, passages in found.items()}
+            passage = _Passage(row.id, row.start, row.end, row.vector)
+            found.setdefault(row.document_id, []).append(passage)
+    return found
 
 
-def _arrays(passages: Sequence[tuple[int, bytes]], dim: int) -> tuple[Int64, Float16]:
-    ids = np.array([passage_id for passage_id, _ in passages], dtype=np.int64)
-    data = b"".join(vector for _, vector in passages)
+def _arrays(passages: Sequence[_Passage], dim: int) -> tuple[Int64, Float16]:
+    ids = np.array([passage.id for passage in passages], dtype=np.int64)
+    data = b"".join(passage.vector for passage in passages)
     return ids, np.frombuffer(data, dtype=VECTOR_DTYPE).reshape(len(passages), dim)

@@ -63,3 +63,13 @@ def test_pages_over_many_documents_lose_and_repeat_nothing(world: World) -> None
     assert len(whole) == 700
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one.vectors, other.vectors)
+
+
+def test_entries_tell_title_metadata_and_the_texts_of_passages(world: World) -> None:
+    world.add(new("a", "one two", "A title", year=2020))
+    world.send(new("a", "one two", "A title", year=2021))  # metadata alone: applied at once
+    (entry,) = world.read_log((0, 0))
+    assert (entry.title, entry.texts, entry.metadata) == ("A title", ("one", " two"), {"year": 2021})
+    world.documents.delete(world.id, ["a"])
+    (entry,) = world.read_log((2, 2**62))
+    assert (entry.title, entry.texts, entry.metadata) == ("", (), {})
