@@ -108,7 +108,7 @@ def _eta_s(job: Job, rate: float | None) -> float | None:
 
 
 def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:
-    return {
+    body: dict[str, Any] = {
         "hits": [_hit_body(hit) for hit in result.hits],
         "took_ms": {
             "encode": round(result.encode_ms, 3),
@@ -117,8 +117,12 @@ def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:
             "total": round(total_ms, 3),
         },
         "seq": result.seq,
+        "mode": result.mode,
         "truncated": result.is_truncated,
     }
+    if result.facets:
+        body["facets"] = {name: _facet_body(facet) for name, facet in result.facets.items()}
+    return body
 
 
 def _hit_body(hit: Hit) -> dict[str, Any]:
@@ -130,11 +134,16 @@ def _hit_body(hit: Hit) -> dict[str, Any]:
         "passage": {"text": passage.text, "start": passage.span.start, "end": passage.span.end},
         "metadata": passage.metadata,
         "highlights": [_span_body(span) for span in hit.highlights],
-        "scores": {"dense": {"score": hit.score, "rank": hit.rank}},
+        "scores": _scores_body(hit),
     }
     if hit.explanation is not None:
         body["explanation"] = explanation_body(hit.explanation)
     return body
+
+
+def _scores_body(hit: Hit) -> dict[str, Any]:
+    parts = {"dense": hit.dense, "lexical": hit.lexical}
+    return {name: {"score": part.score, "rank": part.rank} for name, part in parts.items() if part}
 
 
 def explained_body(explained: ExplainedPassage, with_matrix: bool) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from core.classify import ClassifyLimits
-from core.search import SearchLimits, SearchRequest
+from core.filters import parse_filter
+from core.fusion import Fusion
+from core.search_request import SearchLimits, SearchRequest, WeightedQuery
 from core.types import CollectionSettings, Label
 
 T = TypeVar("T")
@@ -63,18 +65,54 @@ class DeleteBody(Body):
     ids: Items[str] = Field(min_length=1, max_length=10_000)
 
 
+class FusionBody(Body):
+    method: str = Fusion().method
+    dense_weight: float = Fusion().dense_weight
+
+
+class WeightedQueryBody(Body):
+    text: str
+    weight: float = 1.0
+
+
 class SearchBody(Body):
-    query: str
+    """Exactly one of query, queries and like."""
+
+    query: str | None = None
+    queries: Items[WeightedQueryBody] = Field(default_factory=list)
+    like: Items[str] = Field(default_factory=list, description="Ids of documents; they are left out.")
     k: int = 10
     offset: int = 0
-    mode: str = "dense"
+    mode: str | None = Field(default=None, description="hybrid, dense or lexical.")
+    filter: Any = Field(default=None, examples=[{"field": "year", "gte": 2020}])
+    facets: Items[str] = Field(default_factory=list, description="Fields to count the values of.")
     highlight: bool = True
     min_seq: int | None = Field(default=None, ge=0)
     explain: bool = False
+    rerank: bool | None = None
+    fusion: FusionBody | None = None
+    score_threshold: float | None = None
+    diversity: float = 0.0
 
     def request(self) -> SearchRequest:
+        """Raises InvalidInput for a filter or a fusion that makes no sense."""
+        fusion = self.fusion
         return SearchRequest(
-            self.query, self.k, self.offset, self.mode, self.highlight, self.min_seq, self.explain
+            query=self.query,
+            k=self.k,
+            offset=self.offset,
+            mode=self.mode,
+            highlight=self.highlight,
+            min_seq=self.min_seq,
+            explain=self.explain,
+            queries=tuple(WeightedQuery(one.text, one.weight) for one in self.queries),
+            like=tuple(self.like),
+            filter=None if self.filter is None else parse_filter(self.filter),
+            facets=tuple(self.facets),
+            fusion=None if fusion is None else Fusion(fusion.method, fusion.dense_weight),
+            rerank=self.rerank,
+            score_threshold=self.score_threshold,
+            diversity=self.diversity,
         )
 
 

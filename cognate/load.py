@@ -7,7 +7,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -52,13 +52,13 @@ def bench_server(url: str, api_key: str, corpus: Path, limit: int, seconds: floa
     """Ingests `limit` documents of a JSONL corpus, then searches, idle and while ingesting."""
     client = Client(url, api_key)
     documents = read_corpus(corpus, limit)
-    queries = queries_from(documents)
     stamp = f"bench-{time.time_ns():x}"
     client.create_collection(stamp)
     started = time.perf_counter()
     _ingest(client, stamp, documents)
     ingest_s = time.perf_counter() - started
-    target = _Target(url, api_key, f"/v1/collections/{stamp}/search", queries)
+    bodies = [{"query": query, "k": 10} for query in queries_from(documents)]
+    target = SearchTarget(url, api_key, f"/v1/collections/{stamp}/search", bodies)
     target.run("warm-up", 1, min(seconds, 2.0))
     runs = [target.run("idle", clients, seconds) for clients in (1, 8)]
     with _IngestInBackground(client, f"{stamp}-more", documents):
@@ -124,16 +124,16 @@ class _IngestInBackground:
                     return
 
 
-class _Target:
-    """One search route and the queries to send there."""
+class SearchTarget:
+    """One search route and the bodies to send there, in turn."""
 
-    def __init__(self, url: str, api_key: str, path: str, queries: Sequence[str]) -> None:
+    def __init__(self, url: str, api_key: str, path: str, bodies: Sequence[Mapping[str, Any]]) -> None:
         self._address = urlsplit(url)
         self._path = path
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
-        self._bodies = [json.dumps({"query": query, "k": 10}).encode() for query in queries]
+        self._bodies = [json.dumps(body).encode() for body in bodies]
 
     def run(self, name: str, clients: int, seconds: float) -> SearchRun:
         """Searches with `clients` connections for `seconds`."""

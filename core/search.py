@@ -1,45 +1,29 @@
-"""Use case search: encode the query, ask the index, read what is shown from the database."""
+"""Use case search: encode what is asked, rank documents, read what is shown from the database."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
 from core.collections import CollectionService
-from core.documents import check_text
-from core.errors import InvalidInput, Unavailable
+from core.diversity import diversified
+from core.document_set import DocumentSet
+from core.errors import InvalidInput, NotFound, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
+from core.fusion import Component, Fusion
+from core.highlighting import highlights, query_stems
 from core.lengths import truncated
+from core.live_hits import LiveHit, LiveHits
 from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
-from core.types import Collection, Float32, IndexHit, PassageRow, PassageText, Span
+from core.ranking import Subject, combined, rank
+from core.search_request import Mode, SearchLimits, SearchRequest, check_request
+from core.types import Collection, Facet, Float32, PassageRow, PassageText, Span
 
-MODES = ("dense",)
-QUERY_WORD = re.compile(r"\w{3,}")
-
-
-@dataclass(frozen=True, slots=True)
-class SearchLimits:
-    max_k: int = 1000
-    max_window: int = 10_000
-    max_explained: int = 100
-    max_query_bytes: int = 32_768
-    max_searches: int = 256
-    min_seq_timeout_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    query: str
-    k: int = 10
-    offset: int = 0
-    mode: str = "dense"
-    highlight: bool = True
-    min_seq: int | None = None
-    explain: bool = False
+DIVERSIFIED = 100  # hits among which the unlike ones are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +34,8 @@ class Hit:
     score: float
     rank: int
     highlights: tuple[Span, ...]
+    dense: Component | None = None
+    lexical: Component | None = None
     explanation: Explanation | None = None
 
 
@@ -57,7 +43,7 @@ class Hit:
 class SearchResult:
     """Hits, best first; times in milliseconds; `seq` of the log the index had applied.
 
-    `is_truncated` says that the encoder read only the start of the query.
+    `is_truncated` says that the encoder read only the start of a text that was searched for.
     """
 
     hits: tuple[Hit, ...]
@@ -65,7 +51,9 @@ class SearchResult:
     search_ms: float
     fetch_ms: float
     seq: int
+    mode: Mode
     is_truncated: bool = False
+    facets: Mapping[str, Facet] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +81,7 @@ class SearchService:
         Raises NotFound, EncoderMismatch, InvalidInput, or Unavailable when `min_seq` is not reached in time.
         """
         for request in requests:
-            self._check(request)
+            check_request(request, self.limits)
         seq = max((request.min_seq or 0 for request in requests), default=0)
         seen = self._seen.get(name)
         if seen is None or seq > seen.seq:
@@ -114,99 +102,112 @@ class SearchService:
     ) -> list[SearchResult]:
         self._wait_for_seq(collection, seq)
         started = time.perf_counter()
-        vectors = self.encoder.encode_queries([request.query for request in requests])  # (n, d)
+        subjects = self._subjects(collection, requests)
         encode_ms = (time.perf_counter() - started) * 1000 / max(len(requests), 1)
         return [
-            self._search_one(collection, request, vectors[i : i + 1], encode_ms)
-            for i, request in enumerate(requests)
+            self._search_one(collection, request, subject, encode_ms)
+            for request, subject in zip(requests, subjects, strict=True)
         ]
 
+    def _subjects(self, collection: Collection, requests: Sequence[SearchRequest]) -> list[Subject]:
+        """What each request looks for; all texts that need vectors are encoded together."""
+        modes = [_mode(request) for request in requests]
+        texts = [
+            one.text
+            for request, mode in zip(requests, modes, strict=True)
+            if mode is not Mode.LEXICAL
+            for one in request.texts
+        ]
+        vectors = iter(self.encoder.encode_queries(texts)) if texts else iter(())
+        subjects = []
+        for request, mode in zip(requests, modes, strict=True):
+            vector = None
+            if request.like:
+                vector = self._mean_vector(collection, request.like)
+            elif mode is not Mode.LEXICAL:
+                own = np.stack([next(vectors) for _ in request.texts])
+                vector = combined(own, [one.weight for one in request.texts])
+            subjects.append(Subject(mode, request.fusion or Fusion(), vector, request.texts))
+        return subjects
+
+    def _mean_vector(self, collection: Collection, external_ids: Sequence[str]) -> Float32:
+        """(d,) unit mean of the documents' unit means, so that a long document counts no more."""
+        means = []
+        for external_id in external_ids:
+            _, vectors = self.documents.embedded_passages(collection.id, external_id)
+            if not len(vectors):
+                raise NotFound(
+                    f"Document {external_id!r} is not searchable in collection {collection.name!r}."
+                )
+            means.append(_unit(vectors.astype(np.float32).mean(axis=0)))
+        return _unit(np.mean(means, axis=0, dtype=np.float32))
+
     def _search_one(
-        self, collection: Collection, request: SearchRequest, vector: Float32, encode_ms: float
+        self, collection: Collection, request: SearchRequest, subject: Subject, encode_ms: float
     ) -> SearchResult:
-        started = time.perf_counter()
+        started, clock = time.perf_counter(), Stopwatch()
         view = self.indexes.view(collection)
-        hits, rows, search_s = self._live_hits(collection, view, vector, request.offset + request.k)
-        page = hits[request.offset : request.offset + request.k]
-        words = query_words(request.query) if request.highlight else frozenset()
-        shown = tuple(
-            Hit(row, hit.score, rank, highlights(row.text, words))
-            for rank, hit in enumerate(page, start=request.offset + 1)
-            if (row := rows[hit.passage_id])
+        with clock:
+            allowed = None if request.filter is None else view.select(request.filter)
+            facets = view.facets(request.facets, allowed) if request.facets else {}
+
+        def ranker(asked: int) -> list[FusedHit]:
+            with clock:
+                return rank(view, subject, asked, allowed)
+
+        live = LiveHits(self.documents, collection, subject.vector, frozenset(request.like))
+        found = live.read(ranker, self._depth(request))
+        page = self._arranged(request, view, found)[request.offset : request.offset + request.k]
+        fetch_s = time.perf_counter() - started - clock.seconds
+        return SearchResult(
+            self._shown(request, subject, view, page),
+            encode_ms,
+            clock.seconds * 1000,
+            fetch_s * 1000,
+            view.seq,
+            subject.mode,
+            subject.vector is not None and any(truncated(self.encoder, [t.text for t in subject.texts])),
+            facets,
         )
-        fetch_s = time.perf_counter() - started - search_s
-        if request.explain:
-            shown = self._explained(request, shown)
-        (is_truncated,) = truncated(self.encoder, [request.query])
-        return SearchResult(shown, encode_ms, search_s * 1000, fetch_s * 1000, view.seq, is_truncated)
+
+    def _depth(self, request: SearchRequest) -> int:
+        """How many hits are needed to know which stand on the page."""
+        depth = request.offset + request.k
+        return max(depth, DIVERSIFIED) if request.diversity else depth
+
+    def _arranged(self, request: SearchRequest, view: IndexView, found: list[LiveHit]) -> list[LiveHit]:
+        """Hits in the order in which they are shown, over all pages."""
+        if request.score_threshold is not None:
+            found = [hit for hit in found if hit.ranked.score >= request.score_threshold]
+        if request.diversity and found:
+            vectors = view.vectors([hit.ranked.passage_id for hit in found])
+            scores = np.array([hit.ranked.score for hit in found], dtype=np.float32)
+            found = [found[place] for place in diversified(scores, vectors, request.diversity)]
+        return found
+
+    def _shown(
+        self, request: SearchRequest, subject: Subject, view: IndexView, page: Sequence[LiveHit]
+    ) -> tuple[Hit, ...]:
+        stems = query_stems(request.words, view.stem) if request.highlight else frozenset()
+        shown = tuple(
+            Hit(
+                hit.row, hit.ranked.score, rank, highlights(hit.row.text, stems, view.stem),
+                hit.ranked.dense, hit.ranked.lexical,
+            )
+            for rank, hit in enumerate(page, start=request.offset + 1)
+        )  # fmt: skip
+        return self._explained(request, shown) if request.explain else shown
 
     def _explained(self, request: SearchRequest, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
-        """The hits with their explanations, from which their highlights are then taken."""
+        """The hits with explanations of their dense scores, from which highlights are then taken."""
+        assert request.query is not None
         passages = [PassageText(hit.passage.title, hit.passage.text) for hit in hits]
-        scores = [hit.score for hit in hits]
+        scores = [hit.dense and hit.dense.score for hit in hits]
         explanations = self.explain.explain_passages(request.query, passages, scores)
         return tuple(
             replace(hit, explanation=e, highlights=highlights_of(e) if request.highlight else ())
             for hit, e in zip(hits, explanations, strict=True)
         )
-
-    def _live_hits(
-        self, collection: Collection, view: IndexView, vector: Float32, wanted: int
-    ) -> tuple[list[IndexHit], dict[int, PassageRow], float]:
-        """At most `wanted` hits that the database shows now, their rows, and seconds in the index.
-
-        The view may be a moment behind: a document replaced since is shown by its present passages; one
-        deleted since is dropped, and more hits are asked for until enough are live or the view is exhausted.
-        """
-        asked, search_s = wanted, 0.0
-        while True:
-            started = time.perf_counter()
-            hits = view.search(vector, asked)[0]
-            search_s += time.perf_counter() - started
-            rows = self.documents.passages(collection.id, [hit.passage_id for hit in hits])
-            live = [hit for hit in hits if hit.passage_id in rows]
-            if len(live) < len(hits):
-                gone = [hit.document_id for hit in hits if hit.passage_id not in rows]
-                live = sorted([*live, *self._replaced(collection, vector, gone, rows)], key=_best_first)
-            if len(live) >= wanted or len(hits) < asked:
-                return live[:wanted], rows, search_s
-            asked = wanted + 2 * (asked - len(live))
-
-    def _replaced(
-        self,
-        collection: Collection,
-        vector: Float32,
-        document_ids: Sequence[int],
-        rows: dict[int, PassageRow],
-    ) -> list[IndexHit]:
-        """Hits of documents by the best of their present passages, whose rows are added to `rows`."""
-        hits = []
-        present = self.documents.replacements(collection.id, document_ids)
-        for document_id, (passages, vectors) in present.items():
-            scores = vectors.astype(np.float32) @ vector[0]  # (passages,)
-            best = passages[int(scores.argmax())]
-            rows[best.passage_id] = best
-            hits.append(IndexHit(document_id, best.passage_id, float(scores.max())))
-        return hits
-
-    def _check(self, request: SearchRequest) -> None:
-        limits = self.limits
-        if request.mode not in MODES:
-            raise InvalidInput(f"mode {request.mode!r} is not available; use {' or '.join(MODES)}.")
-        if not 1 <= request.k <= limits.max_k:
-            raise InvalidInput(f"k is {request.k}; it must be 1 to {limits.max_k}.")
-        if request.explain and request.k > limits.max_explained:
-            raise InvalidInput(f"k is {request.k}; with explain it must be 1 to {limits.max_explained}.")
-        if request.offset < 0 or request.offset + request.k > limits.max_window:
-            raise InvalidInput(
-                f"offset is {request.offset}; it must be 0 or more, and offset + k at most"
-                f" {limits.max_window}."
-            )
-        size = len(check_text(request.query, "'query'"))
-        if not request.query.strip():
-            raise InvalidInput("'query' is empty; say what to search for.")
-        if size > limits.max_query_bytes:
-            raise InvalidInput(f"'query' has {size:,} bytes; the limit is {limits.max_query_bytes:,}.")
 
     def _wait_for_seq(self, collection: Collection, seq: int) -> None:
         if seq > collection.seq:
@@ -217,33 +218,25 @@ class SearchService:
             )
 
 
-def _best_first(hit: IndexHit) -> tuple[float, int]:
-    return -hit.score, hit.passage_id
+class Stopwatch:
+    """Adds up the seconds of the blocks it is around."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._started
 
 
-def query_words(query: str) -> frozenset[str]:
-    """Lower-case words of three letters or more."""
-    return frozenset(QUERY_WORD.findall(query.lower()))
+def _mode(request: SearchRequest) -> Mode:
+    if request.mode is not None:
+        return Mode(request.mode)
+    return Mode.DENSE if request.like else Mode.HYBRID
 
 
-def highlights(text: str, words: frozenset[str]) -> tuple[Span, ...]:
-    """Where words of the query stand in the passage, as character offsets into the passage."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # some letters become two; those are left as they are
-        lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
-    spans = [span for word in words for span in _occurrences(word, lowered)]
-    return tuple(sorted(spans, key=lambda span: span.start))
-
-
-def _occurrences(word: str, text: str) -> Iterator[Span]:
-    """Where the word stands in the text as a whole word; faster than a search for all words of the text."""
-    start = text.find(word)
-    while start >= 0:
-        end = start + len(word)
-        if not (_is_in_word(text[start - 1 : start]) or _is_in_word(text[end : end + 1])):
-            yield Span(start, end)
-        start = text.find(word, end)
-
-
-def _is_in_word(letter: str) -> bool:
-    return letter.isalnum() or letter == "_"
+def _unit(vector: Float32) -> Float32:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), dtype=np.float32)

@@ -36,13 +36,50 @@ class Collections:
 
 @dataclass
 class View:
+    """Ranks `hits` by vectors and `words` by words, whatever is asked; passage i belongs to document i."""
+
     hits: list[IndexHit]
+    words: dict[str, list[IndexHit]] = field(default_factory=dict)
     seq: int = 7
     asked: list[int] = field(default_factory=list)
+    queries: list[Float32] = field(default_factory=list)
 
-    def search(self, xq: Float32, k: int) -> list[list[IndexHit]]:
+    def dense(self, xq: Float32, k: int, allowed: DocumentSet | None = None) -> list[list[IndexHit]]:
         self.asked.append(k)
-        return [self.hits[:k] for _ in xq]
+        self.queries += list(xq)
+        return [kept(self.hits, allowed)[:k] for _ in xq]
+
+    def dense_scores(self, query: Float32, document_ids: Int64) -> list[IndexHit]:
+        return [hit for hit in self.hits if hit.document_id in document_ids]
+
+    def lexical(self, text: str, k: int, allowed: DocumentSet | None = None) -> list[IndexHit]:
+        return kept(self.words.get(text, []), allowed)[:k]
+
+    def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
+        return [hit for hit in self.words.get(text, []) if hit.document_id in document_ids]
+
+    def select(self, filter_: Filter) -> DocumentSet:
+        """Documents with an even number."""
+        return DocumentSet.of(np.arange(0, 1000, 2))
+
+    def facets(self, fields: Sequence[str], allowed: DocumentSet | None) -> dict[str, Facet]:
+        raise AssertionError
+
+    def vectors(self, passage_ids: Sequence[int]) -> Float32:
+        """Neighbouring pairs are the same vector."""
+        return np.stack([np.eye(8, dtype=np.float32)[i // 2 % 8] for i in passage_ids])
+
+    def stem(self, word: str) -> str:
+        return word.lower()
+
+
+def kept(found: list[IndexHit], allowed: DocumentSet | None) -> list[IndexHit]:
+    members = None if allowed is None else set(allowed.ids().tolist())
+    return [hit for hit in found if members is None or hit.document_id in members]
+
+
+def dense(query: str, **options: Any) -> SearchRequest:
+    return SearchRequest(query, mode="dense", **options)
 
 
 @dataclass
@@ -103,19 +140,19 @@ def hits(count: int) -> list[IndexHit]:
 
 
 def test_hits_come_in_the_order_of_the_index_with_ranks_from_one() -> None:
-    result = service(View(hits(20))).search("news", SearchRequest("a query", k=3))
+    result = service(View(hits(20))).search("news", dense("a query", k=3))
     assert [(hit.passage.external_id, hit.rank) for hit in result.hits] == [("d0", 1), ("d1", 2), ("d2", 3)]
     assert result.seq == 7
 
 
 def test_an_offset_skips_hits_and_keeps_their_ranks() -> None:
-    result = service(View(hits(20))).search("news", SearchRequest("a query", k=2, offset=4))
+    result = service(View(hits(20))).search("news", dense("a query", k=2, offset=4))
     assert [(hit.passage.external_id, hit.rank) for hit in result.hits] == [("d4", 5), ("d5", 6)]
 
 
 def test_documents_gone_from_the_database_are_replaced_by_the_next_ones() -> None:
     view = View(hits(50))
-    result = service(view, Rows(set(range(12)))).search("news", SearchRequest("a query", k=10))
+    result = service(view, Rows(set(range(12)))).search("news", dense("a query", k=10))
     assert [hit.passage.passage_id for hit in result.hits] == list(range(12, 22))
     assert view.asked[0] == 10
     assert len(view.asked) > 1
@@ -125,14 +162,14 @@ def test_a_document_replaced_since_the_view_is_shown_by_its_new_passage() -> Non
     query = ENCODER.encode_queries(["a query"])[0]
     rows = Rows(set(), {0: 0.5 * query, 3: query})
     searching = service(View(hits(6)), rows)
-    result = searching.search("news", SearchRequest("a query", k=6))
+    result = searching.search("news", dense("a query", k=6))
     assert [hit.passage.external_id for hit in result.hits] == ["d3", "d1", "d2", "d4", "d5", "d0"]
     assert [hit.passage.text for hit in result.hits] == ["new", *["the text"] * 4, "new"]
     assert [round(hit.score, 2) for hit in result.hits][::5] == [1.0, 0.5]
 
 
 def test_an_exhausted_view_returns_what_is_left() -> None:
-    result = service(View(hits(5)), Rows({0, 1})).search("news", SearchRequest("a query", k=10))
+    result = service(View(hits(5)), Rows({0, 1})).search("news", dense("a query", k=10))
     assert [hit.passage.passage_id for hit in result.hits] == [2, 3, 4]
 
 
@@ -143,12 +180,27 @@ def test_an_exhausted_view_returns_what_is_left() -> None:
         (SearchRequest("q\x00"), "NUL"),
         (SearchRequest("q\ud800"), "surrogate"),
         (SearchRequest("q" * 40_000), "the limit is 32,768"),
-        (SearchRequest("q", k=0), "k is 0; it must be 1 to 1000"),
-        (SearchRequest("q", k=-1), "k is -1"),
-        (SearchRequest("q", k=1_000_000), "k is 1000000"),
+        (dense("q", k=0), "k is 0; it must be 1 to 1000"),
+        (dense("q", k=-1), "k is -1"),
+        (dense("q", k=1_000_000), "k is 1000000"),
         (SearchRequest("q", offset=-1), "offset is -1"),
         (SearchRequest("q", offset=10_000), "at most 10000"),
-        (SearchRequest("q", mode="hybrid"), "mode 'hybrid' is not available; use dense"),
+        (SearchRequest("q", mode="fuzzy"), "mode 'fuzzy' is not known; use hybrid, dense, lexical"),
+        (SearchRequest(), "found none of them"),
+        (SearchRequest("q", like=("a",)), "found 'query' and 'like'"),
+        (SearchRequest(like=("a",), mode="hybrid"), "mode must be dense, not hybrid"),
+        (SearchRequest(like=("a",) * 101), "the limit is 100"),
+        (SearchRequest(like=("a",), explain=True), "explain needs a 'query'"),
+        (SearchRequest(queries=(WeightedQuery("q", 0.0),)), "queries[0].weight is 0.0"),
+        (SearchRequest(queries=(WeightedQuery("q", math.nan),)), "queries[0].weight is nan"),
+        (SearchRequest(queries=(WeightedQuery("q", -1.0),)), "at least one must be positive"),
+        (SearchRequest(queries=(WeightedQuery("q"), WeightedQuery(" "))), "'queries[1].text' is empty"),
+        (SearchRequest(queries=(WeightedQuery("q"),) * 17), "the limit is 16"),
+        (SearchRequest("q", diversity=1.5), "diversity is 1.5"),
+        (SearchRequest("q", diversity=0.5, offset=195), "with diversity it must be at most 200"),
+        (SearchRequest("q", rerank=True, k=201), "with rerank it must be at most 200"),
+        (SearchRequest("q", score_threshold=math.inf), "score_threshold is inf"),
+        (SearchRequest("q", facets=("f",) * 33), "the limit is 32"),
         (SearchRequest("q", min_seq=8), "newest change is 7"),
     ],
 )
@@ -168,44 +220,28 @@ def test_a_collection_seen_before_is_looked_up_again_only_when_too_little_is_fou
     rows = Rows(set())
     searching = service(View(hits(6)), rows, collections=collections)
     for k in (3, 3, 3, 9):
-        searching.search("news", SearchRequest("q", k=k))
+        searching.search("news", dense("q", k=k))
     assert collections.opened == 2
-    searching.search("news", SearchRequest("q", k=3, min_seq=7))
+    searching.search("news", dense("q", k=3, min_seq=7))
     assert collections.opened == 2
     with pytest.raises(InvalidInput, match="min_seq"):
-        searching.search("news", SearchRequest("q", k=3, min_seq=8))
+        searching.search("news", dense("q", k=3, min_seq=8))
     assert collections.opened == 3
 
 
 def test_a_collection_deleted_or_replaced_since_it_was_seen_is_noticed() -> None:
     collections, rows, view = Collections(), Rows(set()), View(hits(6))
     searching = service(view, rows, collections=collections)
-    searching.search("news", SearchRequest("q", k=3))
+    searching.search("news", dense("q", k=3))
     rows.gone = set(range(6))
     collections.present = replace(COLLECTION, id=2)
-    assert searching.search("news", SearchRequest("q", k=3)).hits == ()
+    assert searching.search("news", dense("q", k=3)).hits == ()
     rows.gone = set()
-    assert len(searching.search("news", SearchRequest("q", k=3)).hits) == 3
+    assert len(searching.search("news", dense("q", k=3)).hits) == 3
     rows.gone = set(range(6))
     collections.present = None
     for _ in range(2):
         with pytest.raises(NotFound):
-            searching.search("news", SearchRequest("q", k=3))
+            searching.search("news", dense("q", k=3))
 
 
-def test_highlights_are_the_words_of_the_query_whatever_their_case() -> None:
-    text = "Remove a Directory; directories are not removed."
-    found = [text[span.start : span.end] for span in highlights(text, query_words("remove directory"))]
-    assert found == ["Remove", "Directory"]
-
-
-@given(st.text("aBßé_1 -", max_size=60), st.text("abßé_1 ", max_size=20))
-def test_highlights_are_the_whole_words_of_the_query_in_order(text: str, query: str) -> None:
-    words = query_words(query)
-    expected = [match.span() for match in re.finditer(r"\w{3,}", text) if match.group().lower() in words]
-    assert [(span.start, span.end) for span in highlights(text, words)] == expected
-
-
-def test_highlights_stand_right_behind_letters_that_grow_when_lowered() -> None:
-    text = "İİİ Istanbul"
-    assert [text[s.start : s.end] for s in highlights(text, query_words("istanbul"))] == ["Istanbul"]
