@@ -366,6 +366,23 @@ class IndexHit:
     score: float
 
 
+FacetValue = str | bool | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """What values a field has over a set of documents, each with the number of documents that have it.
+
+    `values` are those of most documents, first; `distinct` says how many there are in all. `minimum` and
+    `maximum` are of numbers and dates; dates are ISO 8601 text in UTC.
+    """
+
+    values: tuple[tuple[FacetValue, int], ...]
+    distinct: int
+    minimum: FacetValue | None = None
+    maximum: FacetValue | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class IndexStats:
     kind: str
