@@ -11,7 +11,7 @@ from starlette.responses import Response
 from core.collections import CollectionOverview
 from core.explain import Contribution, ExplainedPassage, Explanation
 from core.search import Hit, SearchResult
-from core.types import Classification, Document, Job, Span, TokenField
+from core.types import Classification, Document, Facet, Job, Span, TokenField
 
 RATE_HOLDS_S = 120.0  # after the last batch; then nobody knows how fast the job goes
 
@@ -138,6 +138,16 @@ def _hit_body(hit: Hit) -> dict[str, Any]:
     }
     if hit.explanation is not None:
         body["explanation"] = explanation_body(hit.explanation)
+    return body
+
+
+def _facet_body(facet: Facet) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "values": [{"value": value, "count": count} for value, count in facet.values],
+        "distinct": facet.distinct,
+    }
+    if facet.minimum is not None:
+        body |= {"min": facet.minimum, "max": facet.maximum}
     return body
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from core.classify import ClassifyLimits
 from core.filters import parse_filter
-from core.fusion import Fusion
+from core.fusion import Fusion, Method
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
 from core.types import CollectionSettings, Label
 
@@ -66,7 +66,7 @@ class DeleteBody(Body):
 
 
 class FusionBody(Body):
-    method: str = Fusion().method
+    method: Method = Fusion().method
     dense_weight: float = Fusion().dense_weight
 
 

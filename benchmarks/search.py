@@ -97,12 +97,10 @@ def main() -> None:
         peers = peer_runs(queries, Path(folder), arguments.seconds) if arguments.peer else []
     table = _table(found, peers)
     table.title = f"{len(documents):,} documents"
-    table.caption = (
-        f"start {start_s:.1f} s, ingest {rate:.0f}/s, resident memory {resident:,.0f} MB"
-    )
+    table.caption = f"start {start_s:.1f} s, ingest {rate:.0f}/s, resident memory {resident:,.0f} MB"
     Console(file=sys.stdout, width=110).print(table)
     if arguments.json:
-        everything = {"start_s": start_s, "ingest_per_s": rate, "resident_mb": resident}
+        everything: dict[str, Any] = {"start_s": start_s, "ingest_per_s": rate, "resident_mb": resident}
         everything |= {"runs": [asdict(run) for run in found], "peer": [asdict(run) for run in peers]}
         arguments.json.write_text(json.dumps(everything, indent=1))
 

@@ -35,13 +35,17 @@ def measure(queries: Sequence[str], database: Path, collection: str, seconds: fl
     def search(query: str) -> None:
         index.search(query, K)
 
-    return [_run(f"txtai {name}", clients, search, queries, seconds) for name, clients in (("hybrid", 1), ("hybrid", 8))]
+    return [
+        _run(f"txtai {name}", clients, search, queries, seconds)
+        for name, clients in (("hybrid", 1), ("hybrid", 8))
+    ]
 
 
 def stored_vectors(database: Path, collection: str) -> Mapping[str, Float32]:
     """Text of each first passage's document -> its vector (d,) float32."""
     rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute(
-        "SELECT d.title || ' ' || d.text, e.vector FROM documents d JOIN collections c ON c.id = d.collection_id"
+        "SELECT d.title || ' ' || d.text, e.vector FROM documents d"
+        " JOIN collections c ON c.id = d.collection_id"
         " JOIN passages p ON p.document_id = d.id AND p.ordinal = 0"
         " JOIN embeddings e ON e.passage_id = p.id WHERE c.name = ? AND d.state = 'searchable'",
         (collection,),

@@ -26,7 +26,8 @@ from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
 from core.memory import bound_heaps
 from core.ports import Encoder, PartsEncoder, TokenEncoder
-from core.search import SearchLimits, SearchService
+from core.search import SearchService
+from core.search_request import SearchLimits
 from core.services import Services
 from encoder.engine import EngineStats
 from encoder.service import EncoderService, load_encoder

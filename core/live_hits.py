@@ -9,9 +9,11 @@ import numpy as np
 
 from core.fusion import Component, FusedHit
 from core.ports import DocumentStore
-from core.types import Collection, Float32, PassageRow
+from core.types import Collection, Float16, Float32, PassageRow
 
-Ranker = Callable[[int], list[FusedHit]]  # at most so many documents, best first; fewer only if no more answer
+Ranker = Callable[
+    [int], list[FusedHit]
+]  # at most so many documents, best first; fewer only if no more answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class LiveHits:
             if hit.document_id in present
         }
 
-    def _by_present(self, hit: FusedHit, rows: Sequence[PassageRow], vectors: Float32) -> LiveHit:
+    def _by_present(self, hit: FusedHit, rows: Sequence[PassageRow], vectors: Float16) -> LiveHit:
         """By vectors alone the score is that of the present passages; words were counted in the old ones."""
         if self.vector is None:
             return LiveHit(replace(hit, passage_id=rows[0].passage_id), rows[0])

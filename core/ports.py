@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
+from core.document_set import DocumentSet
+from core.filters import Filter
 from core.types import (
     Accepted,
     BatchStanding,
@@ -17,6 +19,7 @@ from core.types import (
     DocumentState,
     EncodedDocument,
     EncoderInfo,
+    Facet,
     FailedDocument,
     Float16,
     Float32,
@@ -34,6 +37,7 @@ from core.types import (
     NewDocument,
     PassageRow,
     PassageText,
+    PassageVectors,
     RejectedItem,
     Span,
     StoredUpload,
@@ -288,16 +292,49 @@ class Notifier(Protocol):
 
 
 class IndexView(Protocol):
-    """An immutable state of one collection's vector index."""
+    """An immutable state of one collection's index: vectors, words and attributes of the same documents.
+
+    Searches give one hit a document, by its best passage, best first; equal scores by passage id. `allowed`
+    keeps them to a set of documents: at most k hits, fewer only if fewer documents answer.
+    """
 
     @property
     def seq(self) -> int: ...
 
-    def search(self, xq: Float32, k: int) -> list[list[IndexHit]]:
-        """For each row of `xq` (n, d): at most k documents, best first, each with its best passage.
+    def dense(self, xq: Float32, k: int, allowed: DocumentSet | None = None) -> list[list[IndexHit]]:
+        """Hits for each row of `xq` (n, d); every document answers."""
+        ...
 
-        Fewer than k only if the view holds fewer documents.
-        """
+    def dense_scores(self, query: Float32, document_ids: Int64) -> list[IndexHit]:
+        """Inner products of `query` (d,) with the best passage of each of the documents in the view."""
+        ...
+
+    def lexical(self, text: str, k: int, allowed: DocumentSet | None = None) -> list[IndexHit]:
+        """Hits by BM25; documents answer that hold any word of the text."""
+        ...
+
+    def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
+        """BM25 of those of the documents that hold any word of the text, as in `lexical`."""
+        ...
+
+    def perfect_lexical(self, text: str) -> float:
+        """The BM25 that no passage exceeds, however often it holds the words of the text."""
+        ...
+
+    def stem(self, word: str) -> str:
+        """The word as it is indexed; empty for one too common to be worth showing."""
+        ...
+
+    def vectors(self, document_ids: Int64) -> PassageVectors:
+        """The vectors of all passages of those of the documents (n,) that are in the view."""
+        ...
+
+    def select(self, filter_: Filter) -> DocumentSet:
+        """The documents that match. Raises InvalidInput naming the known fields and their types."""
+        ...
+
+    def facets(self, fields: Sequence[str], allowed: DocumentSet | None = None) -> Mapping[str, Facet]:
+        """The most frequent values of each field over `allowed` or all. Raises InvalidInput as `select`."""
         ...
 
 

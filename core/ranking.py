@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.document_set import DocumentSet
-from core.fusion import Component, Fusion, FusedHit, fuse, pool_size
+from core.fusion import Component, Found, FusedHit, Fusion, fuse, missing, window
 from core.ports import IndexView
 from core.search_request import Mode, WeightedQuery
-from core.types import Float32, IndexHit
+from core.types import Float32, IndexHit, Int64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,12 +40,13 @@ def rank(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | 
     """
     match subject.mode:
         case Mode.DENSE:
-            return [_dense_only(hit, place) for place, hit in enumerate(_dense(view, subject, wanted, allowed), 1)]
+            found = enumerate(_dense(view, subject, wanted, allowed), start=1)
+            return [_single(hit, Component(hit.score, place), None) for place, hit in found]
         case Mode.LEXICAL:
-            found = lexical_hits(view, subject.texts, wanted, allowed)
-            return [_lexical_only(hit, place) for place, hit in enumerate(found, 1)]
+            found = enumerate(lexical_hits(view, subject.texts, wanted, allowed), start=1)
+            return [_single(hit, None, Component(hit.score, place)) for place, hit in found]
         case Mode.HYBRID:
-            return _hybrid(view, subject, wanted, allowed)
+            return _hybrid(view, subject, wanted, allowed)[:wanted]
 
 
 def lexical_hits(
@@ -54,32 +55,54 @@ def lexical_hits(
     """At most k documents by BM25; of several texts the weighted mean, over the best k of each."""
     if len(texts) == 1:
         return view.lexical(texts[0].text, k, allowed)
-    found = {
-        hit.document_id: hit.passage_id
-        for one in texts
-        if one.weight > 0
-        for hit in view.lexical(one.text, k, allowed)
-    }
-    documents = np.fromiter(found, dtype=np.int64, count=len(found))
-    size = sum(abs(one.weight) for one in texts)
-    totals = dict.fromkeys(found, 0.0)
-    for one in texts:
-        for hit in view.lexical_scores(one.text, documents):
-            totals[hit.document_id] += one.weight / size * hit.score
-    hits = [IndexHit(document, found[document], total) for document, total in totals.items()]
+    found = {hit.document_id for one in texts if one.weight > 0 for hit in view.lexical(one.text, k, allowed)}
+    hits = lexical_scores(view, texts, np.array(sorted(found), dtype=np.int64))
     return sorted(hits, key=lambda hit: (-hit.score, hit.passage_id))[:k]
 
 
-def _hybrid(
-    view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | None
-) -> list[FusedHit]:
-    """The best of each side, each with its exact score on the other side, fused."""
-    pool = pool_size(wanted)
+def lexical_scores(view: IndexView, texts: Sequence[WeightedQuery], document_ids: Int64) -> list[IndexHit]:
+    """The weighted mean of the documents' BM25 for each text; others are left out."""
+    if len(texts) == 1:
+        return view.lexical_scores(texts[0].text, document_ids)
+    size = sum(abs(one.weight) for one in texts)
+    totals: dict[int, IndexHit] = {}
+    for one in texts:
+        for hit in view.lexical_scores(one.text, document_ids):
+            before = totals.get(hit.document_id)
+            total = one.weight / size * hit.score + (before.score if before else 0.0)
+            totals[hit.document_id] = replace(before or hit, score=total)
+    return list(totals.values())
+
+
+def _hybrid(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | None) -> list[FusedHit]:
+    """The best of each side, each with its exact score on the other, fused."""
+    assert subject.vector is not None
+    pool = window(wanted)
     dense = _dense(view, subject, pool, allowed)
     lexical = lexical_hits(view, subject.texts, pool, allowed)
-    raise NotImplementedError
+    only_dense = np.array(missing(lexical, dense), dtype=np.int64)
+    only_lexical = np.array(missing(dense, lexical), dtype=np.int64)
+    return fuse(
+        Found(dense, view.dense_scores(subject.vector, only_lexical) if len(only_lexical) else ()),
+        Found(
+            lexical,
+            lexical_scores(view, subject.texts, only_dense) if len(only_dense) and lexical else (),
+            perfect_words(view, subject.texts),
+        ),
+        subject.fusion,
+    )
+
+
+def perfect_words(view: IndexView, texts: Sequence[WeightedQuery]) -> float:
+    """What a passage would score that holds the wanted words as often as one likes, and no unwanted ones."""
+    size = sum(abs(one.weight) for one in texts)
+    return sum(one.weight / size * view.perfect_lexical(one.text) for one in texts if one.weight > 0)
 
 
 def _dense(view: IndexView, subject: Subject, k: int, allowed: DocumentSet | None) -> list[IndexHit]:
     assert subject.vector is not None
     return view.dense(subject.vector[None], k, allowed)[0]
+
+
+def _single(hit: IndexHit, dense: Component | None, lexical: Component | None) -> FusedHit:
+    return FusedHit(hit.document_id, hit.passage_id, hit.score, dense, lexical)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
 from core.collections import CollectionService
 from core.diversity import diversified
-from core.document_set import DocumentSet
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
-from core.fusion import Component, Fusion
+from core.fusion import Component, FusedHit, Fusion
 from core.highlighting import highlights, query_stems
 from core.lengths import truncated
 from core.live_hits import LiveHit, LiveHits
@@ -180,7 +178,7 @@ class SearchService:
         if request.score_threshold is not None:
             found = [hit for hit in found if hit.ranked.score >= request.score_threshold]
         if request.diversity and found:
-            vectors = view.vectors([hit.ranked.passage_id for hit in found])
+            vectors = _vectors_of(view, found)
             scores = np.array([hit.ranked.score for hit in found], dtype=np.float32)
             found = [found[place] for place in diversified(scores, vectors, request.diversity)]
         return found
@@ -202,7 +200,7 @@ class SearchService:
         """The hits with explanations of their dense scores, from which highlights are then taken."""
         assert request.query is not None
         passages = [PassageText(hit.passage.title, hit.passage.text) for hit in hits]
-        scores = [hit.dense and hit.dense.score for hit in hits]
+        scores = [None if hit.dense is None else hit.dense.score for hit in hits]
         explanations = self.explain.explain_passages(request.query, passages, scores)
         return tuple(
             replace(hit, explanation=e, highlights=highlights_of(e) if request.highlight else ())
@@ -236,6 +234,17 @@ def _mode(request: SearchRequest) -> Mode:
     if request.mode is not None:
         return Mode(request.mode)
     return Mode.DENSE if request.like else Mode.HYBRID
+
+
+def _vectors_of(view: IndexView, hits: Sequence[LiveHit]) -> Float32:
+    """(n, d) vectors of the shown passages; zeros for one that is newer than the view."""
+    held = view.vectors(np.array([hit.ranked.document_id for hit in hits], dtype=np.int64))
+    row_of = {passage: row for row, passage in enumerate(held.passage_ids.tolist())}
+    vectors = np.zeros((len(hits), held.vectors.shape[1]), dtype=np.float32)
+    for i, hit in enumerate(hits):
+        if (row := row_of.get(hit.ranked.passage_id)) is not None:
+            vectors[i] = held.vectors[row]
+    return vectors
 
 
 def _unit(vector: Float32) -> Float32:

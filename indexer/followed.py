@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from core.types import Collection, LogPage
-from indexer.collection_index import CollectionIndex, Cursor, IndexState
+from indexer.collection_index import Cursor
 from indexer.main_index import Build
+from indexer.search_index import SearchIndex, SearchState
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +26,26 @@ class Followed:
     caught up, so no document vanishes meanwhile.
     """
 
-    def __init__(self, collection: Collection, state: IndexState | None, build_threads: int) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        state: SearchState | None,
+        new_folder: Callable[[], Path],
+        build_threads: int,
+    ) -> None:
+        """`new_folder` names folders, not yet there, for the files of an index."""
         self.collection = collection
+        self._new_folder = new_folder
         self.is_dropped = threading.Event()
         self.saved_at = time.monotonic()
         self.is_refused = False
         self._build_threads = build_threads
         self.index = self._new_index(state)
-        self._aside: CollectionIndex | None = None
+        self._aside: SearchIndex | None = None
         self._saved_changes = self.index.changes
         self._failures = 0
         self._retry_at = 0.0
-        self._floor = state.applied_seq if state else collection.seq
+        self._floor = state.vectors.applied_seq if state else collection.seq
 
     @property
     def cursor(self) -> Cursor:
@@ -74,7 +84,8 @@ class Followed:
         """Applies a page; a rebuilt index that has caught up takes the place of the served one."""
         self._target.apply(page)
         if self._aside is not None and page.is_last:
-            self.index, self._aside = self._aside, None
+            old, self.index, self._aside = self.index, self._aside, None
+            old.close()
             self._failures, self._saved_changes = 0, -1
             logger.info("index_rebuilt", extra={"collection": self.collection.name})
 
@@ -90,22 +101,32 @@ class Followed:
         if self.index.compact(build):
             self._saved_changes -= 1
 
-    def saved(self, state: IndexState, now: float) -> None:
+    def saved(self, state: SearchState, now: float) -> None:
         """Notes that a snapshot of `state` is on disk."""
-        self._saved_changes, self.saved_at, self.is_refused = state.changes, now, False
+        self._saved_changes, self.saved_at, self.is_refused = state.vectors.changes, now, False
 
     def refused(self, now: float) -> None:
         """Notes that the disk took no snapshot; the next is tried when it would be due anyway."""
         self.saved_at, self.is_refused = now, True
 
+    def close(self) -> None:
+        """Frees what the indexes hold on the disk."""
+        for index in (self.index, self._aside):
+            if index is not None:
+                index.close()
+
     @property
-    def _target(self) -> CollectionIndex:
+    def _target(self) -> SearchIndex:
         return self._aside or self.index
 
     def _start_again(self, reason: str) -> None:
         logger.warning("index_rebuild_started", extra={"collection": self.collection.name, "reason": reason})
+        if self._aside is not None:
+            self._aside.close()
         self._aside, self._floor = self._new_index(None), self.collection.seq
 
-    def _new_index(self, state: IndexState | None) -> CollectionIndex:
+    def _new_index(self, state: SearchState | None) -> SearchIndex:
         collection = self.collection
-        return CollectionIndex(collection.encoder.dim, collection.settings.index, state, self._build_threads)
+        return SearchIndex(
+            collection.encoder.dim, collection.settings, self._new_folder(), state, self._build_threads
+        )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -14,12 +16,14 @@ from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports import ChangeLog, CollectionStore, Notifier
 from core.types import Collection, IndexStats
 from indexer.followed import Followed
+from indexer.lexical_files import DamagedIndex
 from indexer.main_index import BuildCancelled
+from indexer.search_index import SearchView
 from indexer.snapshot import SnapshotStore
-from indexer.vector_index import View
 
 logger = logging.getLogger(__name__)
 
+WORKING = "indexes"  # folder beside the snapshots, of files that indexes keep while they are served
 
 @dataclass(frozen=True, slots=True)
 class FollowerSettings:
@@ -54,6 +58,8 @@ class IndexFollower:
         self._collections = collections
         self._notifier = notifier
         self._snapshots = SnapshotStore(snapshots)
+        self._working = snapshots.with_name(WORKING)
+        self._opened = itertools.count(1)
         self._settings = settings or FollowerSettings()
         self._followed: dict[int, Followed] = {}
         self._opening = threading.Lock()
@@ -65,6 +71,7 @@ class IndexFollower:
 
     def start(self) -> None:
         """Loads snapshots and replays the log, so that all committed by now is served; then follows on."""
+        shutil.rmtree(self._working, ignore_errors=True)  # of a process that was killed
         listed = self._collections.list()
         self._snapshots.drop_others({collection.uid for collection in listed})
         self._notifier.subscribe(self._on_news)
@@ -85,8 +92,9 @@ class IndexFollower:
             thread.join(self._settings.stop_timeout_s)
         for followed in self._all():
             self._guard(self._save, followed)
+            self._guard(Followed.close, followed)
 
-    def view(self, collection: Collection) -> View:
+    def view(self, collection: Collection) -> SearchView:
         """The newest view. A collection seen for the first time gets an empty one, and is then followed."""
         return self._get(collection).index.view
 
@@ -131,14 +139,27 @@ class IndexFollower:
             known = self._followed.get(collection.id)
             if known is not None and known.collection.uid == collection.uid:
                 return known
-            state = self._snapshots.load(collection) if with_snapshot else None
-            followed = Followed(collection, state, self._settings.build_threads)
+            followed = self._start_following(collection, with_snapshot)
             if known is not None and known.collection.created_at > collection.created_at:
                 return followed  # asked for by a caller who has not yet seen that it was replaced
             if known is not None:
                 self._drop(collection.id)
             self._followed[collection.id] = followed
             return followed
+
+    def _start_following(self, collection: Collection, with_snapshot: bool) -> Followed:
+        def new_folder() -> Path:
+            return self._working / f"{collection.id}-{next(self._opened)}"
+
+        threads = self._settings.build_threads
+        state = self._snapshots.load(collection) if with_snapshot else None
+        try:
+            return Followed(collection, state, new_folder, threads)
+        except (DamagedIndex, OSError, ValueError) as error:
+            if state is None:
+                raise
+            self._snapshots.reject(collection, error)
+            return Followed(collection, None, new_folder, threads)
 
     def _on_news(self, collection_id: int, seq: int) -> None:
         self._news.set()
@@ -197,6 +218,7 @@ class IndexFollower:
         followed = self._followed.pop(collection_id, None)
         if followed is not None:
             followed.is_dropped.set()
+            followed.close()
             self._snapshots.drop(followed.collection.uid)
             logger.info("index_dropped", extra={"collection": followed.collection.name})
 
@@ -214,6 +236,7 @@ class IndexFollower:
             followed.compact(lambda: self._stopping.is_set() or followed.is_dropped.is_set())
             took_s = round(time.monotonic() - started, 3)
             logger.info("index_compacted", extra={"collection": followed.collection.name, "took_s": took_s})
+        followed.index.rest()
         is_old = time.monotonic() - followed.saved_at >= self._settings.snapshot_interval_s
         if is_old and followed.unsaved >= self._settings.snapshot_min_changes:
             self._save(followed)
@@ -221,8 +244,8 @@ class IndexFollower:
     def _save(self, followed: Followed) -> None:
         if not followed.unsaved or followed.is_dropped.is_set():
             return
-        state = followed.index.capture()
-        if self._snapshots.save(followed.collection, state):
+        state = self._snapshots.save(followed.collection, followed.index)
+        if state is not None:
             followed.saved(state, time.monotonic())
         else:
             followed.refused(time.monotonic())

@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from core.document_set import DocumentSet
 from core.filters import Filter
-from core.types import CollectionSettings, Float32, IndexHit, IndexStats, Int64, LogPage
-from indexer.attributes import AttributeIndex, AttributeState, AttributeView
+from core.types import (
+    CollectionSettings,
+    Facet,
+    Float32,
+    IndexHit,
+    IndexStats,
+    Int64,
+    LogPage,
+    PassageVectors,
+)
+from indexer.attributes import AttributeIndex
+from indexer.attributes_snapshot import Arrays
+from indexer.attributes_view import AttributeView
 from indexer.collection_index import CollectionIndex, Cursor, IndexState
-from indexer.lexical import LexicalIndex, LexicalView
+from indexer.lexical import LexicalIndex
+from indexer.lexical_view import LexicalView
+from indexer.lexical_words import perfect_score, shown_stem
 from indexer.main_index import Build
 from indexer.vector_index import View
+
+FACET_VALUES = 100  # at most, of one field
+REST_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchView:
     """Implements `core.ports.IndexView`: the parts as they were after one and the same page of the log."""
 
-    vectors: View
+    vector_view: View
     words: LexicalView
     attributes: AttributeView
+    language: str
 
     @property
     def seq(self) -> int:
-        return self.vectors.seq
+        return self.vector_view.seq
 
     def dense(self, xq: Float32, k: int, allowed: DocumentSet | None = None) -> list[list[IndexHit]]:
-        return self.vectors.search(xq, k, allowed)
+        return self.vector_view.search(xq, k, allowed)
 
     def dense_scores(self, query: Float32, document_ids: Int64) -> list[IndexHit]:
-        return self.vectors.score(query, document_ids)
+        return self.vector_view.score(query, document_ids)
 
     def lexical(self, text: str, k: int, allowed: DocumentSet | None = None) -> list[IndexHit]:
         return self.words.search(text, k, allowed)
@@ -44,23 +61,35 @@ class SearchView:
     def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
         return self.words.score(text, document_ids)
 
+    def perfect_lexical(self, text: str) -> float:
+        return perfect_score(self.words.searcher, self.language, text)
+
+    def stem(self, word: str) -> str:
+        return shown_stem(self.language, word)
+
+    def vectors(self, document_ids: Int64) -> PassageVectors:
+        return self.vector_view.vectors(document_ids)
+
+    def facets(self, fields: Sequence[str], allowed: DocumentSet | None = None) -> dict[str, Facet]:
+        return self.attributes.facets(fields, FACET_VALUES, allowed)
+
     def select(self, filter_: Filter) -> DocumentSet:
         return self.attributes.select(filter_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchState:
-    """What a snapshot holds; the words lie in a folder."""
+    """What a snapshot holds; `words` is the folder of the lexical index."""
 
     vectors: IndexState
-    attributes: AttributeState
+    attributes: Arrays
     words: Path
 
 
 class SearchIndex:
     """Applies log pages to all parts and publishes them together; readers take `view` without any lock.
 
-    `folder` is an empty one of its own, or that of a saved state; it is removed by `close`.
+    `folder` is working space of its own; `close` removes it.
     """
 
     def __init__(
@@ -71,11 +100,15 @@ class SearchIndex:
         state: SearchState | None = None,
         build_threads: int = 1,
     ) -> None:
-        self._vectors = CollectionIndex(d, settings.index, state and state.vectors, build_threads)
-        self._words = LexicalIndex(folder, settings.language)
-        self._attributes = AttributeIndex(settings.attributes, state and state.attributes)
+        """Raises DamagedIndex or ValueError when a saved `state` does not belong to these settings."""
+        saved = state.words if state else None
+        self._words = LexicalIndex(folder, settings.language, saved)
+        self._attributes = AttributeIndex(settings.attributes, state.attributes if state else None)
+        self._vectors = CollectionIndex(d, settings.index, state.vectors if state else None, build_threads)
+        self._language = settings.language
         self._folder = folder
         self._lock = threading.Lock()
+        self._applied_s = -math.inf
         self._publish()
 
     @property
@@ -106,26 +139,36 @@ class SearchIndex:
             self._vectors.apply(page)
             self._words.apply(page.entries)
             self._attributes.apply(page.entries)
+            self._applied_s = time.monotonic()
             self._publish()
 
     def is_compaction_due(self) -> bool:
-        return self._vectors.is_compaction_due()
+        return self._vectors.is_compaction_due() or self._words.is_compaction_due()
 
     def compact(self, build: Build | None = None) -> bool:
-        """Compacts the vectors; searches and `apply` go on meanwhile. False if that is running already.
+        """Compacts what needs it; searches and `apply` go on meanwhile. False if that is running already.
 
-        Raises BuildCancelled, leaving all as it was.
+        Raises BuildCancelled, leaving the vectors as they were.
         """
         is_done = self._vectors.compact(build)
+        if self._words.is_compaction_due():
+            self._words.compact()
         with self._lock:
             self._publish()
         return is_done
 
+    def rest(self) -> None:
+        """Gives memory for writing back when nothing was applied for a while."""
+        if time.monotonic() - self._applied_s > REST_AFTER_S:
+            self._applied_s = math.inf
+            self._words.rest()
+
     def capture(self, folder: Path) -> SearchState:
-        """The present state, safe to read while the index goes on changing; its words are put in `folder`."""
+        """The present state, safe to read while the index changes; its words go to a new `folder`."""
         with self._lock:
             self._words.save(folder)
-            return SearchState(self._vectors.capture(), self._attributes.capture(), folder)
+            vectors, attributes = self._vectors.capture(), self._view.attributes
+        return SearchState(vectors, attributes.arrays(), folder)
 
     def stats(self) -> IndexStats:
         """Counts are in passages: living ones, those in delta, and dead ones not yet compacted away."""
@@ -133,9 +176,11 @@ class SearchIndex:
         return replace(stats, bytes=stats.bytes + self._words.bytes + self._attributes.bytes)
 
     def close(self) -> None:
-        """Frees the disk; views that are still searched stay as they are."""
-        self._words.close()
+        """Frees memory and disk; views that are still searched stay as they are."""
+        with self._lock:
+            self._words.rest()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _publish(self) -> None:
-        self._view = SearchView(self._vectors.view, self._words.publish(), self._attributes.publish())
+        words, attributes = self._words.publish(), self._attributes.publish()
+        self._view = SearchView(self._vectors.view, words, attributes, self._language)

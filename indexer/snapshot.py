@@ -20,11 +20,12 @@ from core.types import Collection
 from indexer.collection_index import IndexState
 from indexer.delta import DeltaRows
 from indexer.main_index import MainIndex, is_lossless, stored_vectors
+from indexer.search_index import SearchIndex, SearchState
 from indexer.snapshot_files import sha256, sync_folder, write_array, write_index, write_text
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 
 class Layout:
@@ -40,6 +41,8 @@ class Layout:
     ALIVE: Final = "alive.npy"
     DELTA: Final = "delta.npy"
     ORIGINALS: Final = "originals.npy"
+    WORDS: Final = "words"
+    ATTRIBUTES: Final = "attributes"
 
     @staticmethod
     def collection(root: Path, uid: str) -> Path:
@@ -63,11 +66,19 @@ class SnapshotStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._live = itertools.count(1)
 
-    def save(self, collection: Collection, state: IndexState) -> bool:
-        """Writes `state`, then removes older snapshots. False, with a log line, if the disk refuses.
+    def live_folder(self, collection: Collection) -> Path:
+        """A folder, not yet there, in which an index of the collection may keep files while it is served."""
+        return (
+            Layout.collection(self._root, collection.uid) / f"{Layout.LIVE}{os.getpid()}-{next(self._live)}"
+        )
 
-        Older snapshots stay until the new one is whole and on the disk.
+    def save(self, collection: Collection, index: SearchIndex) -> SearchState | None:
+        """Writes the index's state, which is returned, then removes older snapshots.
+
+        Older snapshots stay until the new one is whole and on the disk. None, with a log line, if the disk
+        refuses.
         """
         home = Layout.collection(self._root, collection.uid)
         aside = home / f"{Layout.ASIDE}{os.getpid()}"
@@ -75,6 +86,7 @@ class SnapshotStore:
             for left in home.glob(f"{Layout.ASIDE}*"):  # by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             aside.mkdir(parents=True)
+            state = index.capture(aside / Layout.WORDS)
             _write(aside, collection, state)
             older = _snapshots(home)
             newest = home / f"{Layout.PREFIX}{max(map(Layout.number, older), default=0) + 1:012d}"
@@ -85,11 +97,13 @@ class SnapshotStore:
         except (OSError, RuntimeError) as error:  # the latter from FAISS
             shutil.rmtree(aside, ignore_errors=True)
             logger.error("snapshot_not_written", extra=_fields(collection, home, error))
-            return False
-        logger.info("snapshot_written", extra=_fields(collection, newest) | {"seq": state.applied_seq})
-        return True
+            return None
+        logger.info(
+            "snapshot_written", extra=_fields(collection, newest) | {"seq": state.vectors.applied_seq}
+        )
+        return state
 
-    def load(self, collection: Collection) -> IndexState | None:
+    def load(self, collection: Collection) -> SearchState | None:
         """The newest usable state; None if there is none, so that the log is replayed from its beginning.
 
         A damaged or foreign snapshot is renamed to `*.rejected` (one is kept) with a log line that says why.
@@ -102,6 +116,12 @@ class SnapshotStore:
                 logger.warning("snapshot_rejected", extra=_fields(collection, folder, error))
                 _set_aside(folder)
         return None
+
+    def reject(self, collection: Collection, error: Exception) -> None:
+        """Sets all snapshots of a collection aside, because an index could not be made of one."""
+        for folder in _snapshots(Layout.collection(self._root, collection.uid)):
+            logger.warning("snapshot_rejected", extra=_fields(collection, folder, error))
+            _set_aside(folder)
 
     def drop(self, uid: str) -> None:
         """Removes the folder of a collection."""
@@ -140,20 +160,26 @@ def _fields(collection: Collection, path: Path, error: Exception | None = None) 
     return fields | {"reason": str(error) or type(error).__name__} if error else fields
 
 
-def _write(folder: Path, collection: Collection, state: IndexState) -> None:
-    write_index(folder / Layout.MAIN, state.main.index)
-    for name, array in _arrays(state):
+def _write(folder: Path, collection: Collection, state: SearchState) -> None:
+    vectors = state.vectors
+    write_index(folder / Layout.MAIN, vectors.main.index)
+    for name, array in _arrays(vectors):
         write_array(folder / name, array)
+    (folder / Layout.ATTRIBUTES).mkdir()
+    for name, array in state.attributes.items():
+        write_array(folder / Layout.ATTRIBUTES / f"{name}.npy", array)
+    sync_folder(folder / Layout.ATTRIBUTES)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = _identity(collection) | {
-        "seq": state.applied_seq,
-        "cursor": list(state.cursor),
-        "changes": state.changes,
-        "main_rows": state.main.n,
-        "delta_rows": state.delta.n,
-        "trained_rows": state.main.trained_rows,
-        "kind": state.main.factory,
-        "recall_at_10": state.main.recall_at_10,
-        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+        "seq": vectors.applied_seq,
+        "cursor": list(vectors.cursor),
+        "changes": vectors.changes,
+        "main_rows": vectors.main.n,
+        "delta_rows": vectors.delta.n,
+        "trained_rows": vectors.main.trained_rows,
+        "kind": vectors.main.factory,
+        "recall_at_10": vectors.main.recall_at_10,
+        "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
     }
     text = json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1)
     write_text(folder / Layout.MANIFEST, text)
@@ -180,15 +206,21 @@ def _identity(collection: Collection) -> dict[str, Any]:
     }
 
 
-def _read(folder: Path, collection: Collection) -> IndexState:
+def _read(folder: Path, collection: Collection) -> SearchState:
     manifest = _read_manifest(folder, collection)
+    files = (folder / Layout.ATTRIBUTES).glob("*.npy")
+    attributes = {path.stem: _load(path) for path in files}
+    return SearchState(_read_vectors(folder, manifest, collection), attributes, folder / Layout.WORDS)
+
+
+def _read_vectors(folder: Path, manifest: Mapping[str, Any], collection: Collection) -> IndexState:
     main_rows, rows = manifest["main_rows"], manifest["main_rows"] + manifest["delta_rows"]
     index = faiss.read_index(str(folder / Layout.MAIN))
     d = collection.encoder.dim
     _expect("vectors in main", (index.ntotal, index.d), (main_rows, d))
-    vectors = stored_vectors(index) if is_lossless(index) else _load(folder, Layout.ORIGINALS)
-    passage_ids, document_ids = _load(folder, Layout.PASSAGE_IDS), _load(folder, Layout.DOCUMENT_IDS)
-    alive, delta = _load(folder, Layout.ALIVE), _load(folder, Layout.DELTA).astype(np.float32)
+    vectors = stored_vectors(index) if is_lossless(index) else _load(folder / Layout.ORIGINALS)
+    passage_ids, document_ids = _load(folder / Layout.PASSAGE_IDS), _load(folder / Layout.DOCUMENT_IDS)
+    alive, delta = _load(folder / Layout.ALIVE), _load(folder / Layout.DELTA).astype(np.float32)
     shapes = (vectors.shape, passage_ids.shape, document_ids.shape, alive.shape, delta.shape)
     _expect("shapes", shapes, ((main_rows, d), (rows,), (rows,), (rows,), (rows - main_rows, d)))
     main = MainIndex(
@@ -223,8 +255,8 @@ def _expect(what: str, found: object, expected: object) -> None:
         raise Rejected(f"{what}: found {found}, expected {expected}")
 
 
-def _load(folder: Path, name: str) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = np.load(folder / name, allow_pickle=False)
+def _load(path: Path) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     return array
 
 

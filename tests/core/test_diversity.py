@@ -35,9 +35,11 @@ def test_each_next_hit_has_the_greatest_gain(n: int, diversity: float, seed: int
     assert sorted(order) == list(range(n))
     scaled = (relevance - relevance.min()) / max(float(np.ptp(relevance)), 1e-9)
     for place in range(1, n):
+
         def gain(i: int, chosen: list[int]) -> float:
             nearest = max(float(vectors[i] @ vectors[j]) for j in chosen)
             return (1 - diversity) * float(scaled[i]) - diversity * nearest
+
         best = max(gain(i, order[:place]) for i in order[place:])
         assert gain(order[place], order[:place]) >= best - 1e-5
 

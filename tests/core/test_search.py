@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from core.document_set import DocumentSet
 from core.errors import InvalidInput, NotFound, Unavailable
-from core.search import SearchLimits, SearchRequest, SearchService, highlights, query_words
-from core.types import Collection, CollectionSettings, Float32, IndexHit, PassageRow, Span
+from core.filters import AnyOf, Filter
+from core.fusion import Component, Fusion
+from core.search import SearchResult, SearchService
+from core.search_request import SearchLimits, SearchRequest, WeightedQuery
+from core.types import (
+    Collection,
+    CollectionSettings,
+    Facet,
+    Float32,
+    IndexHit,
+    Int64,
+    PassageRow,
+    PassageVectors,
+    Span,
+)
 from tests.fakes import FakeEncoder
 
 ENCODER = FakeEncoder()
@@ -65,9 +79,13 @@ class View:
     def facets(self, fields: Sequence[str], allowed: DocumentSet | None) -> dict[str, Facet]:
         raise AssertionError
 
-    def vectors(self, passage_ids: Sequence[int]) -> Float32:
+    def perfect_lexical(self, text: str) -> float:
+        return 10.0
+
+    def vectors(self, document_ids: Int64) -> PassageVectors:
         """Neighbouring pairs are the same vector."""
-        return np.stack([np.eye(8, dtype=np.float32)[i // 2 % 8] for i in passage_ids])
+        vectors = np.stack([np.eye(8, dtype=np.float32)[i // 2 % 8] for i in document_ids])
+        return PassageVectors(document_ids, document_ids, vectors)
 
     def stem(self, word: str) -> str:
         return word.lower()
@@ -103,6 +121,10 @@ class Rows:
 
     gone: set[int]
     replaced: dict[int, Float32] = field(default_factory=dict)
+    stored: dict[str, Any] = field(default_factory=dict)
+
+    def embedded_passages(self, collection_id: int, external_id: str) -> Any:
+        return [], self.stored.get(external_id, np.empty((0, 0)))
 
     def replacements(self, collection_id: int, document_ids: list[int]) -> Any:
         return {
@@ -245,3 +267,87 @@ def test_a_collection_deleted_or_replaced_since_it_was_seen_is_noticed() -> None
             searching.search("news", dense("q", k=3))
 
 
+def ids(result: SearchResult) -> list[str]:
+    return [hit.passage.external_id for hit in result.hits]
+
+
+def test_hybrid_is_the_default_and_shows_both_components_with_ranks() -> None:
+    view = View(hits(20), {"a query": [IndexHit(7, 7, 9.0), IndexHit(3, 3, 4.0)]})
+    result = service(view).search("news", SearchRequest("a query", k=2))
+    assert (result.mode, ids(result)) == ("hybrid", ["d7", "d3"])
+    best = result.hits[0]
+    assert best.dense == Component(view.hits[7].score, 8)
+    assert best.lexical == Component(9.0, 1)
+    weight = Fusion().dense_weight
+    assert best.score == pytest.approx(weight * view.hits[7].score + (1 - weight) * 9 / 10)
+
+
+def test_hits_of_one_side_get_their_score_on_the_other() -> None:
+    """Document 500 is not among the nearest that are fused."""
+    view = View(hits(600), {"q": [IndexHit(500, 500, 9.0)] + [IndexHit(i, i, 8.0) for i in range(200, 330)]})
+    result = service(view).search("news", SearchRequest("q", k=3, fusion=Fusion(dense_weight=0.2)))
+    by_id = {hit.passage.external_id: hit for hit in result.hits}
+    assert by_id["d500"].dense == Component(view.hits[500].score, None)
+    assert by_id["d500"].lexical == Component(9.0, 1)
+
+
+def test_pages_continue_each_other() -> None:
+    words = [IndexHit(i, i, 9 - i / 100) for i in range(60, 160)]
+    searching = service(View(hits(200), {"q": words}))
+    whole = ids(searching.search("news", SearchRequest("q", k=90)))
+    pages = [
+        ids(searching.search("news", SearchRequest("q", k=9, offset=start))) for start in range(0, 90, 9)
+    ]
+    assert [name for page in pages for name in page] == whole
+
+
+def test_by_words_only_documents_that_hold_them_answer() -> None:
+    view = View(hits(20), {"q": [IndexHit(4, 4, 2.0)]})
+    result = service(view).search("news", SearchRequest("q", mode="lexical"))
+    assert (ids(result), result.hits[0].dense, view.queries) == (["d4"], None, [])
+
+
+def test_a_filter_keeps_both_sides_to_its_documents() -> None:
+    view = View(hits(20), {"q": [IndexHit(3, 3, 9.0), IndexHit(4, 4, 2.0)]})
+    result = service(view).search("news", SearchRequest("q", k=4, filter=AnyOf("f", ("x",))))
+    assert ids(result) == ["d4", "d0", "d2", "d6"]
+
+
+def test_several_queries_are_added_by_their_weights() -> None:
+    view = View(hits(20), {"cat": [IndexHit(1, 1, 6.0), IndexHit(2, 2, 6.0)], "dog": [IndexHit(2, 2, 4.0)]})
+    both = (WeightedQuery("cat", 3.0), WeightedQuery("dog", -1.0))
+    result = service(view).search("news", SearchRequest(queries=both, mode="lexical"))
+    assert [(hit.passage.external_id, hit.score) for hit in result.hits] == [("d1", 4.5), ("d2", 3.5)]
+    service(view).search("news", SearchRequest(queries=both, mode="dense"))
+    cat, dog = ENCODER.encode_queries(["cat", "dog"])
+    np.testing.assert_allclose(view.queries[-1], 0.75 * cat - 0.25 * dog, atol=1e-6)
+
+
+def test_like_searches_by_the_mean_of_the_documents_and_leaves_them_out() -> None:
+    view, rows = View(hits(6)), Rows(set())
+    rows.stored = {"d0": np.eye(2, 64)[:1], "d1": np.eye(2, 64)[1:]}
+    result = service(view, rows).search("news", SearchRequest(like=("d0", "d1"), k=3))
+    assert (result.mode, ids(result)) == ("dense", ["d2", "d3", "d4"])
+    np.testing.assert_allclose(view.queries[-1][:2], [2**-0.5, 2**-0.5], atol=1e-3)
+    with pytest.raises(NotFound, match="'d9' is not searchable"):
+        service(view, rows).search("news", SearchRequest(like=("d9",)))
+
+
+def test_a_threshold_drops_hits_below_it() -> None:
+    found = service(View(hits(20))).search("news", dense("q", score_threshold=0.998))
+    assert ids(found) == ["d0", "d1", "d2"]
+
+
+def test_diversity_puts_unlike_hits_first_on_every_page() -> None:
+    searching = service(View(hits(16)))
+    whole = ids(searching.search("news", dense("q", k=8, diversity=0.9)))
+    assert whole == [f"d{i}" for i in range(0, 16, 2)]
+    assert ids(searching.search("news", dense("q", k=4, offset=4, diversity=0.9))) == whole[4:]
+
+
+def test_a_replaced_document_keeps_its_place_among_hybrid_hits() -> None:
+    view = View(hits(6), {"q": [IndexHit(3, 3, 9.0)]})
+    result = service(view, Rows(set(), {3: ENCODER.encode_queries(["q"])[0]})).search(
+        "news", SearchRequest("q")
+    )
+    assert (result.hits[0].passage.external_id, result.hits[0].passage.text) == ("d3", "new")

@@ -11,7 +11,7 @@ import pytest
 
 from cognate.bootstrap import open_runtime
 from cognate.settings import Settings
-from core.search import SearchRequest
+from core.search_request import SearchRequest
 from core.services import Services
 from core.types import Collection, CollectionSettings
 from indexer import collection_index

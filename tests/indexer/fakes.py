@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from core.types import (
     LogEntry,
     LogPage,
 )
+from indexer.search_index import SearchIndex, SearchState
 
 D = 8
 
@@ -69,7 +72,7 @@ class FakeDatabase:
             for document_id, rows in vectors.items():
                 ids = np.arange(self.next_passage, self.next_passage + len(rows), dtype=np.int64)
                 self.next_passage += len(rows)
-                entry = LogEntry(document_id, seq, ids, rows.reshape(-1, D))
+                entry = LogEntry(document_id, seq, ids, rows.reshape(-1, D), *content(document_id, len(rows)))
                 self.documents[collection_id][document_id] = entry
             return seq
 
@@ -78,7 +81,8 @@ class FakeDatabase:
         with self.lock:
             seq = self._next_seq(collection_id)
             entry = self.documents[collection_id][document_id]
-            self.documents[collection_id][document_id] = replace(entry, seq=seq)
+            metadata = {**entry.metadata, "touched": seq} if len(entry.passage_ids) else {}
+            self.documents[collection_id][document_id] = replace(entry, seq=seq, metadata=metadata)
             return seq
 
     def purge(self, collection_id: int) -> None:
@@ -143,6 +147,26 @@ class FakeDatabase:
         collection = self.collections[collection_id]
         self.collections[collection_id] = replace(collection, seq=collection.seq + 1)
         return collection.seq + 1
+
+
+WORDS = ("alpha", "beta", "gamma", "delta", "common")
+
+
+def content(document_id: int, passages: int) -> tuple[str, tuple[str, ...], dict[str, object]]:
+    """Title, texts of the passages and metadata: none for a removed document."""
+    if not passages:
+        return "", (), {}
+    texts = (f"common {WORDS[(document_id + i) % 4]} number{document_id}" for i in range(passages))
+    return f"title{document_id % 3}", tuple(texts), {"number": document_id, "kind": WORDS[document_id % 4]}
+
+
+def search_index(folder: Path, index: str = "auto", state: SearchState | None = None) -> SearchIndex:
+    """A whole index of the fake database, its working space in a new folder under `folder`."""
+    place = folder / f"live-{next(_live)}"
+    return SearchIndex(D, CollectionSettings(index=index), place, state)
+
+
+_live = itertools.count()
 
 
 def _place(entry: LogEntry) -> tuple[int, int]:

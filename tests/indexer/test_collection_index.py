@@ -1,10 +1,8 @@
-"""Random programs of changes, compactions and restarts against brute force; searches beside changes."""
+"""Random programs of changes, and compactions against brute force; searches beside changes."""
 
 from __future__ import annotations
 
-import tempfile
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from core.errors import EncoderMismatch
 from core.types import Collection, LogEntry, LogPage
 from indexer.collection_index import CollectionIndex, is_compaction_due
 from indexer.main_index import Build, BuildCancelled
-from indexer.snapshot import SnapshotStore
 from tests.indexer.fakes import D, FakeDatabase, assert_same_hits, brute_force, unit_rows
 
 
@@ -33,8 +30,6 @@ class RandomProgram(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.snapshots = SnapshotStore(Path(self.folder.name))
         self.database = FakeDatabase()
         self.id = self.database.add_collection("news").id
         self.index = CollectionIndex(D, "auto")
@@ -74,13 +69,6 @@ class RandomProgram(RuleBasedStateMachine):
 
         self.index.compact(Build("auto", is_cancelled=change))
 
-    @rule()
-    def restart(self) -> None:
-        assert self.snapshots.save(self.collection, self.index.capture())
-        state = self.snapshots.load(self.collection)
-        assert state is not None
-        self.index = CollectionIndex(D, "auto", state)
-
     @rule(k=st.integers(1, 40))
     def search(self, k: int) -> None:
         catch_up(self.index, self.database, self.id, limit=3)
@@ -96,9 +84,6 @@ class RandomProgram(RuleBasedStateMachine):
         stats, state = self.index.stats(), self.index.capture()
         assert stats.passages + stats.deleted == len(state.alive)
         assert stats.passages == self.index.view.passages
-
-    def teardown(self) -> None:
-        self.folder.cleanup()
 
 
 TestRandomProgram = RandomProgram.TestCase

@@ -47,7 +47,7 @@ class World:
     def assert_served(self, follower: IndexFollower, collection: Collection) -> None:
         query = unit_rows(self.rng, 1).astype(np.float32)
         rows = self.database.rows(collection.id)
-        assert_same_hits(follower.view(collection).search(query, 50)[0], brute_force(rows, query[0], 50))
+        assert_same_hits(follower.view(collection).dense(query, 50)[0], brute_force(rows, query[0], 50))
 
     def snapshots(self) -> list[Path]:
         """Folders of snapshots; `os.walk` takes it calmly when one is removed while it looks."""
@@ -123,7 +123,7 @@ def test_stopping_ends_a_wait(world: World) -> None:
 def test_a_new_collection_has_an_empty_view_at_once_and_is_followed(world: World) -> None:
     with world.following() as follower:
         collection = world.database.add_collection("new")
-        assert follower.view(collection).search(np.ones((1, 8), dtype=np.float32), 3) == [[]]
+        assert follower.view(collection).dense(np.ones((1, 8), dtype=np.float32), 3) == [[]]
         seq = world.put(collection, 1, 2)
         assert follower.wait_for(collection, seq, WAIT_S)
         world.assert_served(follower, collection)
@@ -219,7 +219,7 @@ def test_a_database_that_is_away_costs_nothing_but_time(
         world.database.broken = away
         seq = world.put(collection, 3)
         eventually(lambda: "log_not_read" in caplog.text)
-        assert len(follower.view(collection).search(np.ones((1, 8), dtype=np.float32), 9)[0]) == 2
+        assert len(follower.view(collection).dense(np.ones((1, 8), dtype=np.float32), 9)[0]) == 2
         world.database.broken = lambda collection_id: None
         assert follower.wait_for(collection, seq, WAIT_S)
         world.assert_served(follower, collection)
@@ -237,7 +237,7 @@ def test_a_broken_collection_serves_its_last_view_is_rebuilt_and_stops_no_other(
         world.database.documents[broken.id][1] = bad
         world.database.collections[broken.id] = replace(broken, seq=2)
         eventually(lambda: caplog.text.count("log_not_applied") >= 2)
-        assert len(follower.view(broken).search(np.ones((1, 8), dtype=np.float32), 9)[0]) == 2
+        assert len(follower.view(broken).dense(np.ones((1, 8), dtype=np.float32), 9)[0]) == 2
         assert follower.wait_for(sound, world.put(sound, 1), WAIT_S)
         assert follower.lag()["broken"] == 1
         seq = world.put(broken, 1)
@@ -257,7 +257,7 @@ def test_tombstones_purged_unseen_lead_to_a_rebuild(world: World) -> None:
     with world.following() as follower:
         assert follower.wait_for(collection, seq, WAIT_S)
         world.assert_served(follower, collection)
-        assert follower.view(collection).passages == 6
+        assert follower.view(collection).vector_view.passages == 6
 
 
 def test_tombstones_purged_while_following_are_noticed(
@@ -271,7 +271,7 @@ def test_tombstones_purged_while_following_are_noticed(
             world.database.purge(collection.id)
             seq = world.put(collection, 4)
         assert follower.wait_for(collection, seq, WAIT_S)
-        eventually(lambda: follower.view(collection).passages == 6)
+        eventually(lambda: follower.view(collection).vector_view.passages == 6)
         world.assert_served(follower, collection)
         assert caplog.text.count("index_rebuilt") == 1
 
@@ -285,7 +285,7 @@ def test_a_database_put_back_to_an_older_state_leads_to_a_rebuild(world: World) 
             for document in (3, 4):
                 del world.database.documents[collection.id][document]
             world.database.collections[collection.id] = replace(collection, seq=3)
-        eventually(lambda: follower.view(collection).passages == 6)
+        eventually(lambda: follower.view(collection).vector_view.passages == 6)
         assert follower.view(collection).seq == 3
 
 

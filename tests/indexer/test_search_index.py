@@ -1,0 +1,136 @@
+"""Vectors, words and attributes stay in step: random programs answer as a fresh build does."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from core.filters import AnyOf, Bound, Not, Range
+from core.types import Collection, IndexHit
+from indexer.search_index import SearchIndex, SearchView
+from indexer.snapshot import SnapshotStore
+from tests.indexer.fakes import WORDS, FakeDatabase, assert_same_hits, brute_force, search_index, unit_rows
+
+FILTERS = (
+    AnyOf("kind", ("alpha", "beta")),
+    Range("number", Bound(5, True), Bound(20, False)),
+    Not(AnyOf("number", (), (7,))),
+)
+
+
+def catch_up(index: SearchIndex, database: FakeDatabase, collection_id: int, limit: int = 1000) -> None:
+    while True:
+        page = database.read(collection_id, index.cursor, limit)
+        index.apply(page)
+        if page.is_last:
+            return
+
+
+def documents(hits: list[IndexHit]) -> list[int]:
+    return [hit.document_id for hit in hits]
+
+
+class RandomProgram(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.place = Path(self.folder.name)
+        self.snapshots = SnapshotStore(self.place / "snapshots")
+        self.database = FakeDatabase()
+        self.id = self.database.add_collection("news").id
+        self.index = search_index(self.place)
+        self.rng = np.random.default_rng(0)
+
+    @property
+    def collection(self) -> Collection:
+        return self.database.collections[self.id]
+
+    @rule(documents=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 3)), min_size=1, max_size=12))
+    def change(self, documents: list[tuple[int, int]]) -> None:
+        self.database.put(self.id, {id_: unit_rows(self.rng, n) for id_, n in documents})
+
+    @rule(document=st.integers(1, 30))
+    def change_metadata(self, document: int) -> None:
+        if document in self.database.documents[self.id]:
+            self.database.touch(self.id, document)
+
+    @rule(limit=st.integers(1, 5))
+    def apply_one_page(self, limit: int) -> None:
+        page = self.database.read(self.id, self.index.cursor, limit)
+        self.index.apply(page)
+        self.index.apply(page)
+
+    @rule()
+    def compact(self) -> None:
+        assert self.index.compact()
+
+    @rule()
+    def restart(self) -> None:
+        assert self.snapshots.save(self.collection, self.index)
+        self.index.close()
+        state = self.snapshots.load(self.collection)
+        assert state is not None
+        self.index = search_index(self.place, state=state)
+
+    @rule(k=st.integers(1, 12), word=st.sampled_from(WORDS))
+    def search(self, k: int, word: str) -> None:
+        catch_up(self.index, self.database, self.id, limit=3)
+        fresh = search_index(self.place)
+        catch_up(fresh, self.database, self.id)
+        self.compare(self.index.view, fresh.view, k, word)
+        fresh.close()
+
+    def compare(self, found: SearchView, fresh: SearchView, k: int, word: str) -> None:
+        assert found.seq == fresh.seq == self.collection.seq
+        query = unit_rows(self.rng, 1).astype(np.float32)
+        rows = self.database.rows(self.id)
+        assert_same_hits(found.dense(query, k)[0], brute_force(rows, query[0], k))
+        every = 1000
+        assert sorted(documents(found.lexical(word, every))) == sorted(documents(fresh.lexical(word, every)))
+        if not len(rows[0]):
+            return
+        for filter_ in FILTERS:
+            allowed, expected = found.select(filter_), fresh.select(filter_)
+            assert allowed.ids().tolist() == expected.ids().tolist()
+            kept = documents(found.dense(query, every, allowed)[0])
+            assert sorted(kept) == expected.ids().tolist()
+            kept = documents(found.lexical("common", every, allowed))
+            assert sorted(kept) == expected.ids().tolist()
+        assert found.facets(["kind"]) == fresh.facets(["kind"])
+
+    def teardown(self) -> None:
+        self.index.close()
+        self.folder.cleanup()
+
+
+TestRandomProgram = RandomProgram.TestCase
+TestRandomProgram.settings = settings(
+    max_examples=10, stateful_step_count=20, deadline=None, derandomize=True
+)
+
+
+def test_a_search_of_an_older_view_goes_on_after_changes_compaction_and_close(tmp_path: Path) -> None:
+    database, rng = FakeDatabase(), np.random.default_rng(0)
+    id_ = database.add_collection("news").id
+    index = search_index(tmp_path)
+    database.put(id_, {i: unit_rows(rng, 2) for i in range(1, 40)})
+    catch_up(index, database, id_)
+    view, query = index.view, unit_rows(rng, 1).astype(np.float32)
+    before = view.dense(query, 50), view.lexical("alpha", 50), view.select(FILTERS[0]).ids().tolist()
+    database.put(id_, {i: unit_rows(rng, i % 2) for i in range(1, 40)})
+    catch_up(index, database, id_)
+    index.compact()
+    index.close()
+    after = view.dense(query, 50), view.lexical("alpha", 50), view.select(FILTERS[0]).ids().tolist()
+    assert after == before
+
+
+def test_the_working_folder_is_removed_at_the_end(tmp_path: Path) -> None:
+    index = search_index(tmp_path)
+    index.close()
+    assert list(tmp_path.iterdir()) == []
