@@ -366,6 +366,15 @@ class IndexHit:
     score: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PassageVectors:
+    """Stored vectors of m passages: `document_ids` and `passage_ids` (m,), `vectors` (m, d) float32."""
+
+    document_ids: Int64
+    passage_ids: Int64
+    vectors: Float32
+
+
 @dataclass(frozen=True, slots=True)
 class IndexStats:
     kind: str
