@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from core.types import Float16, Float32, Int64
-from indexer.exact import Alive, score_all, search_exactly
+from indexer.document_rows import DocumentRows
+from indexer.exact import Alive, score_rows, search_exactly
 
 INITIAL_ROWS = 256
 
@@ -19,6 +20,10 @@ class DeltaRows:
     vectors: Float32
     passage_ids: Int64
     document_ids: Int64
+    by_document: DocumentRows = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_document", DocumentRows(self.document_ids))
 
     @property
     def n(self) -> int:
@@ -32,9 +37,9 @@ class DeltaRows:
         """Scores and positions, both (n, fetch), best first; missing places have position -1."""
         return search_exactly(xq, self.vectors, fetch, alive)
 
-    def score_all(self, query: Float32) -> Float32:
-        """(n,) inner products of `query` (d,) with every row."""
-        return score_all(query, self.vectors)
+    def score_rows(self, query: Float32, rows: Int64) -> Float32:
+        """(m,) inner products of `query` (d,) with the given rows (m,)."""
+        return score_rows(query, self.vectors, rows)
 
 
 class DeltaBuffer:

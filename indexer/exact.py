@@ -15,9 +15,9 @@ BLOCK_ROWS = 16_384
 
 
 class Alive:
-    """Immutable set of the rows that live; the bits are kept alive as long as the selector over them."""
+    """Immutable set of the rows that a search may return; its bits live as long as the selector over them."""
 
-    __slots__ = ("_bits", "count", "mask", "selector")
+    __slots__ = ("_bits", "_rows", "count", "mask", "selector")
 
     def __init__(self, mask: npt.NDArray[np.bool_]) -> None:
         """`mask` is (n,) bool, true for rows that live; it is copied."""
@@ -25,6 +25,18 @@ class Alive:
         self.count = int(np.count_nonzero(self.mask))
         self._bits = np.packbits(self.mask, bitorder="little")
         self.selector = faiss.IDSelectorBitmap(self._bits) if self.count < len(mask) else None
+        self._rows: Int64 | None = None
+
+    @property
+    def rows(self) -> Int64:
+        """(count,) int64, ascending; made when first asked for."""
+        if self._rows is None:
+            self._rows = np.flatnonzero(self.mask)
+        return self._rows
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> Alive:
+        """The rows of this set for which `mask` (n,) is true too."""
+        return Alive(self.mask & mask)
 
 
 def use_threads(count: int) -> None:
@@ -51,17 +63,33 @@ def search_exactly(xq: Float32, xb: Float32 | Float16, k: int, alive: Alive) -> 
     return best_scores, best_rows
 
 
-def score_all(query: Float32, xb: Float32 | Float16) -> Float32:
-    """(m,) inner products of `query` (d,) with every row of `xb` (m, d)."""
-    scores = np.empty(len(xb), dtype=np.float32)
-    for start, block in _blocks(xb):
-        faiss.fvec_inner_products_ny(
-            faiss.swig_ptr(scores[start : start + len(block)]),
-            faiss.swig_ptr(query),
-            faiss.swig_ptr(block),
-            block.shape[1],
-            len(block),
-        )
+def search_rows(xq: Float32, xb: Float32 | Float16, k: int, rows: Int64) -> tuple[Float32, Int64]:
+    """The k best of the given rows (m,), which must be different, of `xb`: scores and rows, both (n, k).
+
+    Best first; missing places have row -1. Touches no other row, so few rows of a large array cost little.
+    """
+    scores = np.vstack([score_rows(query, xb, rows) for query in xq])
+    found = np.broadcast_to(rows, scores.shape)
+    if len(rows) > k:
+        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        scores, found = np.take_along_axis(scores, best, axis=1), np.take_along_axis(found, best, axis=1)
+    scores, found = _best(scores, found, k)
+    missing = ((0, 0), (0, k - scores.shape[1]))
+    return np.pad(scores, missing, constant_values=-np.inf), np.pad(found, missing, constant_values=-1)
+
+
+def score_rows(query: Float32, xb: Float32 | Float16, rows: Int64) -> Float32:
+    """(m,) inner products of `query` (d,) with the given rows (m,) of `xb`, in one thread."""
+    if xb.dtype != np.float32:
+        return np.concatenate([block @ query for _, block in _blocks(xb, rows)] or [np.empty(0, np.float32)])
+    use_threads(1)
+    rows = np.ascontiguousarray(rows)
+    query = np.ascontiguousarray(query)
+    scores = np.empty(len(rows), dtype=np.float32)
+    faiss.fvec_inner_products_by_idx(
+        faiss.swig_ptr(scores), faiss.swig_ptr(query), faiss.swig_ptr(xb), faiss.swig_ptr(rows),
+        xb.shape[1], 1, len(rows),
+    )  # fmt: skip
     return scores
 
 
@@ -82,6 +110,8 @@ def _best(scores: Float32, rows: Int64, k: int) -> tuple[Float32, Int64]:
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def _blocks(xb: Float32 | Float16) -> Iterator[tuple[int, Float32]]:
-    for start in range(0, len(xb), BLOCK_ROWS):
-        yield start, np.ascontiguousarray(xb[start : start + BLOCK_ROWS], dtype=np.float32)
+def _blocks(xb: Float32 | Float16, rows: Int64 | None = None) -> Iterator[tuple[int, Float32]]:
+    """Blocks of `xb`, or of its given rows, in float32, and where each begins."""
+    for start in range(0, len(xb if rows is None else rows), BLOCK_ROWS):
+        part = slice(start, start + BLOCK_ROWS)
+        yield start, np.ascontiguousarray(xb[part if rows is None else rows[part]], dtype=np.float32)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import faiss
 import numpy as np
 
 from core.types import Float16, Float32, Int64
-from indexer.exact import Alive, score_all, search_exactly, use_threads
+from indexer.ann_search import REFINE, is_scan_cheaper, search_index
+from indexer.document_rows import DocumentRows
+from indexer.exact import Alive, score_rows, search_exactly, search_rows, use_threads
 from indexer.factory import choose_factory, inner_index, new_index
 
 EF_CONSTRUCTION = 80
-EF_SEARCH = 128
 ADD_ROWS = 1_024
-# Of an index that changes its vectors, so many times the wanted rows are fetched and scored again.
-REFINE = 4
 
 
 class BuildCancelled(Exception):
@@ -29,7 +28,8 @@ class MainIndex:
     """n rows: `vectors` (n, d), `passage_ids` and `document_ids` (n,), searched through `index`.
 
     `vectors` is a float32 view into the index where that keeps the vectors unchanged (Flat, HNSW over Flat),
-    else a float16 copy from which found rows are scored again. Nothing in here changes after construction.
+    else a float16 copy from which found rows are scored again. `effort` is a multiple of what a search
+    usually takes. Nothing in here changes after construction.
     """
 
     factory: str
@@ -39,6 +39,11 @@ class MainIndex:
     document_ids: Int64
     trained_rows: int
     recall_at_10: float | None = None
+    effort: int = 1
+    by_document: DocumentRows = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_document", DocumentRows(self.document_ids))
 
     @property
     def n(self) -> int:
@@ -63,32 +68,40 @@ class MainIndex:
         return int(total) if self.is_lossless else int(total + self.n * codes.code_size)
 
     def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
-        """Scores and positions, both (n, fetch), best first; missing places have position -1."""
+        """Scores and positions, both (n, fetch), best first; `fetch` is at most `alive.count`.
+
+        No place is left empty: where the index finds too few living rows, all of them are scored, as they
+        are when so few live that this takes less time.
+        """
+        wide = fetch if self.is_lossless else min(self.effort * REFINE * fetch, alive.count)
+        if is_scan_cheaper(self.index, wide, alive, self.effort):
+            return search_rows(xq, self.vectors, fetch, alive.rows)
+        if self.is_exact:
+            return self.search_exactly(xq, fetch, alive)
         use_threads(1)
-        wide = fetch if self.is_lossless else min(REFINE * fetch, alive.count)
-        D, I = self.index.search(xq, wide, params=self._parameters(alive))  # noqa: N806, E741
-        return (D, I) if self.is_lossless else self._score_again(xq, I, fetch)
+        D, I = search_index(self.index, xq, wide, alive, self.effort)  # noqa: N806, E741
+        return self._completed(xq, D, I, fetch, alive)
 
     def search_exactly(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
         """As `search`, by scanning all vectors."""
         return search_exactly(xq, self.vectors, fetch, alive)
 
-    def score_all(self, query: Float32) -> Float32:
-        """(n,) inner products of `query` (d,) with every row."""
-        return score_all(query, self.vectors)
+    def score_rows(self, query: Float32, rows: Int64) -> Float32:
+        """(m,) inner products of `query` (d,) with the given rows (m,)."""
+        return score_rows(query, self.vectors, rows)
 
-    def _parameters(self, alive: Alive) -> Any:
-        inner = inner_index(self.index)
-        parameters = _search_parameters(inner, alive.selector)
-        if inner is not self.index and parameters is not None:
-            return faiss.SearchParametersPreTransform(index_params=parameters)
-        return parameters
-
-    def _score_again(self, xq: Float32, positions: Int64, fetch: int) -> tuple[Float32, Int64]:
-        scores = np.einsum("nd,nfd->nf", xq, self.vectors[positions].astype(np.float32))
-        scores[positions < 0] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :fetch]
-        return np.take_along_axis(scores, order, axis=1), np.take_along_axis(positions, order, axis=1)
+    def _completed(
+        self, xq: Float32, scores: Float32, positions: Int64, fetch: int, alive: Alive
+    ) -> tuple[Float32, Int64]:
+        """The best `fetch` of the found rows by their true scores; of all rows where too few were found."""
+        scores, positions = scores[:, :fetch], positions.copy()
+        for query, found in enumerate(positions):
+            is_short = found[fetch - 1] < 0
+            if is_short or not self.is_lossless:
+                rows = alive.rows if is_short else found[found >= 0]
+                best = search_rows(xq[query : query + 1], self.vectors, fetch, rows)
+                scores[query], positions[query, :fetch] = best[0][0], best[1][0]
+        return scores, positions[:, :fetch]
 
 
 def is_lossless(index: Any) -> bool:
@@ -173,15 +186,3 @@ def _add(index: Any, vectors: Float32 | Float16, build: Build) -> None:
         if build.is_cancelled():
             raise BuildCancelled
         index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))
-
-
-def _search_parameters(inner: Any, selector: Any) -> Any:
-    if isinstance(inner, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(efSearch=EF_SEARCH, sel=selector)
-    if isinstance(inner, faiss.IndexIVF):
-        nprobe = min(inner.nlist, max(16, inner.nlist // 16))
-        kind = faiss.SearchParametersIVF
-        if isinstance(inner, faiss.IndexIVFPQ):
-            kind = faiss.IVFPQSearchParameters
-        return kind(nprobe=nprobe, sel=selector)
-    return faiss.SearchParameters(sel=selector) if selector is not None else None

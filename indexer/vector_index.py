@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from core.document_set import DocumentSet
 from core.errors import EncoderMismatch, InvalidInput
-from core.types import Float32, IndexHit, Int64
+from core.types import Float16, Float32, IndexHit, Int64, PassageVectors
+from indexer.document_rows import DocumentRows
 from indexer.exact import Alive
 
 MIN_FETCH = 16
 # From here on one exact pass over all rows is cheaper than fetching ever more candidates.
 SCAN_FETCH = 1_024
 READ_ROWS = 4_096
+# Sets of documents whose rows a view remembers; a filter is often used for several pages and searches.
+REMEMBERED_SETS = 4
 
 
 class Rows(Protocol):
@@ -27,11 +31,19 @@ class Rows(Protocol):
     @property
     def document_ids(self) -> Int64: ...
 
+    @property
+    def vectors(self) -> Float32 | Float16: ...
+
+    @property
+    def by_document(self) -> DocumentRows: ...
+
     def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
-        """Scores and rows, both (n, fetch), best first; missing places have row -1."""
+        """Scores and rows, both (n, fetch), best first, of at most `alive.count` living rows."""
         ...
 
-    def score_all(self, query: Float32) -> Float32: ...
+    def score_rows(self, query: Float32, rows: Int64) -> Float32:
+        """(m,) exact scores of the given rows (m,)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +53,21 @@ class Segment:
     rows: Rows
     alive: Alive
 
+    def only(self, allowed: DocumentSet) -> Segment:
+        """The same rows, of which only those of the given documents may be returned."""
+        return Segment(self.rows, self.alive.only(allowed.mask(self.rows.document_ids)))
+
+    def living(self, document_ids: Int64) -> Int64:
+        """(m,) living rows of the given documents, which must be different."""
+        rows = self.rows.by_document.find(document_ids)
+        return rows[self.alive.mask[rows]]
+
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """Found passages of n queries, each (n, f); dead places have document -1.
+    """Found passages of n queries, each (n, f).
 
-    No passage left out scores above `bound` (n,): -inf when all were found, +inf when that is not known.
+    No passage left out scores above `bound` (n,) if the index found the best; -inf when all were found.
     """
 
     scores: Float32
@@ -65,6 +86,7 @@ class View:
         self._seq = seq
         self._d = d
         self._segments = tuple(segment for segment in segments if segment.alive.count)
+        self._narrowed: tuple[tuple[DocumentSet, tuple[Segment, ...]], ...] = ()
 
     @property
     def seq(self) -> int:
@@ -75,18 +97,21 @@ class View:
         """Living passages."""
         return sum(segment.alive.count for segment in self._segments)
 
-    def search(self, xq: Float32, k: int) -> list[list[IndexHit]]:
+    def search(self, xq: Float32, k: int, allowed: DocumentSet | None = None) -> list[list[IndexHit]]:
         """For each row of `xq` (n, d): at most k documents, best first, each with its best passage.
 
-        Candidates are fetched until k documents are certain; fewer come back only if the view holds fewer.
+        Only documents of `allowed` come back, if it is given. Candidates are fetched until k documents are
+        certain; fewer come back only if the view holds fewer, or fewer that are allowed.
         Raises EncoderMismatch for another d, InvalidInput for k < 1 or numbers that are not finite.
         """
         xq = self._checked(xq, k)
+        segments = self._segments if allowed is None else self._only(allowed)
+        passages = sum(segment.alive.count for segment in segments)
         hits: list[list[IndexHit]] = [[] for _ in xq]
-        pending = list(range(len(xq))) if self._segments else []
+        pending = list(range(len(xq))) if segments else []
         fetch = max(2 * k, MIN_FETCH)
         while pending and fetch <= max(4 * k, SCAN_FETCH):
-            found = self._candidates(xq[pending], min(fetch, self.passages))
+            found = _candidates(segments, xq[pending], min(fetch, passages))
             unsure = []
             for row, query in enumerate(pending):
                 hits[query], is_sure = _collapse(found, row, k)
@@ -94,8 +119,47 @@ class View:
                     unsure.append(query)
             pending, fetch = unsure, 2 * fetch
         for query in pending:
-            hits[query], _ = _collapse(self._all(xq[query]), 0, k)
+            rows = [segment.alive.rows for segment in segments]
+            hits[query], _ = _collapse(_scored(segments, rows, xq[query]), 0, k)
         return hits
+
+    def score(self, query: Float32, document_ids: Int64) -> list[IndexHit]:
+        """The best passage of each of the documents that is in the view, exactly, best first.
+
+        `query` is (d,), `document_ids` (n,). Raises as `search` does.
+        """
+        (query,) = self._checked(query[None], 1)
+        document_ids = np.unique(document_ids)
+        rows = [segment.living(document_ids) for segment in self._segments]
+        if not sum(map(len, rows)):
+            return []
+        return _collapse(_scored(self._segments, rows, query), 0, len(document_ids))[0]
+
+    def vectors(self, document_ids: Int64) -> PassageVectors:
+        """The vectors of all passages of the documents (n,) that are in the view, by passage id."""
+        document_ids = np.unique(document_ids)
+        places = [(segment.rows, segment.living(document_ids)) for segment in self._segments]
+        none = np.empty(0, dtype=np.int64)
+        documents = np.concatenate([none, *(part.document_ids[rows] for part, rows in places)])
+        passages = np.concatenate([none, *(part.passage_ids[rows] for part, rows in places)])
+        vectors = [np.empty((0, self._d), np.float32), *(part.vectors[rows] for part, rows in places)]
+        order = np.argsort(passages)
+        return PassageVectors(
+            documents[order], passages[order], np.concatenate(vectors, dtype=np.float32)[order]
+        )
+
+    def _only(self, allowed: DocumentSet) -> tuple[Segment, ...]:
+        """The segments of allowed documents; the last few sets asked for are remembered.
+
+        Two threads that ask at once may forget what the other has remembered, which costs time alone.
+        """
+        for known, segments in self._narrowed:
+            if known is allowed:
+                return segments
+        narrowed = [segment.only(allowed) for segment in self._segments]
+        segments = tuple(segment for segment in narrowed if segment.alive.count)
+        self._narrowed = ((allowed, segments), *self._narrowed[: REMEMBERED_SETS - 1])
+        return segments
 
     def _checked(self, xq: Float32, k: int) -> Float32:
         if k < 1:
@@ -110,27 +174,17 @@ class View:
             raise InvalidInput("A query vector holds NaN or infinity; every number must be finite")
         return xq
 
-    def _candidates(self, xq: Float32, fetch: int) -> _Candidates:
-        parts = [_search_segment(segment, xq, fetch) for segment in self._segments]
-        if len(parts) == 1:
-            return parts[0]
-        return _Candidates(
-            np.hstack([part.scores for part in parts]),
-            np.hstack([part.passage_ids for part in parts]),
-            np.hstack([part.document_ids for part in parts]),
-            np.max([part.bound for part in parts], axis=0),
-        )
 
-    def _all(self, query: Float32) -> _Candidates:
-        """Every living passage, scored exactly, for one query (d,)."""
-        masks = [segment.alive.mask for segment in self._segments]
-        rows = [segment.rows for segment in self._segments]
-        return _Candidates(
-            np.hstack([part.score_all(query)[m] for part, m in zip(rows, masks, strict=True)])[None],
-            np.hstack([part.passage_ids[m] for part, m in zip(rows, masks, strict=True)])[None],
-            np.hstack([part.document_ids[m] for part, m in zip(rows, masks, strict=True)])[None],
-            np.full(1, -np.inf, dtype=np.float32),
-        )
+def _candidates(segments: Sequence[Segment], xq: Float32, fetch: int) -> _Candidates:
+    parts = [_search_segment(segment, xq, fetch) for segment in segments]
+    if len(parts) == 1:
+        return parts[0]
+    return _Candidates(
+        np.hstack([part.scores for part in parts]),
+        np.hstack([part.passage_ids for part in parts]),
+        np.hstack([part.document_ids for part in parts]),
+        np.max([part.bound for part in parts], axis=0),
+    )
 
 
 def _search_segment(segment: Segment, xq: Float32, fetch: int) -> _Candidates:
@@ -139,13 +193,18 @@ def _search_segment(segment: Segment, xq: Float32, fetch: int) -> _Candidates:
     bound = np.full(len(xq), -np.inf, dtype=np.float32)
     if fetch < segment.alive.count:
         bound[:] = scores[:, -1]
-    missing = rows < 0
-    if missing.any():
-        bound[missing.any(axis=1)] = np.inf
-        documents = np.where(missing, -1, segment.rows.document_ids[rows])
-    else:
-        documents = segment.rows.document_ids[rows]
-    return _Candidates(scores, segment.rows.passage_ids[rows], documents, bound)
+    return _Candidates(scores, segment.rows.passage_ids[rows], segment.rows.document_ids[rows], bound)
+
+
+def _scored(segments: Sequence[Segment], rows: Sequence[Int64], query: Float32) -> _Candidates:
+    """The given rows of each segment, scored exactly, for one query (d,)."""
+    parts = [segment.rows for segment in segments]
+    return _Candidates(
+        np.hstack([part.score_rows(query, places) for part, places in zip(parts, rows, strict=True)])[None],
+        np.hstack([part.passage_ids[places] for part, places in zip(parts, rows, strict=True)])[None],
+        np.hstack([part.document_ids[places] for part, places in zip(parts, rows, strict=True)])[None],
+        np.full(1, -np.inf, dtype=np.float32),
+    )
 
 
 def _collapse(found: _Candidates, row: int, k: int) -> tuple[list[IndexHit], bool]:
@@ -154,7 +213,7 @@ def _collapse(found: _Candidates, row: int, k: int) -> tuple[list[IndexHit], boo
     seen: set[int] = set()
     bound = float(found.bound[row])
     for score, passage, document in _ordered(found, row):
-        if document in seen or document < 0:
+        if document in seen:
             continue
         seen.add(document)
         hits.append(IndexHit(document, passage, score))
