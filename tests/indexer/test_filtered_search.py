@@ -73,7 +73,7 @@ def test_an_exact_view_among_some_documents_equals_brute_force(data: st.DataObje
 
 @pytest.fixture(scope="module")
 def large() -> Rows:
-    vectors = clustered_rows(np.random.default_rng(0), LARGE, D)
+    vectors = clustered_rows(np.random.default_rng(0), LARGE, D).astype(np.float16).astype(np.float32)
     ids = np.arange(LARGE)
     return vectors, ids + 5, ids // 2
 
