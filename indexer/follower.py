@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 WORKING = "indexes"  # folder beside the snapshots, of files that indexes keep while they are served
 
+
 @dataclass(frozen=True, slots=True)
 class FollowerSettings:
     """Times in seconds. A snapshot needs `snapshot_min_changes` documents changed since the last one."""

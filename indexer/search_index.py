@@ -171,8 +171,8 @@ class SearchIndex:
         return SearchState(vectors, attributes.arrays(), folder)
 
     def stats(self) -> IndexStats:
-        """Counts are in passages: living ones, those in delta, and dead ones not yet compacted away."""
-        stats = self._vectors.stats()
+        """Of what is published, in passages: living ones, those in delta, and dead ones not compacted away."""
+        stats = self._stats
         return replace(stats, bytes=stats.bytes + self._words.bytes + self._attributes.bytes)
 
     def close(self) -> None:
@@ -183,4 +183,5 @@ class SearchIndex:
 
     def _publish(self) -> None:
         words, attributes = self._words.publish(), self._attributes.publish()
+        self._stats = self._vectors.stats()
         self._view = SearchView(self._vectors.view, words, attributes, self._language)

@@ -66,13 +66,6 @@ class SnapshotStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._live = itertools.count(1)
-
-    def live_folder(self, collection: Collection) -> Path:
-        """A folder, not yet there, in which an index of the collection may keep files while it is served."""
-        return (
-            Layout.collection(self._root, collection.uid) / f"{Layout.LIVE}{os.getpid()}-{next(self._live)}"
-        )
 
     def save(self, collection: Collection, index: SearchIndex) -> SearchState | None:
         """Writes the index's state, which is returned, then removes older snapshots.

@@ -21,7 +21,7 @@ def test_a_search_explains_its_hits_so_that_they_add_up(client: TestClient, fill
     for hit in hits:
         for level in ("tokens", "words", "sentences", "query_tokens"):
             total = sum(c["contribution"] for c in hit["explanation"][level])
-            assert total == pytest.approx(hit["score"], abs=1e-4)
+            assert total == pytest.approx(hit["scores"]["dense"]["score"], abs=1e-4)
     words = [hits[0]["passage"]["text"][h["start"] : h["end"]] for h in hits[0]["highlights"]]
     assert words == ["cat"] or words == ["cat", "sat"]
     assert hits[0]["explanation"]["sentence"]["text"] == "The cat sat on the mat"
@@ -32,7 +32,7 @@ def test_a_document_is_explained_by_its_best_passage(client: TestClient, filled:
         "/v1/explain", json={"query": "cat", "collection": "news", "id": "a", "matrix": True}
     )
     body = answer.json()
-    hit = client.post(f"{filled}/search", json={"query": "cat", "k": 1}).json()["hits"][0]
+    hit = client.post(f"{filled}/search", json={"query": "cat", "mode": "dense"}).json()["hits"][0]
     assert body["score"] == pytest.approx(hit["score"], abs=1e-3)
     assert body["passage"] == {"text": TEXT, "start": 0, "end": len(TEXT)}
     assert sum(sum(row) for row in body["matrix"]) == pytest.approx(body["score"], abs=1e-4)
