@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
@@ -11,9 +11,9 @@ from core.errors import InvalidInput
 from core.types import IndexHit
 
 Method = Literal["convex", "rrf"]
-Score = Callable[["Component | None", "Component | None"], float]
+Score = Callable[[int], float]  # of a document
 METHODS: tuple[Method, ...] = ("convex", "rrf")
-DENSE_WEIGHT = 0.7
+DENSE_WEIGHT = 0.8
 RRF_K = 60
 WINDOW = 100
 
@@ -40,13 +40,19 @@ class Found:
     """What one index tells of a query: one hit a document in both lists, no document in both.
 
     `ranked` are its best hits, best first. `scored` are documents that only the other index ranked, with the
-    score that this one gives them; a document left out of both has the score 0. `perfect` is the score that
-    counts as 1: 1 for cosines, for BM25 that of a passage with all words of the query as often as one likes.
+    score that this one gives them; a document left out of both has the score 0.
+
+    `perfect` is the score that counts as 1: 1 for cosines and for shares of a query, for BM25 the score of a
+    passage that holds all words of the query as often as one likes.
     """
 
     ranked: Sequence[IndexHit]
     scored: Sequence[IndexHit] = ()
     perfect: float = 1.0
+
+    def until(self, depth: int) -> Found:
+        """The same with only the best `depth` hits ranked, and the others scored."""
+        return replace(self, ranked=self.ranked[:depth], scored=(*self.scored, *self.ranked[depth:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +77,12 @@ class FusedHit:
 def window(wanted: int) -> int:
     """How many hits of each index to fuse when the best `wanted` (offset + k) fused ones are to be shown.
 
-    The same number for all pages within the first `WINDOW` hits, so that their candidates are the same.
+    `WINDOW`, doubled until it is twice `wanted` or more.
     """
-    return max(WINDOW, wanted)
+    depth = WINDOW
+    while depth < 2 * wanted:
+        depth *= 2
+    return depth
 
 
 def missing(hits: Sequence[IndexHit], others: Sequence[IndexHit]) -> list[int]:
@@ -92,24 +101,49 @@ def fuse(dense: Found, lexical: Found, fusion: Fusion) -> list[FusedHit]:
         score = w * dense / dense.perfect + (1 - w) * lexical / lexical.perfect
 
     `rrf` (Cormack, Clarke, Buettcher 2009, "Reciprocal rank fusion outperforms Condorcet and individual rank
-    learning methods", eta = 60), the sum over the indexes that rank the document:
+    learning methods", k = 60), the sum over the indexes that rank the document:
 
         score = sum 1 / (60 + rank)
+
+    Longer lists only add to the end: the first half of a window's documents is settled by the hits within
+    that window (100, 200, 400, ... of each index), the next documents by those of the next. So pages continue
+    one another, whatever window each was made with, and scores fall within each half.
     """
+    settled: dict[int, FusedHit] = {}
+    longest = max(len(dense.ranked), len(lexical.ranked))
+    for depth in _depths(longest):
+        for hit in _fuse_within(dense.until(depth), lexical.until(depth), fusion):
+            if len(settled) >= depth // 2 and depth < longest:
+                break
+            settled.setdefault(hit.document_id, hit)
+    return list(settled.values())
+
+
+def _depths(longest: int) -> Iterator[int]:
+    """Windows up to the first that holds `longest` hits."""
+    depth = WINDOW
+    while depth < longest:
+        yield depth
+        depth *= 2
+    yield depth
+
+
+def _fuse_within(dense: Found, lexical: Found, fusion: Fusion) -> list[FusedHit]:
     of_dense, of_lexical = _components(dense), _components(lexical)
     passages = {
         hit.document_id: hit.passage_id
         for found in (lexical, dense)  # the dense passage goes before the lexical one
-        for hit in (*found.ranked, *found.scored)
+        for hit in (*found.scored, *found.ranked)
     }
-    score = _reciprocal if fusion.method == "rrf" else _convex(dense, lexical, fusion.dense_weight)
+    score = _reciprocal(of_dense, of_lexical) if fusion.method == "rrf" else _convex(dense, lexical, fusion)
     ranked = {hit.document_id for found in (dense, lexical) for hit in found.ranked}
-    hits = [
-        FusedHit(document, passages[document], score(one, other), one, other)
-        for document in ranked
-        for one, other in [(of_dense.get(document), of_lexical.get(document))]
+    scores = {document: score(document) for document in ranked}
+    return [
+        FusedHit(
+            document, passages[document], scores[document], of_dense.get(document), of_lexical.get(document)
+        )
+        for document in sorted(ranked, key=lambda document: (-scores[document], document))
     ]
-    return sorted(hits, key=lambda hit: (-hit.score, hit.document_id))
 
 
 def _components(found: Found) -> dict[int, Component]:
@@ -117,17 +151,23 @@ def _components(found: Found) -> dict[int, Component]:
     return {hit.document_id: Component(hit.score, None) for hit in found.scored} | ranked
 
 
-def _convex(dense: Found, lexical: Found, weight: float) -> Score:
-    def score(of_dense: Component | None, of_lexical: Component | None) -> float:
-        return weight * _share(of_dense, dense) + (1 - weight) * _share(of_lexical, lexical)
+def _convex(dense: Found, lexical: Found, fusion: Fusion) -> Score:
+    of_dense, of_lexical, weight = _shares(dense), _shares(lexical), fusion.dense_weight
+    return lambda document: (
+        weight * of_dense.get(document, 0.0) + (1 - weight) * of_lexical.get(document, 0.0)
+    )
+
+
+def _shares(found: Found) -> dict[int, float]:
+    """Scores by document as shares of the perfect one; none where there is none: a query without words."""
+    if found.perfect <= 0:
+        return {}
+    return {hit.document_id: hit.score / found.perfect for hit in (*found.scored, *found.ranked)}
+
+
+def _reciprocal(*components: Mapping[int, Component]) -> Score:
+    def score(document: int) -> float:
+        found = (of.get(document) for of in components)
+        return sum(1 / (RRF_K + one.rank) for one in found if one and one.rank is not None)
 
     return score
-
-
-def _share(component: Component | None, found: Found) -> float:
-    """A score as a share of the perfect one; 0 where there is none, as for a query without words."""
-    return component.score / found.perfect if component and found.perfect > 0 else 0.0
-
-
-def _reciprocal(*components: Component | None) -> float:
-    return sum(1 / (RRF_K + one.rank) for one in components if one and one.rank is not None)

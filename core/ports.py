@@ -317,8 +317,11 @@ class IndexView(Protocol):
         """BM25 of those of the documents that hold any word of the text, as in `lexical`."""
         ...
 
-    def perfect_lexical(self, text: str) -> float:
-        """The BM25 that no passage exceeds, however often it holds the words of the text."""
+    def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
+        """The passage of each document that covers most of the text's words, of those that hold any.
+
+        Its score is the share covered, 0 to 1: the idf of the words it holds among that of all words.
+        """
         ...
 
     def stem(self, word: str) -> str:

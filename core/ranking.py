@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,12 +62,22 @@ def lexical_hits(
 
 def lexical_scores(view: IndexView, texts: Sequence[WeightedQuery], document_ids: Int64) -> list[IndexHit]:
     """The weighted mean of the documents' BM25 for each text; others are left out."""
+    return _weighted(texts, lambda text: view.lexical_scores(text, document_ids))
+
+
+def coverage(view: IndexView, texts: Sequence[WeightedQuery], document_ids: Int64) -> list[IndexHit]:
+    """The weighted mean of the share of each text that the documents cover; others are left out."""
+    return _weighted(texts, lambda text: view.coverage(text, document_ids))
+
+
+def _weighted(texts: Sequence[WeightedQuery], score: Callable[[str], list[IndexHit]]) -> list[IndexHit]:
+    """One hit a document: its weighted mean score, where a text that gives it none counts as 0."""
     if len(texts) == 1:
-        return view.lexical_scores(texts[0].text, document_ids)
+        return score(texts[0].text)
     size = sum(abs(one.weight) for one in texts)
     totals: dict[int, IndexHit] = {}
     for one in texts:
-        for hit in view.lexical_scores(one.text, document_ids):
+        for hit in score(one.text):
             before = totals.get(hit.document_id)
             total = one.weight / size * hit.score + (before.score if before else 0.0)
             totals[hit.document_id] = replace(before or hit, score=total)
@@ -75,28 +85,30 @@ def lexical_scores(view: IndexView, texts: Sequence[WeightedQuery], document_ids
 
 
 def _hybrid(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | None) -> list[FusedHit]:
-    """The best of each side, each with its exact score on the other, fused."""
+    """The best of each side, each with its exact score on the other, fused.
+
+    Words rank by BM25, and count in the fused score by the share of the query that they cover.
+    """
     assert subject.vector is not None
     pool = window(wanted)
     dense = _dense(view, subject, pool, allowed)
     lexical = lexical_hits(view, subject.texts, pool, allowed)
-    only_dense = np.array(missing(lexical, dense), dtype=np.int64)
     only_lexical = np.array(missing(dense, lexical), dtype=np.int64)
     return fuse(
         Found(dense, view.dense_scores(subject.vector, only_lexical) if len(only_lexical) else ()),
-        Found(
-            lexical,
-            lexical_scores(view, subject.texts, only_dense) if len(only_dense) and lexical else (),
-            perfect_words(view, subject.texts),
-        ),
+        _covered(view, subject.texts, lexical, missing(lexical, dense)) if lexical else Found(()),
         subject.fusion,
     )
 
 
-def perfect_words(view: IndexView, texts: Sequence[WeightedQuery]) -> float:
-    """What a passage would score that holds the wanted words as often as one likes, and no unwanted ones."""
-    size = sum(abs(one.weight) for one in texts)
-    return sum(one.weight / size * view.perfect_lexical(one.text) for one in texts if one.weight > 0)
+def _covered(
+    view: IndexView, texts: Sequence[WeightedQuery], ranked: Sequence[IndexHit], others: Sequence[int]
+) -> Found:
+    """The ranked hits and the other documents, scored by the share of the texts that they cover."""
+    known = [hit.document_id for hit in ranked]
+    shares = {hit.document_id: hit for hit in coverage(view, texts, np.array([*known, *others], np.int64))}
+    scored = [shares[document] for document in others if document in shares]
+    return Found([shares.get(hit.document_id, replace(hit, score=0.0)) for hit in ranked], scored)
 
 
 def _dense(view: IndexView, subject: Subject, k: int, allowed: DocumentSet | None) -> list[IndexHit]:

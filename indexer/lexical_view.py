@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nsmallest
 from typing import Final
 
@@ -87,6 +88,26 @@ class LexicalView:
             return []
         return self._best(_restricted(query, ids), len(ids))
 
+    def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
+        """The passage of each document (n,) that covers most of the text, of those that hold a word of it.
+
+        The score is the share covered, in (0, 1]: the idf of the words that the passage holds, however often,
+        divided by that of all words of the text; words of no passage are the rarest. Best first, equal
+        shares by passage id.
+        """
+        worth = {term: count * self._idf(term) for term, count in self._terms(text).items()}
+        ids = np.unique(document_ids)
+        if not worth or not len(ids) or not self.passages:
+            return []
+        clauses = [(tantivy.Occur.Should, _constant_query(term, value)) for term, value in worth.items()]
+        hits = self._best(_restricted(tantivy.Query.boolean_query(clauses), ids), len(ids))
+        total = sum(worth.values())
+        return [replace(hit, score=min(hit.score / total, 1.0)) for hit in hits]
+
+    def _idf(self, term: str) -> float:
+        n = self.searcher.doc_freq("text", term)
+        return math.log1p(max(self.passages - n + 0.5, 0.5) / (n + 0.5))
+
     def _filtered(self, query: tantivy.Query, k: int, allowed: DocumentSet, count: int) -> list[IndexHit]:
         """Fetches more and keeps the allowed while that is cheaper than to search only the allowed ones."""
         fetch = max(MIN_FETCH, 2 * k * self.passages // count)
@@ -120,14 +141,18 @@ class LexicalView:
         )
 
     def _query(self, text: str) -> tantivy.Query | None:
-        counts = Counter(self._analyzer.terms(text[:MAX_QUERY_CHARACTERS]))
-        terms: Sequence[str] = list(counts)
-        if len(terms) > MAX_QUERY_TERMS:
-            terms = self._rarest(terms)
+        terms = self._terms(text)
         if not terms or not self.passages:
             return None
-        clauses = [(tantivy.Occur.Should, _term_query(term, counts[term])) for term in terms]
+        clauses = [(tantivy.Occur.Should, _term_query(term, count)) for term, count in terms.items()]
         return tantivy.Query.boolean_query(clauses)
+
+    def _terms(self, text: str) -> dict[str, int]:
+        """The terms to search, and how often each occurs in the text."""
+        counts = Counter(self._analyzer.terms(text[:MAX_QUERY_CHARACTERS]))
+        if len(counts) <= MAX_QUERY_TERMS:
+            return counts
+        return {term: counts[term] for term in self._rarest(list(counts))}
 
     def _rarest(self, terms: Sequence[str]) -> list[str]:
         counts = ((self.searcher.doc_freq("text", term), term) for term in terms)
@@ -137,6 +162,11 @@ class LexicalView:
 def _term_query(term: str, count: int) -> tantivy.Query:
     query = tantivy.Query.term_query(SCHEMA, "text", term, "freq")
     return query if count == 1 else tantivy.Query.boost_query(query, float(count))
+
+
+def _constant_query(term: str, score: float) -> tantivy.Query:
+    """The score for every passage that holds the term."""
+    return tantivy.Query.const_score_query(tantivy.Query.term_query(SCHEMA, "text", term, "basic"), score)
 
 
 def _restricted(query: tantivy.Query, document_ids: Int64) -> tantivy.Query:

@@ -28,7 +28,7 @@ from indexer.attributes_view import AttributeView
 from indexer.collection_index import CollectionIndex, Cursor, IndexState
 from indexer.lexical import LexicalIndex
 from indexer.lexical_view import LexicalView
-from indexer.lexical_words import perfect_score, shown_stem
+from indexer.lexical_words import shown_stem
 from indexer.main_index import Build
 from indexer.vector_index import View
 
@@ -61,8 +61,8 @@ class SearchView:
     def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
         return self.words.score(text, document_ids)
 
-    def perfect_lexical(self, text: str) -> float:
-        return perfect_score(self.words.searcher, self.language, text)
+    def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
+        return self.words.coverage(text, document_ids)
 
     def stem(self, word: str) -> str:
         return shown_stem(self.language, word)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInput
-from core.fusion import RRF_K, WINDOW, Component, Found, FusedHit, Fusion, fuse, missing, window
+from core.fusion import RRF_K, Component, Found, FusedHit, Fusion, Method, fuse, missing, window
 from core.types import IndexHit
 
 COSINES = st.floats(-1, 1, width=32)
@@ -166,9 +167,32 @@ def test_missing_are_the_documents_that_only_the_others_hold() -> None:
     assert missing(hits(1.0), ()) == []
 
 
-def test_pages_within_the_window_share_their_candidates() -> None:
-    assert {window(wanted) for wanted in range(1, WINDOW + 1)} == {WINDOW}
-    assert window(WINDOW + 1) == WINDOW + 1
+def test_a_window_holds_twice_the_wanted_hits() -> None:
+    assert [window(wanted) for wanted in (1, 50, 51, 100, 101)] == [100, 100, 200, 200, 400]
+
+
+@pytest.mark.parametrize("method", ["convex", "rrf"])
+def test_pages_continue_one_another_whatever_their_window(method: Method) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(2, 700))
+    whole = [
+        sorted((IndexHit(i, i, float(score)) for i, score in enumerate(side)), key=lambda hit: -hit.score)
+        for side in scores
+    ]
+
+    def first(wanted: int) -> list[FusedHit]:
+        dense, lexical = (side[: window(wanted)] for side in whole)
+        only_dense, only_lexical = set(missing(lexical, dense)), set(missing(dense, lexical))
+        return fuse(
+            Found(dense, [hit for hit in whole[0] if hit.document_id in only_lexical]),
+            Found(lexical, [hit for hit in whole[1] if hit.document_id in only_dense]),
+            Fusion(method, 0.5),
+        )[:wanted]
+
+    longest = first(700)
+    assert sorted(hit.document_id for hit in longest) == list(range(700))
+    for wanted in (1, 10, 49, 50, 51, 99, 100, 101, 250, 399):
+        assert first(wanted) == longest[:wanted]
 
 
 @pytest.mark.parametrize("weight", [-0.01, 1.01, math.nan, math.inf])

@@ -79,8 +79,8 @@ class View:
     def facets(self, fields: Sequence[str], allowed: DocumentSet | None) -> dict[str, Facet]:
         raise AssertionError
 
-    def perfect_lexical(self, text: str) -> float:
-        return 10.0
+    def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
+        return [replace(hit, score=hit.score / 10) for hit in self.lexical_scores(text, document_ids)]
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         """Neighbouring pairs are the same vector."""
@@ -277,9 +277,9 @@ def test_hybrid_is_the_default_and_shows_both_components_with_ranks() -> None:
     assert (result.mode, ids(result)) == ("hybrid", ["d7", "d3"])
     best = result.hits[0]
     assert best.dense == Component(view.hits[7].score, 8)
-    assert best.lexical == Component(9.0, 1)
+    assert best.lexical == Component(0.9, 1)
     weight = Fusion().dense_weight
-    assert best.score == pytest.approx(weight * view.hits[7].score + (1 - weight) * 9 / 10)
+    assert best.score == pytest.approx(weight * view.hits[7].score + (1 - weight) * 0.9)
 
 
 def test_hits_of_one_side_get_their_score_on_the_other() -> None:
@@ -288,7 +288,7 @@ def test_hits_of_one_side_get_their_score_on_the_other() -> None:
     result = service(view).search("news", SearchRequest("q", k=3, fusion=Fusion(dense_weight=0.2)))
     by_id = {hit.passage.external_id: hit for hit in result.hits}
     assert by_id["d500"].dense == Component(view.hits[500].score, None)
-    assert by_id["d500"].lexical == Component(9.0, 1)
+    assert by_id["d500"].lexical == Component(0.9, 1)
 
 
 def test_pages_continue_each_other() -> None:
