@@ -297,7 +297,7 @@ def test_dead_rows_are_compacted_away_by_themselves() -> None:
 )
 def test_arrays_that_are_not_whole_are_refused(name: str) -> None:
     arrays = index_of({1: {"a": 1, "b": "x"}, 2: {"a": 2, "b": "y"}}).publish().arrays()
-    with pytest.raises(ValueError, match="attributes|delimiter|in order"):
+    with pytest.raises(ValueError, match=r"attributes|delimiter|in order"):
         AttributeIndex({}, arrays | {name: arrays[name][:-1]})
     with pytest.raises(ValueError, match=f"lack the arrays {name}"):
         AttributeIndex({}, {key: array for key, array in arrays.items() if key != name})
