@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Protocol, TypeAlias
 
+from core.document_set import DocumentSet
+from core.filters import Filter
 from core.types import (
     Accepted,
     BatchStanding,
@@ -175,6 +177,13 @@ class DocumentStore(Protocol):
         """How many existed and were deleted, and the seq of the change."""
         ...
 
+    def delete_unchanged(self, collection_id: int, document_ids: Sequence[int], seq: int) -> tuple[int, int]:
+        """Deletes searchable documents that have not changed since `seq` and await no new version.
+
+        How many those were, and the seq of the change (the head when there was none).
+        """
+        ...
+
     def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
         """Rows of passages whose document is searchable now; others are left out."""
         ...
@@ -288,7 +297,7 @@ class Notifier(Protocol):
 
 
 class IndexView(Protocol):
-    """An immutable state of one collection's vector index."""
+    """An immutable state of one collection's index."""
 
     @property
     def seq(self) -> int: ...
@@ -298,6 +307,10 @@ class IndexView(Protocol):
 
         Fewer than k only if the view holds fewer documents.
         """
+        ...
+
+    def select(self, filter_: Filter) -> DocumentSet:
+        """The documents that match. Raises InvalidInput for an unknown field or a wrong type of value."""
         ...
 
 
