@@ -62,7 +62,16 @@ class DocumentsBody(Body):
 
 
 class DeleteBody(Body):
-    ids: Items[str] = Field(min_length=1, max_length=10_000)
+    """Exactly one of both. A filter is `{field, eq|ne|in|gt|gte|lt|lte|exists}`, `and`, `or` or `not`."""
+
+    ids: Items[str] | None = Field(default=None, min_length=1, max_length=10_000)
+    filter: dict[str, Any] | None = Field(default=None, examples=[{"field": "year", "lt": 2020}])
+
+    @model_validator(mode="after")
+    def _check_choice(self) -> DeleteBody:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("send either ids or filter")
+        return self
 
 
 class FusionBody(Body):

@@ -21,6 +21,7 @@ from cognate.metrics import IngestMetrics, new_registry
 from cognate.settings import Settings
 from core.classify import ClassifyLimits, ClassifyService
 from core.collections import CollectionService, check_encoder
+from core.deletion import DeletionService
 from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
@@ -161,6 +162,7 @@ def _assemble(
     return Services(
         collections=collection_service,
         ingest=ingest,
+        deletion=DeletionService(documents, indexes, background.notifier),
         imports=ingestion.imports,
         search=SearchService(collection_service, encoder, indexes, documents, explain, SearchLimits()),
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),

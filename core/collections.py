@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from core.documents import check_text
 from core.errors import EncoderMismatch, InvalidInput
+from core.filters import MAX_FIELD_BYTES
 from core.ports import CollectionStore, Encoder, IndexRegistry
 from core.types import Collection, CollectionSettings, DocumentCounts, IndexStats
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_ATTRIBUTES = 1_000
 ATTRIBUTE_TYPES = ("keyword", "number", "bool", "date")
 MIN_PASSAGE_TOKENS = 16
 
@@ -77,8 +79,16 @@ class CollectionService:
                 f"chunking.overlap_tokens is {settings.overlap_tokens}; it must be 0 to half of max_tokens"
                 f" ({settings.max_tokens // 2})."
             )
+        if len(settings.attributes) > MAX_ATTRIBUTES:
+            raise InvalidInput(
+                f"attributes declares {len(settings.attributes):,} fields; the limit is {MAX_ATTRIBUTES:,}."
+            )
         for field, kind in settings.attributes.items():
-            check_text(field, "an attribute's name")
+            size = len(check_text(field, "an attribute's name"))
+            if not 1 <= size <= MAX_FIELD_BYTES:
+                raise InvalidInput(
+                    f"An attribute's name has {size:,} bytes; it must have 1 to {MAX_FIELD_BYTES}."
+                )
             check_text(kind, "an attribute's type")
             if kind not in ATTRIBUTE_TYPES:
                 raise InvalidInput(

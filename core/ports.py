@@ -179,6 +179,13 @@ class DocumentStore(Protocol):
         """How many existed and were deleted, and the seq of the change."""
         ...
 
+    def delete_unchanged(self, collection_id: int, document_ids: Sequence[int], seq: int) -> tuple[int, int]:
+        """Deletes searchable documents that have not changed since `seq` and await no new version.
+
+        How many those were, and the seq of the change (the head when there was none).
+        """
+        ...
+
     def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
         """Rows of passages whose document is searchable now; others are left out."""
         ...

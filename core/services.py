@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from core.classify import ClassifyService
 from core.collections import CollectionService
+from core.deletion import DeletionService
 from core.embed import EmbedService
 from core.explain import ExplainService
 from core.imports import ImportService
@@ -22,6 +23,7 @@ class Services:
 
     collections: CollectionService
     ingest: IngestService
+    deletion: DeletionService
     imports: ImportService
     search: SearchService
     classify: ClassifyService

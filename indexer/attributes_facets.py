@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import islice
 
 import numpy as np
 
@@ -24,13 +26,20 @@ class _Counts:
     counts: Int64
 
     def top(self, limit: int) -> Iterable[tuple[int, int, FacetValue]]:
-        """(-count, rank of the kind, value) of at least the first `limit`, if there are so many."""
+        """(-count, rank of the kind, value) of the first `limit`, in any order."""
         counts, values = self.counts, self.values
-        if len(counts) > limit:
-            least = np.partition(counts, len(counts) - limit)[len(counts) - limit]
-            counts, values = counts[counts >= least], values[counts >= least]
+        if len(counts) <= limit:
+            return self._shown(values, counts)
+        least = np.partition(counts, len(counts) - limit)[len(counts) - limit]
+        is_more = counts > least
+        tied = self._shown(values[counts == least], counts[counts == least])
+        missing = limit - int(np.count_nonzero(is_more))
+        first = islice(tied, missing) if self.column.keywords is None else nsmallest(missing, tied)
+        return [*self._shown(values[is_more], counts[is_more]), *first]
+
+    def _shown(self, values: Values, counts: Int64) -> Iterator[tuple[int, int, FacetValue]]:
         keywords, rank = self.column.keywords, RANKS[self.column.kind]
-        shown = values.tolist() if keywords is None else keywords.texts(values.tolist())
+        shown = iter(values.tolist()) if keywords is None else keywords.texts(values.tolist())
         return ((-count, rank, value) for count, value in zip(counts.tolist(), shown, strict=True))
 
 

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from core.filters import MAX_KEYWORD_BYTES, exact_number, is_number
-
-MAX_PATH_BYTES = 512
+from core.filters import MAX_FIELD_BYTES, MAX_KEYWORD_BYTES, exact_number, is_number
 
 Stored: TypeAlias = str | bool | int | float
 TypedValue: TypeAlias = "tuple[Kind, Stored]"
@@ -43,7 +41,7 @@ def typed_values(metadata: Mapping[str, Any], declared: Mapping[str, str]) -> di
     """
     found: dict[str, set[TypedValue]] = {}
     for path, value in _leaves(metadata, ""):
-        if len(path) <= MAX_PATH_BYTES // 4 or len(path.encode()) <= MAX_PATH_BYTES:
+        if len(path) <= MAX_FIELD_BYTES // 4 or len(path.encode()) <= MAX_FIELD_BYTES:
             found.setdefault(path, set()).add(_typed(value, declared.get(path)))
         else:
             found[""] = {(Kind.OTHER, False)}

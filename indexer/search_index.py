@@ -171,7 +171,7 @@ class SearchIndex:
         return SearchState(vectors, attributes.arrays(), folder)
 
     def stats(self) -> IndexStats:
-        """Of what is published, in passages: living ones, those in delta, and dead ones not compacted away."""
+        """Of what is published; in passages: living ones, those in delta, dead ones still kept."""
         stats = self._stats
         return replace(stats, bytes=stats.bytes + self._words.bytes + self._attributes.bytes)
 

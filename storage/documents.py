@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, case, delete, select, update
+from sqlalchemy import Connection, Row, Select, case, select, update
 
 from core.errors import NotFound
 from core.types import (
@@ -21,8 +21,9 @@ from core.types import (
 )
 from storage.acceptance import Hashed, hash_documents
 from storage.clock import Clock, utc_now
-from storage.collections import head_seq, lock_collection, next_seq, no_collection
-from storage.database import Database, can_be_stored, chunked
+from storage.collections import lock_collection, no_collection
+from storage.database import Database, can_be_stored
+from storage.deleting import delete_documents, live_ids, unchanged_ids
 from storage.faults import repeated
 from storage.intake import take_in
 from storage.jobs import (
@@ -35,8 +36,7 @@ from storage.jobs import (
     settle,
 )
 from storage.passages import PassageReader, no_passages
-from storage.schema import Documents, Jobs, Passages, Revisions
-from storage.waiting import Waiter, end_wait, items_of_jobs
+from storage.schema import Documents, Jobs, Revisions
 
 
 class SqlDocumentStore:
@@ -137,16 +137,21 @@ class SqlDocumentStore:
         with self._database.write() as connection:
             if not lock_collection(connection, collection_id):
                 raise no_collection(collection_id)
-            ids = _live_ids(connection, collection_id, external_ids)
-            if not ids:
-                return 0, head_seq(connection, collection_id) or 0
-            now = self._clock()
-            seq = next_seq(connection, collection_id)
-            waiters: list[Waiter] = []
-            for chunk in chunked(ids):
-                waiters += _bury(connection, chunk, seq, now)
-            settle(connection, _done(items_of_jobs(waiters)), now)
-            return len(ids), seq
+            ids = live_ids(connection, collection_id, external_ids)
+            return len(ids), delete_documents(connection, collection_id, ids, self._clock())
+
+    @repeated
+    def delete_unchanged(self, collection_id: int, document_ids: Sequence[int], seq: int) -> tuple[int, int]:
+        """Deletes searchable documents that have not changed since `seq` and await no new version.
+
+        How many those were, and the seq of the change (the head when there was none). Raises NotFound for
+        the collection.
+        """
+        with self._database.write() as connection:
+            if not lock_collection(connection, collection_id):
+                raise no_collection(collection_id)
+            ids = unchanged_ids(connection, collection_id, document_ids, seq)
+            return len(ids), delete_documents(connection, collection_id, ids, self._clock())
 
     def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
         """Rows of passages whose document is searchable now; others are left out."""
@@ -227,24 +232,3 @@ def _note_progress(
 
 def _done(counts: Mapping[str, int], seq: int = 0) -> dict[str, JobChange]:
     return {job_id: JobChange(done=count, seq=seq) for job_id, count in counts.items()}
-
-
-def _live_ids(connection: Connection, collection_id: int, external_ids: Iterable[str]) -> list[int]:
-    query = select(Documents.id).where(
-        Documents.collection_id == collection_id, Documents.state != DocumentState.DELETED
-    )
-    ids: list[int] = []
-    for chunk in chunked(sorted(filter(can_be_stored, set(external_ids)))):
-        ids += connection.execute(query.where(Documents.external_id.in_(chunk))).scalars()
-    return ids
-
-
-def _bury(connection: Connection, ids: Sequence[int], seq: int, now: datetime) -> list[Waiter]:
-    """Turns documents into tombstones; who still waited for them."""
-    connection.execute(delete(Revisions).where(Revisions.document_id.in_(ids)))
-    connection.execute(delete(Passages).where(Passages.document_id.in_(ids)))
-    blank = {"title": "", "text": "", "metadata_": {}, "content_hash": "", "metadata_hash": ""}
-    row = {"state": DocumentState.DELETED, "reason": None, "job_id": None, "passage_count": 0}
-    stamp = {"seq": seq, "updated_at": now}
-    connection.execute(update(Documents).where(Documents.id.in_(ids)).values(**blank, **row, **stamp))
-    return end_wait(connection, ids)

@@ -15,6 +15,7 @@ from api.json_body import StrictRoute
 from api.uploads import stored_form
 from api.waiting import wait_for_job
 from core.errors import InvalidInput, TooLarge
+from core.filters import parse_filter
 from core.types import DocumentState, ImportFields
 
 
@@ -143,6 +144,10 @@ async def delete_document(
 async def delete_documents(
     name: str, body: DeleteBody, services: ServicesDep, writers: WritersDep
 ) -> Response:
+    filter_ = None if body.filter is None else parse_filter(body.filter)
     collection = await writers.run(services.collections.open, name)
-    deleted, seq = await writers.run(services.ingest.delete, collection, body.ids)
+    if filter_ is None:
+        deleted, seq = await writers.run(services.ingest.delete, collection, body.ids or [])
+    else:
+        deleted, seq = await writers.run(services.deletion.delete_matching, collection, filter_)
     return json_response({"deleted": deleted, "seq": seq})

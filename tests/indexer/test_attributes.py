@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +18,7 @@ from core.errors import InvalidInput
 from core.filters import And, AnyOf, Bound, Exists, Filter, Not, Or, Range
 from indexer import attributes
 from indexer.attributes import AttributeIndex
+from indexer.attributes_values import Kind
 from indexer.attributes_view import AttributeView
 from tests.indexer.attributes_reference import (
     FIELDS,
@@ -309,3 +313,57 @@ def test_arrays_of_other_declarations_are_refused() -> None:
         AttributeIndex({"a": "keyword"}, arrays)
     with pytest.raises(ValueError, match="in order"):
         AttributeIndex({}, arrays | {"rows": arrays["rows"] + np.int32(7)})
+
+
+def test_views_share_their_arrays_so_that_ingest_is_not_quadratic() -> None:
+    """The arrays are replaced as often as they double, not as often as they are published."""
+    index, count = AttributeIndex({}), 20_000
+    arrays: dict[str, set[int]] = {"ids": set(), "rows": set(), "values": set()}
+    kept = []  # so that no address is used twice
+    for start in range(0, count, 100):
+        index.apply([entry(i, {"n": i}) for i in range(start, start + 100)])
+        view = index.publish()
+        column = view._columns["n"][Kind.INTEGER]
+        named: dict[str, Any] = {"ids": view._rows.document_ids, "rows": column.rows, "values": column.values}
+        for name, array in named.items():
+            arrays[name].add(array.__array_interface__["data"][0])
+        kept.append(view)
+    assert max(len(found) for found in arrays.values()) <= math.log2(count) + 1
+
+
+@pytest.mark.integration
+def test_the_last_of_200_000_documents_cost_as_much_as_the_first() -> None:
+    index, times = AttributeIndex({}), []
+    for start in range(0, 200_000, 1_000):
+        page = [entry(i, {"n": i, "tag": f"t{i % 50}", "url": f"u{i}"}) for i in range(start, start + 1_000)]
+        page += [entry(i, {"n": -i, "url": f"v{i}"}) for i in range(max(0, start - 1_000), start, 10)]
+        began = time.process_time()
+        index.apply(page)
+        index.publish()
+        times.append(time.process_time() - began)
+    view = index.publish()
+    assert view.documents.count == 200_000
+    assert view.select(AnyOf("tag", keywords=("t7",))).count == 200_000 // 50
+    assert sum(times[100:]) < 5 * sum(times[:100])
+
+
+def test_searches_in_an_old_view_agree_while_another_thread_writes() -> None:
+    index = AttributeIndex({})
+    index.apply([entry(i, {"url": f"u{i}", "n": i % 7}) for i in range(1_000)])
+    view, done = index.publish(), threading.Event()
+
+    def write() -> None:
+        for start in range(1_000, 9_000, 250):
+            index.apply([entry(i % 5_000, {"url": f"u{i}", "n": 8}) for i in range(start, start + 250)])
+            index.publish()
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        view._recent.clear()
+        for i in (0, 999, 1_000, 4_000):
+            assert ids(view.select(AnyOf("url", keywords=(f"u{i}",)))) == ([i] if i < 1_000 else [])
+        assert view.select(AnyOf("n", numbers=(3,))).count == 143
+        assert view.facets(["url"], 1)["url"].distinct == 1_000
+    writer.join()

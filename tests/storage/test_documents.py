@@ -132,3 +132,30 @@ def test_ids_that_no_database_takes_do_not_exist(world: World, impossible: str) 
     assert world.documents.embedded_passages(world.id, impossible)[0] == []
     assert world.documents.delete(world.id, [impossible]) == (0, 1)
     assert world.documents.delete(world.id, [impossible, "a"]) == (1, 2)
+
+
+def test_documents_that_changed_since_or_await_a_new_version_are_not_deleted(world: World) -> None:
+    world.add(*(new(id_) for id_ in ("same", "again", "changed", "retitled", "gone")))
+    world.send(new("pending"))
+    seq, ids = world.seq, document_ids(world)
+    accepted = world.send(new("again", "a new text"))
+    world.add(new("changed", "other text"))
+    world.send(new("retitled", n=1))
+    world.documents.delete(world.id, ["gone"])
+    before = world.seq
+    assert world.documents.delete_unchanged(world.id, [*ids.values(), 999], seq) == (1, before + 1)
+    assert {d.external_id for d in world.documents.list(world.id, None, 10, None)} == {
+        "again", "changed", "retitled", "pending",
+    }  # fmt: skip
+    world.encode(accepted)
+    assert world.state("again") is DocumentState.SEARCHABLE
+
+
+def test_deleting_unchanged_documents_of_another_collection_does_nothing(world: World) -> None:
+    world.add(new("a"))
+    other = World(world.database, "other", world.clock)
+    head = other.seq
+    assert other.documents.delete_unchanged(other.id, list(document_ids(world).values()), 9) == (0, head)
+    assert world.documents.delete_unchanged(world.id, list(document_ids(world).values()), 9) == (1, 2)
+    with pytest.raises(NotFound, match="collection 99"):
+        world.documents.delete_unchanged(99, [1], 9)

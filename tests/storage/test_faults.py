@@ -171,7 +171,16 @@ def test_every_transaction_that_writes_is_repeated() -> None:
             if isinstance(node, ast.FunctionDef) and ".write()" in ast.unparse(node):
                 assert "repeated" in map(ast.unparse, node.decorator_list), f"{path.name}: {node.name}"
                 found.append(node.name)
-    assert {"submit", "accept", "claim", "complete", "release", "delete", "cancel"} <= set(found)
+    assert {
+        "submit",
+        "accept",
+        "claim",
+        "complete",
+        "release",
+        "delete",
+        "delete_unchanged",
+        "cancel",
+    } <= set(found)
 
 
 def test_limits_on_waits_are_set_and_options_of_the_url_are_kept(postgres_url: str) -> None:
