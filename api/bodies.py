@@ -7,8 +7,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from core.classify import ClassifyLimits
+from core.judgements import SentQuery
 from core.search import SearchLimits, SearchRequest
-from core.types import CollectionSettings, Label
+from core.tune import TuneRequest
+from core.types import CollectionSettings, Label, SearchDefaults
 
 T = TypeVar("T")
 
@@ -49,6 +51,33 @@ class CollectionBody(Body):
         return CollectionSettings(chunking.max_tokens, overlap, self.index, self.language, self.attributes)
 
 
+class FusionBody(Body):
+    """What is left out is the service's default."""
+
+    method: str | None = Field(default=None, max_length=100)
+    dense_weight: float | None = None
+
+
+class SearchDefaultsBody(Body):
+    mode: str | None = Field(default=None, max_length=100)
+    fusion: FusionBody | None = None
+    rerank: bool | None = None
+
+
+class ChangeBody(Body):
+    """What is left out stays as it is; `search` replaces all earlier defaults, and null takes them back."""
+
+    description: str | None = Field(default=None, max_length=2000)
+    search: SearchDefaultsBody | None = None
+
+    def defaults(self) -> SearchDefaults | None:
+        if "search" not in self.model_fields_set:
+            return None
+        search = self.search or SearchDefaultsBody()
+        fusion = search.fusion or FusionBody()
+        return SearchDefaults(search.mode, fusion.method, fusion.dense_weight, search.rerank)
+
+
 class DocumentsBody(Body):
     """Items are checked one by one in the use case: a bad one never sinks its batch."""
 
@@ -80,6 +109,38 @@ class SearchBody(Body):
 
 class SearchBatchBody(Body):
     searches: Items[SearchBody] = Field(min_length=1, max_length=SearchLimits().max_searches)
+
+
+class RelevantBody(Body):
+    id: str
+    relevance: int = 1
+
+
+class JudgedQueryBody(Body):
+    query: str
+    relevant: Items[str | RelevantBody]
+
+    def sent(self) -> SentQuery:
+        return SentQuery(
+            self.query,
+            [(item, 1) if isinstance(item, str) else (item.id, item.relevance) for item in self.relevant],
+        )
+
+
+class JudgementsBody(Body):
+    judgements: Items[JudgedQueryBody]
+
+    def sent(self) -> list[SentQuery]:
+        return [query.sent() for query in self.judgements]
+
+
+class TuneBody(Body):
+    apply: bool = Field(default=False, description="Store the choice, if it is better out of fold.")
+    folds: int = 5
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    def request(self) -> TuneRequest:
+        return TuneRequest(self.folds, self.seed, self.apply)
 
 
 class LabelBody(Body):
