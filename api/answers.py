@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from api.quality_answers import search_defaults_body
 from core.collections import CollectionOverview
 from core.explain import Contribution, ExplainedPassage, Explanation
 from core.search import Hit, SearchResult
@@ -36,6 +37,7 @@ def collection_body(overview: CollectionOverview) -> dict[str, Any]:
             "overlap_tokens": collection.settings.overlap_tokens,
         },
         "attributes": dict(collection.settings.attributes),
+        "search": search_defaults_body(collection.search),
         "documents": {
             "total": counts.total,
             "searchable": counts.searchable,

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 from core.classify import ClassifyLimits
 from core.filters import parse_filter
 from core.fusion import Fusion, Method
+from core.judgements import SentQuery
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
-from core.types import CollectionSettings, Label
+from core.tune import TuneRequest
+from core.types import CollectionSettings, Label, SearchDefaults
 
 T = TypeVar("T")
 
@@ -51,6 +53,37 @@ class CollectionBody(Body):
         return CollectionSettings(chunking.max_tokens, overlap, self.index, self.language, self.attributes)
 
 
+class FusionBody(Body):
+    """What is left out is the service's default."""
+
+    method: Method | None = None
+    dense_weight: float | None = None
+
+    def fusion(self) -> Fusion:
+        """Raises InvalidInput."""
+        return Fusion(**self.model_dump(exclude_none=True))
+
+
+class SearchDefaultsBody(Body):
+    mode: str | None = Field(default=None, max_length=100)
+    fusion: FusionBody | None = None
+    rerank: bool | None = None
+
+
+class ChangeBody(Body):
+    """What is left out stays as it is; `search` replaces all earlier defaults, and null takes them back."""
+
+    description: str | None = Field(default=None, max_length=2000)
+    search: SearchDefaultsBody | None = None
+
+    def defaults(self) -> SearchDefaults | None:
+        if "search" not in self.model_fields_set:
+            return None
+        search = self.search or SearchDefaultsBody()
+        fusion = search.fusion or FusionBody()
+        return SearchDefaults(search.mode, fusion.method, fusion.dense_weight, search.rerank)
+
+
 class DocumentsBody(Body):
     """Items are checked one by one in the use case: a bad one never sinks its batch."""
 
@@ -72,11 +105,6 @@ class DeleteBody(Body):
         if (self.ids is None) == (self.filter is None):
             raise ValueError("send either ids or filter")
         return self
-
-
-class FusionBody(Body):
-    method: Method = Fusion().method
-    dense_weight: float = Fusion().dense_weight
 
 
 class WeightedQueryBody(Body):
@@ -118,7 +146,7 @@ class SearchBody(Body):
             like=tuple(self.like),
             filter=None if self.filter is None else parse_filter(self.filter),
             facets=tuple(self.facets),
-            fusion=None if fusion is None else Fusion(fusion.method, fusion.dense_weight),
+            fusion=None if fusion is None else fusion.fusion(),
             rerank=self.rerank,
             score_threshold=self.score_threshold,
             diversity=self.diversity,
@@ -127,6 +155,38 @@ class SearchBody(Body):
 
 class SearchBatchBody(Body):
     searches: Items[SearchBody] = Field(min_length=1, max_length=SearchLimits().max_searches)
+
+
+class RelevantBody(Body):
+    id: str
+    relevance: int = 1
+
+
+class JudgedQueryBody(Body):
+    query: str
+    relevant: Items[str | RelevantBody]
+
+    def sent(self) -> SentQuery:
+        return SentQuery(
+            self.query,
+            [(item, 1) if isinstance(item, str) else (item.id, item.relevance) for item in self.relevant],
+        )
+
+
+class JudgementsBody(Body):
+    judgements: Items[JudgedQueryBody]
+
+    def sent(self) -> list[SentQuery]:
+        return [query.sent() for query in self.judgements]
+
+
+class TuneBody(Body):
+    apply: bool = Field(default=False, description="Store the choice, if it is better out of fold.")
+    folds: int = 5
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    def request(self) -> TuneRequest:
+        return TuneRequest(self.folds, self.seed, self.apply)
 
 
 class LabelBody(Body):

@@ -17,6 +17,7 @@ from classifier.zero_shot import ZeroShotScorer
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
 from cognate.ingestion import Background, make_ingestion
+from cognate.measuring import make_measuring
 from cognate.metrics import IngestMetrics, new_registry
 from cognate.settings import Settings
 from core.classify import ClassifyLimits, ClassifyService
@@ -159,12 +160,18 @@ def _assemble(
     stack.callback(indexes.stop)
     background.start(settings, database, ingestion, stack)
     collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
+    search = SearchService(collection_service, encoder, indexes, documents, explain, SearchLimits())
+    measuring = make_measuring(database, collections, collection_service, search, background.notifier)
     return Services(
         collections=collection_service,
         ingest=ingest,
         deletion=DeletionService(documents, indexes, background.notifier),
         imports=ingestion.imports,
-        search=SearchService(collection_service, encoder, indexes, documents, explain, SearchLimits()),
+        search=search,
+        defaults=measuring.defaults,
+        judgements=measuring.judgements,
+        quality=measuring.quality,
+        tune=measuring.tune,
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
         embed=EmbedService(encoder, EmbedLimits()),
         explain=explain,

@@ -1,5 +1,5 @@
 """The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, bench, eval,
-train.
+quality, tune, train.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from rich.table import Table
 
 from cognate.client import FINAL_STATES, Client
 from cognate.eval_command import evaluate
+from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
 from cognate.settings import LogLevel, read_settings
 from cognate.train_command import train_app
+from cognate.tune_command import quality, tune
 from core.errors import CognateError
 
 app = typer.Typer(
@@ -26,16 +28,13 @@ database = typer.Typer(no_args_is_help=True, help="The database schema.")
 app.add_typer(database, name="db")
 app.add_typer(train_app, name="train")
 app.command("eval")(evaluate)
+app.command()(quality)
+app.command()(tune)
 console = Console()
 
 Host = Annotated[str | None, typer.Option(help="Address to bind.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes any free one.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of database, snapshots and uploads.")]
-Url = Annotated[str, typer.Option(envvar="COGNATE_URL", help="Address of the server.")]
-Key = Annotated[str, typer.Option(envvar="COGNATE_API_KEY", help="API key of the server.")]
-CollectionName = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the server's JSON.")]
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def main() -> None:

@@ -57,6 +57,14 @@ class Client:
     def search(self, collection: str, query: str, k: int) -> Json:
         return self._call("POST", f"/v1/collections/{collection}/search", json={"query": query, "k": k})
 
+    def quality(self, collection: str, modes: str, k: int) -> Json:
+        given = {"modes": modes, "k": k}
+        return self._call("GET", f"/v1/collections/{collection}/quality", params=given)
+
+    def tune(self, collection: str, is_applied: bool, folds: int) -> Json:
+        body = {"apply": is_applied, "folds": folds}
+        return self._call("POST", f"/v1/collections/{collection}/tune", json=body)
+
     def classify(self, texts: Sequence[str], labels: Sequence[str | Json]) -> Json:
         return self._call("POST", "/v1/classify", json={"texts": list(texts), "labels": list(labels)})
 

@@ -23,6 +23,7 @@ from core.types import (
     FailedDocument,
     Float16,
     Float32,
+    Float64,
     ImportFields,
     ImportPlan,
     IndexHit,
@@ -31,6 +32,9 @@ from core.types import (
     Int64,
     Job,
     JobKind,
+    JudgedPage,
+    JudgedQuery,
+    JudgementCounts,
     Label,
     Lane,
     LogPage,
@@ -39,6 +43,7 @@ from core.types import (
     PassageText,
     PassageVectors,
     RejectedItem,
+    SearchDefaults,
     Span,
     StoredUpload,
     Task,
@@ -118,6 +123,10 @@ class CollectionStore(Protocol):
 
     def list(self) -> list[Collection]: ...
 
+    def change(self, name: str, description: str | None, search: SearchDefaults | None) -> Collection:
+        """The collection after the change; None leaves a value as it is. Raises NotFound."""
+        ...
+
     def delete(self, name: str) -> Collection:
         """Removes the collection with all rows. Raises NotFound."""
         ...
@@ -188,6 +197,48 @@ class DocumentStore(Protocol):
 
     def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
         """Rows of passages whose document is searchable now; others are left out."""
+        ...
+
+
+class JudgementStore(Protocol):
+    """Which documents are relevant to which queries of a collection; deleted with it."""
+
+    def replace(self, collection_id: int, judged: Sequence[JudgedQuery]) -> JudgementCounts:
+        """Puts these in the place of all earlier ones. Raises NotFound when the collection is gone."""
+        ...
+
+    def clear(self, collection_id: int) -> int:
+        """How many judged queries there were. Raises NotFound when the collection is gone."""
+        ...
+
+    def counts(self, collection_id: int) -> JudgementCounts: ...
+
+    def page(self, collection_id: int, limit: int, after: int | None) -> JudgedPage:
+        """At most `limit` queries with all that was judged for them, those behind `after`."""
+        ...
+
+    def sample(self, collection_id: int, limit: int, seed: int) -> list[JudgedQuery]:
+        """Queries that have a relevant document which is searchable now, with what is searchable of theirs.
+
+        All of them in the order sent, or if there are more, `limit` drawn by the seed.
+        """
+        ...
+
+
+class RankingScorer(Protocol):
+    """Measures of rankings against judgements, by the names that ir-measures gives them (nDCG@10, R@100)."""
+
+    def values(
+        self,
+        measures: Sequence[str],
+        relevance: Sequence[Mapping[str, int]],
+        rankings: Sequence[Sequence[str]],
+    ) -> dict[str, Float64]:
+        """Measure -> its value (n,) for each of n queries, from judged grades and ranked ids, best first."""
+        ...
+
+    def p_value(self, ours: Float64, theirs: Float64) -> float:
+        """Of the hypothesis that two systems, measured (n,) and (n,) on the same queries, do not differ."""
         ...
 
 
@@ -354,6 +405,10 @@ class IndexRegistry(Protocol):
     def view(self, collection: Collection) -> IndexView: ...
 
     def stats(self, collection: Collection) -> IndexStats: ...
+
+    def newest(self, collection: Collection) -> Collection:
+        """The collection's row as it was last read, at most about a second ago; no look at the database."""
+        ...
 
     def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
         """True once the view has applied `seq`."""

@@ -85,7 +85,13 @@ def _weighted(texts: Sequence[WeightedQuery], score: Callable[[str], list[IndexH
 
 
 def _hybrid(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | None) -> list[FusedHit]:
-    """The best of each side, each with its exact score on the other, fused.
+    return fuse(*both_sides(view, subject, wanted, allowed), subject.fusion)
+
+
+def both_sides(
+    view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | None
+) -> tuple[Found, Found]:
+    """What vectors and words find, each with its exact score of what only the other found.
 
     Words rank by BM25, and count in the fused score by the share of the query that they cover.
     """
@@ -94,10 +100,9 @@ def _hybrid(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet
     dense = _dense(view, subject, pool, allowed)
     lexical = lexical_hits(view, subject.texts, pool, allowed)
     only_lexical = np.array(missing(dense, lexical), dtype=np.int64)
-    return fuse(
+    return (
         Found(dense, view.dense_scores(subject.vector, only_lexical) if len(only_lexical) else ()),
         _covered(view, subject.texts, lexical, missing(lexical, dense)) if lexical else Found(()),
-        subject.fusion,
     )
 
 

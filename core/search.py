@@ -8,18 +8,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from core.candidates import Candidates
 from core.collections import CollectionService
 from core.diversity import diversified
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
-from core.fusion import Component, FusedHit, Fusion
+from core.fusion import WINDOW, Component, Found, FusedHit
 from core.highlighting import highlights, query_stems
 from core.lengths import truncated
 from core.live_hits import LiveHit, LiveHits
 from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
-from core.ranking import Subject, combined, rank
+from core.ranking import Subject, both_sides, combined, rank
+from core.search_defaults import fusion_of
 from core.search_request import Mode, SearchLimits, SearchRequest, check_request
-from core.types import Collection, Facet, Float32, PassageRow, PassageText, Span
+from core.types import Collection, Facet, Float32, PassageRow, PassageText, SearchDefaults, Span
 
 DIVERSIFIED = 100  # hits among which the unlike ones are looked for
 
@@ -90,6 +92,22 @@ class SearchService:
             return results
         return self._search_all(present, requests, seq)
 
+    def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]:
+        """For each text what a hybrid search would fuse. Raises NotFound or EncoderMismatch."""
+        collection = self._open(name)
+        requests = [SearchRequest(text, mode=Mode.HYBRID) for text in texts]
+        view = self.indexes.view(collection)
+        return [
+            self._candidates(collection, *both_sides(view, subject, WINDOW, None))
+            for subject in self._subjects(collection, requests)
+        ]
+
+    def _candidates(self, collection: Collection, dense: Found, lexical: Found) -> Candidates:
+        hits = [hit for found in (dense, lexical) for hit in (*found.ranked, *found.scored)]
+        rows = self.documents.passages(collection.id, [hit.passage_id for hit in hits])
+        names = {hit.document_id: rows[hit.passage_id].external_id for hit in hits if hit.passage_id in rows}
+        return Candidates(dense, lexical, names)
+
     def _open(self, name: str) -> Collection:
         self._seen.pop(name, None)
         collection = self._seen[name] = self.collections.open(name)
@@ -109,7 +127,8 @@ class SearchService:
 
     def _subjects(self, collection: Collection, requests: Sequence[SearchRequest]) -> list[Subject]:
         """What each request looks for; all texts that need vectors are encoded together."""
-        modes = [_mode(request) for request in requests]
+        defaults = self.indexes.newest(collection).search
+        modes = [_mode(request, defaults) for request in requests]
         texts = [
             one.text
             for request, mode in zip(requests, modes, strict=True)
@@ -125,7 +144,8 @@ class SearchService:
             elif mode is not Mode.LEXICAL:
                 own = np.stack([next(vectors) for _ in request.texts])
                 vector = combined(own, [one.weight for one in request.texts])
-            subjects.append(Subject(mode, request.fusion or Fusion(), vector, request.texts))
+            fusion = request.fusion or fusion_of(defaults)
+            subjects.append(Subject(mode, fusion, vector, request.texts))
         return subjects
 
     def _mean_vector(self, collection: Collection, external_ids: Sequence[str]) -> Float32:
@@ -230,10 +250,10 @@ class Stopwatch:
         self.seconds += time.perf_counter() - self._started
 
 
-def _mode(request: SearchRequest) -> Mode:
-    if request.mode is not None:
-        return Mode(request.mode)
-    return Mode.DENSE if request.like else Mode.HYBRID
+def _mode(request: SearchRequest, defaults: SearchDefaults) -> Mode:
+    if request.like:
+        return Mode.DENSE
+    return Mode(request.mode or defaults.mode or Mode.HYBRID)
 
 
 def _vectors_of(view: IndexView, hits: Sequence[LiveHit]) -> Float32:

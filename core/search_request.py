@@ -20,7 +20,7 @@ class Mode(StrEnum):
     LEXICAL = "lexical"
 
 
-MODES = tuple(Mode)
+MODES = tuple(mode.value for mode in Mode)
 
 
 @dataclass(frozen=True, slots=True)

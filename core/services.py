@@ -12,9 +12,13 @@ from core.embed import EmbedService
 from core.explain import ExplainService
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.judgements import JudgementService
 from core.metering import MetricSource
 from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore, UploadStore
+from core.quality import QualityService
 from core.search import SearchService
+from core.search_defaults import SearchDefaultsService
+from core.tune import TuneService
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,10 @@ class Services:
     deletion: DeletionService
     imports: ImportService
     search: SearchService
+    defaults: SearchDefaultsService
+    judgements: JudgementService
+    quality: QualityService
+    tune: TuneService
     classify: ClassifyService
     embed: EmbedService
     explain: ExplainService

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 Float16 = npt.NDArray[np.float16]
+Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Metadata = Mapping[str, Any]
@@ -110,6 +111,16 @@ class CollectionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchDefaults:
+    """How a collection is searched when a request does not say; None leaves it to the service's defaults."""
+
+    mode: str | None = None
+    fusion_method: str | None = None
+    dense_weight: float | None = None
+    rerank: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Collection:
     """A named set of documents embedded by one encoder. `seq` is the head of its change log."""
 
@@ -122,6 +133,7 @@ class Collection:
     seq: int
     purged_seq: int
     created_at: datetime
+    search: SearchDefaults = SearchDefaults()
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,3 +442,34 @@ class Classification:
     score: float
     scores: Mapping[str, float]
     is_truncated: bool = False  # the encoder read only the start of the text
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedQuery:
+    """A query and the documents judged for it: external id -> relevance, where 0 is judged not relevant."""
+
+    text: str
+    relevance: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgementCounts:
+    """What a collection's judgements hold.
+
+    `measurable` queries have a relevant document that is searchable now; `not_found` of the judged
+    documents are not searchable now, and `examples` names the first of them.
+    """
+
+    queries: int
+    judgements: int
+    measurable: int
+    not_found: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedPage:
+    """Judged queries in the order in which they were sent; `following` continues, None ends."""
+
+    queries: tuple[JudgedQuery, ...]
+    following: int | None

@@ -103,6 +103,10 @@ class IndexFollower:
         """Figures of the served index; `collection.seq - stats.applied_seq` is how far it lags behind."""
         return self._get(collection).index.stats()
 
+    def newest(self, collection: Collection) -> Collection:
+        """The collection's row as the follower last read it: at a change that was told, and each poll."""
+        return self._get(collection).collection
+
     def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
         """True once the served view has applied `seq`; False after `timeout_s` seconds or when stopping."""
 

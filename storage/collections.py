@@ -20,6 +20,7 @@ from core.types import (
     DocumentState,
     EncoderInfo,
     JobState,
+    SearchDefaults,
 )
 from storage.clock import Clock, new_id, utc_now
 from storage.database import Database, can_be_stored
@@ -96,6 +97,22 @@ class SqlCollectionStore:
         return [to_collection(row) for row in rows]
 
     @repeated
+    def change(self, name: str, description: str | None, search: SearchDefaults | None) -> Collection:
+        """The collection after the change; None leaves a value as it is. Raises NotFound."""
+        values: dict[str, Any] = {}
+        if description is not None:
+            values["description"] = description
+        if search is not None:
+            values["search"] = _told(search)
+        with self._database.write() as connection:
+            found = _find(connection, name)
+            if found is None or not lock_collection(connection, found.id):
+                raise no_collection(name)
+            if values:
+                connection.execute(update(Collections).where(Collections.id == found.id).values(**values))
+            return collection_by_id(connection, found.id)
+
+    @repeated
     def delete(self, name: str) -> Collection:
         """Removes the collection with all rows and cancels its jobs. Raises NotFound."""
         with self._database.write() as connection:
@@ -166,12 +183,18 @@ def to_collection(row: Row[*tuple[Any, ...]]) -> Collection:
         seq=row.seq,
         purged_seq=row.purged_seq,
         created_at=row.created_at,
+        search=SearchDefaults(**(row.search or {})),
     )
 
 
 def collection_by_id(connection: Connection, collection_id: int) -> Collection:
     """The collection, which must exist."""
     return to_collection(connection.execute(select(_TABLE).where(Collections.id == collection_id)).one())
+
+
+def _told(search: SearchDefaults) -> dict[str, Any] | None:
+    """The values that are set, as they are stored; None when there are none."""
+    return {name: value for name, value in asdict(search).items() if value is not None} or None
 
 
 def _find(connection: Connection, name: str) -> Collection | None:

@@ -69,7 +69,10 @@ class Base(DeclarativeBase):
 
 
 class Collections(Base):
-    """`seq` is the head of the change log; `purged_seq` the newest removal that has left the log."""
+    """`seq` is the head of the change log; `purged_seq` the newest removal that has left the log.
+
+    `search` holds those defaults of searching that are not the service's own; null when there are none.
+    """
 
     __tablename__ = "collections"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
@@ -86,6 +89,7 @@ class Collections(Base):
     seq: Mapped[int] = mapped_column(BigInteger)
     purged_seq: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    search: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Documents(Base):
@@ -236,3 +240,26 @@ class JobErrors(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
     external_id: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
+
+
+class JudgedQueries(Base):
+    """Queries whose relevant documents are known; later ids were sent later."""
+
+    __tablename__ = "judged_queries"
+    __table_args__ = (Index(None, "collection_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    text: Mapped[str] = mapped_column(Text)
+
+
+class Judgements(Base):
+    """`relevance` of a document for a query, 0 = judged not relevant; there need be no such document."""
+
+    __tablename__ = "judgements"
+
+    query_id: Mapped[int] = mapped_column(
+        ForeignKey("judged_queries.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    external_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    relevance: Mapped[int] = mapped_column(Integer)

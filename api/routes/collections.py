@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from api.answers import collection_body, json_response
-from api.bodies import CollectionBody
+from api.bodies import ChangeBody, CollectionBody
 from api.deps import ServicesDep
 from api.json_body import StrictRoute
 
@@ -26,6 +26,12 @@ def list_collections(services: ServicesDep) -> Response:
 
 @router.get("/{name}")
 def get_collection(name: str, services: ServicesDep) -> Response:
+    return json_response(collection_body(services.collections.describe(name)))
+
+
+@router.patch("/{name}")
+def change_collection(name: str, body: ChangeBody, services: ServicesDep) -> Response:
+    services.defaults.change(name, body.description, body.defaults())
     return json_response(collection_body(services.collections.describe(name)))
 
 

@@ -111,6 +111,9 @@ class Indexes:
     def stats(self, collection: Collection) -> Any:
         raise AssertionError
 
+    def newest(self, collection: Collection) -> Collection:
+        return collection
+
     def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
         return self.in_time
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import stats
 
 from core.errors import InvalidInput
 from evaluation.significance import paired_p_value
@@ -26,6 +27,17 @@ def test_a_single_item_that_differs_proves_nothing() -> None:
 
 def test_few_items_are_counted_exactly() -> None:
     assert paired_p_value(named([0.1, 0.2, 0.3, 0.4]), named([0, 0, 0, 0])) == pytest.approx(2 / 2**4)
+
+
+@pytest.mark.parametrize("n", [5, 13, 40])
+def test_p_is_that_of_scipy(n: int) -> None:
+    rng = np.random.default_rng(n)
+    ours, theirs = rng.integers(0, 5, n) / 4 + 0.2, rng.integers(0, 5, n) / 4  # with ties
+    expected = stats.permutation_test(
+        (ours - theirs,), np.sum, permutation_type="samples", vectorized=True, n_resamples=9_999, rng=rng
+    ).pvalue
+
+    assert paired_p_value(named(ours), named(theirs)) == pytest.approx(expected, abs=0.015 * (n > 13))
 
 
 def test_a_clearly_better_system_has_a_small_p_in_both_directions() -> None:

@@ -23,6 +23,7 @@ from core.types import (
     Int64,
     LogEntry,
     LogPage,
+    SearchDefaults,
 )
 from indexer.search_index import SearchIndex, SearchState
 
@@ -117,6 +118,17 @@ class FakeDatabase:
 
     def get(self, name: str) -> Collection:
         return next(one for one in self.list() if one.name == name)
+
+    def change(self, name: str, description: str | None, search: SearchDefaults | None) -> Collection:
+        with self.lock:
+            found = self.get(name)
+            changed = replace(
+                found,
+                description=found.description if description is None else description,
+                search=found.search if search is None else search,
+            )
+            self.collections[found.id] = changed
+            return changed
 
     def delete(self, name: str) -> Collection:
         with self.lock:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.types import Collection
+from core.types import Collection, SearchDefaults
 from indexer.follower import FollowerSettings, IndexFollower
 from indexer.snapshot import Layout
 from tests.indexer.fakes import FakeDatabase, FakeNotifier, assert_same_hits, brute_force, unit_rows
@@ -82,6 +82,17 @@ def test_all_that_was_committed_is_served_right_after_the_start(world: World) ->
             assert follower.view(collection).seq == world.database.get(collection.name).seq
             world.assert_served(follower, collection)
         assert follower.lag() == {"a": 0, "b": 0}
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+def test_a_changed_row_is_known_without_any_change_of_documents(world: World, is_deaf: bool) -> None:
+    collection = world.database.add_collection("a")
+    world.notifier.is_deaf = is_deaf
+    with world.following() as follower:
+        assert follower.newest(collection) == collection
+        changed = world.database.change("a", None, SearchDefaults("dense"))
+        world.notifier.publish(collection.id, collection.seq)
+        eventually(lambda: follower.newest(collection) == changed)
 
 
 @pytest.mark.parametrize("is_deaf", [False, True])
