@@ -13,6 +13,7 @@ from core.imports import ImportService
 from core.ingest import IngestService
 from core.metering import MetricSource
 from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore, UploadStore
+from core.rerank import RerankService
 from core.search import SearchService
 
 
@@ -26,6 +27,7 @@ class Services:
     search: SearchService
     classify: ClassifyService
     embed: EmbedService
+    rerank: RerankService
     explain: ExplainService
     documents: DocumentStore
     jobs: JobStore
