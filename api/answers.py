@@ -154,7 +154,7 @@ def _facet_body(facet: Facet) -> dict[str, Any]:
 
 
 def _scores_body(hit: Hit) -> dict[str, Any]:
-    parts = {"dense": hit.dense, "lexical": hit.lexical}
+    parts = {"dense": hit.dense, "lexical": hit.lexical, "rerank": hit.rerank}
     return {name: {"score": part.score, "rank": part.rank} for name, part in parts.items() if part}
 
 

@@ -18,6 +18,7 @@ from api.routes import (
     openai,
     operations,
     quality,
+    rerank,
     search,
     tei,
 )
@@ -39,7 +40,19 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)
     # Routes are tried in order, and search is the one called most.
-    for module in (search, classify, collections, documents, jobs, explain, quality, openai, tei, operations):
+    for module in (
+        search,
+        classify,
+        collections,
+        documents,
+        jobs,
+        explain,
+        quality,
+        openai,
+        tei,
+        rerank,
+        operations,
+    ):
         app.include_router(module.router)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)
     return app

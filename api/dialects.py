@@ -35,12 +35,21 @@ def _tei_body(status: int, message: str) -> dict[str, Any]:
     return {"error": message, "error_type": kinds.get(status, "Backend" if status >= 500 else "Validation")}
 
 
-# OpenAI answers 400 where others answer 413, 415 or 422.
+def _cohere_body(_status: int, message: str) -> dict[str, Any]:
+    """Cohere's clients read `message`, Jina's `detail`."""
+    return {"message": message, "detail": message}
+
+
+# OpenAI and Cohere answer 400 where others answer 413, 415 or 422.
 OPENAI = ErrorShape(_openai_body, {413: 400, 415: 400, 422: 400})
 TEI = ErrorShape(_tei_body, {})
+COHERE = ErrorShape(_cohere_body, {413: 400, 415: 400, 422: 400})
 SHAPES: Mapping[str, ErrorShape] = {
     "/v1/embeddings": OPENAI,
     "/v1/models": OPENAI,
     "/embed": TEI,
     "/info": TEI,
+    "/rerank": TEI,
+    "/v1/rerank": COHERE,
+    "/v2/rerank": COHERE,
 }

@@ -27,11 +27,13 @@ from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
 from core.memory import bound_heaps
-from core.ports import Encoder, PartsEncoder, TokenEncoder
+from core.ports import Encoder, PartsEncoder, Reranker, TokenEncoder
+from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchService
 from core.search_request import SearchLimits
 from core.services import Services
 from encoder.engine import EngineStats
+from encoder.reranker import load_reranker
 from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
 from indexer.factory import check_index_kind
@@ -139,6 +141,7 @@ def _assemble(
 ) -> Services:
     collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
     refuse_other_encoders(collections, encoder)
+    reranker = _reranker(settings, encoder, stack)
     background = _background(settings, database, stack)
     registry = new_registry()
     meter = IngestMetrics(registry)
@@ -160,7 +163,10 @@ def _assemble(
     stack.callback(indexes.stop)
     background.start(settings, database, ingestion, stack)
     collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
-    search = SearchService(collection_service, encoder, indexes, documents, explain, SearchLimits())
+    reranking = RerankService(reranker, RerankLimits())
+    search = SearchService(
+        collection_service, encoder, indexes, documents, explain, reranking, SearchLimits()
+    )
     measuring = make_measuring(database, collections, collection_service, search, background.notifier)
     return Services(
         collections=collection_service,
@@ -174,6 +180,7 @@ def _assemble(
         tune=measuring.tune,
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
         embed=EmbedService(encoder, EmbedLimits()),
+        rerank=reranking,
         explain=explain,
         documents=documents,
         jobs=jobs,
@@ -200,6 +207,17 @@ def load_encoder_of(settings: Settings) -> EncoderService:
         precision=settings.precision.value,
         threads=settings.threads,
     )
+
+
+def _reranker(settings: Settings, encoder: Encoder, stack: ExitStack) -> Reranker:
+    """The cross-encoder of the settings, without one the encoder itself."""
+    if settings.reranker_path is None:
+        return BiEncoderReranker(encoder)
+    reranker = load_reranker(
+        settings.reranker_path, settings.backend.value, settings.precision.value, settings.threads
+    )
+    stack.callback(reranker.close)
+    return reranker
 
 
 def refuse_other_encoders(collections: SqlCollectionStore, encoder: Encoder) -> None:

@@ -70,7 +70,11 @@ class Settings(BaseSettings):
         description="Accepted keys, separated by commas, plain or as sha256:<hex digest>.",
     )
     encoder_path: Path | None = Field(default=None, description="Model folder; empty = the shipped model.")
-    backend: Backend = Field(default=Backend.OPENVINO, description="What computes the encoder.")
+    reranker_path: Path | None = Field(
+        default=None,
+        description="Cross-encoder folder that reranks; empty = the encoder's similarities do.",
+    )
+    backend: Backend = Field(default=Backend.OPENVINO, description="What computes encoder and reranker.")
     precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
     threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
@@ -127,6 +131,11 @@ class Settings(BaseSettings):
     def _name_the_driver(cls, url: str) -> str:
         scheme, separator, rest = url.partition("://")
         return POSTGRES_SCHEME + separator + rest if scheme in ("postgres", "postgresql") else url
+
+    @field_validator("encoder_path", "reranker_path", "alive_file", mode="before")
+    @classmethod
+    def _read_empty_as_none(cls, path: object) -> object:
+        return None if path == "" else path
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
-"""`cognate train encoder`: trains a model folder on a user's own pairs."""
+"""`cognate train encoder` and `cognate train reranker`: model folders from a user's own pairs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,61 +17,64 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from core.errors import InvalidInput, StartRefused
 
 if TYPE_CHECKING:
-    from encoder.training import train
-    from encoder.training.settings import PairFile, TrainSettings
+    from encoder.training.loop import Progress as Reached
+    from encoder.training.loop import TrainReport
+    from encoder.training.settings import PairFile
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 train_app = typer.Typer(no_args_is_help=True, help="Train models on your own data.")
 
 
-@train_app.callback()
-def _group() -> None:
-    """Keeps `encoder` a subcommand while it is the only one."""
+Files = Annotated[
+    list[str], typer.Argument(help="JSONL files of {query, text, title?, negatives?}; FILE=2 weighs double.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained model.")]
+Start = Annotated[Path | None, typer.Option(help="Model folder to start from; default: the shipped one.")]
+Steps = Annotated[int, typer.Option(help="Steps at most.")]
+Minutes = Annotated[float | None, typer.Option(help="Minutes at most.")]
+MaxTokens = Annotated[int, typer.Option(help="Longest input while training.")]
+LearningRate = Annotated[float | None, typer.Option(help="Peak; default: by mode.")]
+LastLayers = Annotated[int | None, typer.Option(help="Train only so many of the last blocks.")]
+Bf16 = Annotated[bool, typer.Option(help="Mixed precision.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")]
+Seed = Annotated[int, typer.Option(help="Of sampling and initialisation.")]
+ModelId = Annotated[str | None, typer.Option(help="Name of the trained model; default: the folder's.")]
 
 
 @train_app.command()
 def encoder(
-    files: Annotated[
-        list[str],
-        typer.Argument(help="JSONL files of {query, text, title?, negatives?}; FILE=2 weighs double."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained model.")],
-    start: Annotated[
-        Path | None, typer.Option(help="Model folder to start from; default: the shipped one.")
-    ] = None,
+    files: Files,
+    out: Out,
+    start: Start = None,
     mode: Annotated[str, typer.Option(help="class_attention, lora or full.")] = "lora",
-    steps: Annotated[int, typer.Option(help="Steps at most.")] = 500,
-    minutes: Annotated[float | None, typer.Option(help="Minutes at most.")] = None,
+    steps: Steps = 500,
+    minutes: Minutes = None,
     batch_size: Annotated[int, typer.Option(help="Pairs a step.")] = 32,
-    max_tokens: Annotated[int, typer.Option(help="Longest input while training.")] = 128,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak; default: by mode.")] = None,
+    max_tokens: MaxTokens = 128,
+    learning_rate: LearningRate = None,
     hard_negatives: Annotated[int, typer.Option(help="Mined or given negatives a pair.")] = 0,
     distil: Annotated[float, typer.Option(help="Weight of staying near the start model's vectors.")] = 1.0,
     distil_similarities: Annotated[
         float, typer.Option(help="Weight of staying near the start model's similarities within a batch.")
     ] = 1.0,
-    last_layers: Annotated[int | None, typer.Option(help="Train only so many of the last blocks.")] = None,
+    last_layers: LastLayers = None,
     start_share: Annotated[float, typer.Option(help="Share of the start weights in the result.")] = 0.0,
-    bf16: Annotated[bool, typer.Option(help="Mixed precision.")] = False,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of sampling and initialisation.")] = 0,
-    model_id: Annotated[
-        str | None, typer.Option(help="Name of the trained model; default: the folder's.")
-    ] = None,
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+    seed: Seed = 0,
+    model_id: ModelId = None,
 ) -> None:
     """Train an encoder on pairs; an interrupted run goes on when the same command is given again."""
-    try:
+    with _extra_train():
         from encoder.service import shipped_model
-        from encoder.training import train  # noqa: F401  # with all it needs
         from encoder.training.settings import LossSettings, Mode, TrainSettings
-    except ImportError as error:
-        raise StartRefused(f"Training needs {error.name}; install the extra 'train'.") from None
-    if mode not in list(Mode):
-        raise InvalidInput(f"mode is {mode!r}; known are {', '.join(Mode)}.")
+        from encoder.training.train import train_encoder
     settings = TrainSettings(
         start=start or shipped_model(),
         files=tuple(_pair_file(file, hard_negatives) for file in files),
         out=out,
-        mode=Mode(mode),
+        mode=_choice(Mode, mode, "mode"),
         losses=LossSettings(embedding=distil, similarity=distil_similarities),
         model_id=model_id or out.name,
         steps=steps,
@@ -83,15 +88,71 @@ def encoder(
         threads=threads,
         seed=seed,
     )
-    _train(settings, Console())
+    _train(lambda show: train_encoder(settings, show), steps, Console())
 
 
-def _train(settings: TrainSettings, console: Console) -> None:
-    from encoder.training.train import train_encoder
+@train_app.command()
+def reranker(
+    files: Files,
+    out: Out,
+    start: Start = None,
+    mode: Annotated[str, typer.Option(help="full or lora.")] = "full",
+    steps: Steps = 1000,
+    minutes: Minutes = None,
+    batch_size: Annotated[int, typer.Option(help="Queries a step.")] = 8,
+    negatives: Annotated[int, typer.Option(help="Mined or given negatives a query.")] = 7,
+    loss: Annotated[str, typer.Option(help="listwise or binary cross-entropy.")] = "listwise",
+    max_tokens: MaxTokens = 192,
+    learning_rate: LearningRate = None,
+    last_layers: LastLayers = None,
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+    seed: Seed = 0,
+    model_id: ModelId = None,
+) -> None:
+    """Train a cross-encoder on pairs; an interrupted run goes on when the same command is given again."""
+    with _extra_train():
+        from encoder.service import shipped_model
+        from encoder.training.settings import Mode, RerankLoss, RerankSettings, TrainSettings
+        from encoder.training.train_reranker import train_reranker
+    run = TrainSettings(
+        start=start or shipped_model(),
+        files=tuple(_pair_file(file, negatives) for file in files),
+        out=out,
+        mode=_choice(Mode, mode, "mode"),
+        model_id=model_id or out.name,
+        steps=steps,
+        max_seconds=None if minutes is None else minutes * 60,
+        batch_size=batch_size,
+        max_tokens=max_tokens,
+        learning_rate=learning_rate,
+        last_layers=last_layers,
+        bf16=bf16,
+        threads=threads,
+        seed=seed,
+    )
+    settings = RerankSettings(run, negatives, _choice(RerankLoss, loss, "loss"))
+    _train(lambda show: train_reranker(settings, show), steps, Console())
 
+
+@contextmanager
+def _extra_train() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise StartRefused(f"Training needs {error.name}; install the extra 'train'.") from None
+
+
+def _choice(choices: type[Choice], given: str, name: str) -> Choice:
+    if given not in list(choices):
+        raise InvalidInput(f"{name} is {given!r}; known are {', '.join(choices)}.")
+    return choices(given)
+
+
+def _train(run: Callable[[Callable[[Reached], None]], TrainReport], steps: int, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
-        report = train_encoder(settings, _shown(bar, settings.steps))
+        report = run(_shown(bar, steps))
     _summarise(report, console)
 
 
@@ -105,10 +166,10 @@ def _pair_file(argument: str, hard_negatives: int) -> PairFile:
         raise InvalidInput(f"{argument!r}: after '=' the weight of the file is expected, a number.") from None
 
 
-def _shown(bar: Progress, steps: int) -> Callable[[train.Progress], None]:
+def _shown(bar: Progress, steps: int) -> Callable[[Reached], None]:
     line = bar.add_task("training", total=steps)
 
-    def show(progress: train.Progress) -> None:
+    def show(progress: Reached) -> None:
         mrr = "" if progress.dev_mrr is None else f", held-out MRR {progress.dev_mrr:.3f}"
         description = f"loss {progress.loss:.3f}{mrr}" if mrr else f"loss {progress.loss:.3f}"
         bar.update(line, completed=progress.step, description=description)
@@ -116,7 +177,7 @@ def _shown(bar: Progress, steps: int) -> Callable[[train.Progress], None]:
     return show
 
 
-def _summarise(report: train.TrainReport, console: Console) -> None:
+def _summarise(report: TrainReport, console: Console) -> None:
     console.print(f"{report.steps} steps in {report.seconds / 60:.1f} minutes, {report.tokens:,} tokens.")
     console.print(f"MRR of held-out pairs: {report.start_mrr:.3f} before, {report.final_mrr:.3f} after.")
     console.print(f"The model is in {report.folder} (fingerprint {report.fingerprint[:12]}).", soft_wrap=True)

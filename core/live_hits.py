@@ -18,10 +18,11 @@ Ranker = Callable[
 
 @dataclass(frozen=True, slots=True)
 class LiveHit:
-    """A ranked document with the passage that is shown for it."""
+    """A ranked document with the passage that is shown for it; `rerank` if another model ordered the hits."""
 
     ranked: FusedHit
     row: PassageRow
+    rerank: Component | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,7 @@ class LiveHits:
     documents: DocumentStore
     collection: Collection
     vector: Float32 | None  # (d,) of the query
+    is_by_vector: bool  # whether scores are of vectors alone
     left_out: frozenset[str] = field(default=frozenset())
 
     def read(self, ranker: Ranker, wanted: int) -> list[LiveHit]:
@@ -78,7 +80,7 @@ class LiveHits:
         scores = vectors.astype(np.float32) @ self.vector  # (passages,)
         row = rows[int(scores.argmax())]
         hit = replace(hit, passage_id=row.passage_id)
-        if hit.lexical is None and hit.dense is not None:
+        if self.is_by_vector and hit.dense is not None:
             score = float(scores.max())
             hit = replace(hit, score=score, dense=Component(score, hit.dense.rank))
         return LiveHit(hit, row)

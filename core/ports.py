@@ -43,6 +43,7 @@ from core.types import (
     PassageText,
     PassageVectors,
     RejectedItem,
+    RerankerInfo,
     SearchDefaults,
     Span,
     StoredUpload,
@@ -91,6 +92,24 @@ class Encoder(TokenSpans, Protocol):
 
     def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `passages`."""
+        ...
+
+
+class Reranker(TokenSpans, Protocol):
+    """Relevance of passages to one query, for putting few of them into order."""
+
+    @property
+    def info(self) -> RerankerInfo: ...
+
+    def room(self, query: str) -> int:
+        """How many tokens of a passage are read beside this query; the rest is cut from its end."""
+        ...
+
+    def score(self, query: str, passages: Sequence[PassageText], lane: Lane) -> Float32:
+        """(n,) float32 in the order of `passages`, higher is more relevant.
+
+        Logits of a cross-encoder, cosines of a bi-encoder.
+        """
         ...
 
 

@@ -22,6 +22,7 @@ class Subject:
     fusion: Fusion
     vector: Float32 | None
     texts: tuple[WeightedQuery, ...]
+    is_reranked: bool = False
 
 
 def combined(vectors: Float32, weights: Sequence[float]) -> Float32:

@@ -19,10 +19,12 @@ from core.lengths import truncated
 from core.live_hits import LiveHit, LiveHits
 from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
 from core.ranking import Subject, both_sides, combined, rank
+from core.rerank import RerankService
 from core.search_defaults import fusion_of
 from core.search_request import Mode, SearchLimits, SearchRequest, check_request
 from core.types import Collection, Facet, Float32, PassageRow, PassageText, SearchDefaults, Span
 
+RERANKED = 50  # hits that are reranked; no page goes beyond them
 DIVERSIFIED = 100  # hits among which the unlike ones are looked for
 
 
@@ -36,6 +38,7 @@ class Hit:
     highlights: tuple[Span, ...]
     dense: Component | None = None
     lexical: Component | None = None
+    rerank: Component | None = None
     explanation: Explanation | None = None
 
 
@@ -69,6 +72,7 @@ class SearchService:
     indexes: IndexRegistry
     documents: DocumentStore
     explain: ExplainService
+    reranking: RerankService
     limits: SearchLimits
     _seen: dict[str, Collection] = field(default_factory=dict)
 
@@ -145,7 +149,7 @@ class SearchService:
                 own = np.stack([next(vectors) for _ in request.texts])
                 vector = combined(own, [one.weight for one in request.texts])
             fusion = request.fusion or fusion_of(defaults)
-            subjects.append(Subject(mode, fusion, vector, request.texts))
+            subjects.append(Subject(mode, fusion, vector, request.texts, _is_reranked(request, defaults)))
         return subjects
 
     def _mean_vector(self, collection: Collection, external_ids: Sequence[str]) -> Float32:
@@ -173,12 +177,15 @@ class SearchService:
             with clock:
                 return rank(view, subject, asked, allowed)
 
-        live = LiveHits(self.documents, collection, subject.vector, frozenset(request.like))
-        found = live.read(ranker, self._depth(request))
+        is_by_vector = subject.mode is Mode.DENSE
+        live = LiveHits(self.documents, collection, subject.vector, is_by_vector, frozenset(request.like))
+        found = live.read(ranker, depth(request, subject))
+        if subject.is_reranked:
+            found = self._reranked(request.words, found)
         page = self._arranged(request, view, found)[request.offset : request.offset + request.k]
         fetch_s = time.perf_counter() - started - clock.seconds
         return SearchResult(
-            self._shown(request, subject, view, page),
+            self._shown(request, view, page),
             encode_ms,
             clock.seconds * 1000,
             fetch_s * 1000,
@@ -188,10 +195,18 @@ class SearchService:
             facets,
         )
 
-    def _depth(self, request: SearchRequest) -> int:
-        """How many hits are needed to know which stand on the page."""
-        depth = request.offset + request.k
-        return max(depth, DIVERSIFIED) if request.diversity else depth
+    def _reranked(self, query: str, found: Sequence[LiveHit]) -> list[LiveHit]:
+        """The hits in the order of the reranker's relevance, which becomes their score."""
+        passages = [PassageText(hit.row.title, hit.row.text) for hit in found]
+        scores = self.reranking.rerank(query, passages)
+        order = np.argsort(-scores, kind="stable").tolist()
+        relevance = self.reranking.relevance(scores).tolist()
+        return [
+            LiveHit(
+                replace(found[i].ranked, score=relevance[i]), found[i].row, Component(relevance[i], place)
+            )
+            for place, i in enumerate(order, start=1)
+        ]
 
     def _arranged(self, request: SearchRequest, view: IndexView, found: list[LiveHit]) -> list[LiveHit]:
         """Hits in the order in which they are shown, over all pages."""
@@ -203,14 +218,12 @@ class SearchService:
             found = [found[place] for place in diversified(scores, vectors, request.diversity)]
         return found
 
-    def _shown(
-        self, request: SearchRequest, subject: Subject, view: IndexView, page: Sequence[LiveHit]
-    ) -> tuple[Hit, ...]:
+    def _shown(self, request: SearchRequest, view: IndexView, page: Sequence[LiveHit]) -> tuple[Hit, ...]:
         stems = query_stems(request.words, view.stem) if request.highlight else frozenset()
         shown = tuple(
             Hit(
                 hit.row, hit.ranked.score, rank, highlights(hit.row.text, stems, view.stem),
-                hit.ranked.dense, hit.ranked.lexical,
+                hit.ranked.dense, hit.ranked.lexical, hit.rerank,
             )
             for rank, hit in enumerate(page, start=request.offset + 1)
         )  # fmt: skip
@@ -248,6 +261,21 @@ class Stopwatch:
 
     def __exit__(self, *_: object) -> None:
         self.seconds += time.perf_counter() - self._started
+
+
+def depth(request: SearchRequest, subject: Subject) -> int:
+    """How many hits are needed to know which stand on the page."""
+    wanted = request.offset + request.k
+    if subject.is_reranked:
+        return RERANKED
+    return max(wanted, DIVERSIFIED) if request.diversity else wanted
+
+
+def _is_reranked(request: SearchRequest, defaults: SearchDefaults) -> bool:
+    """As the request says; a collection's default holds for what can be reranked."""
+    if request.rerank is not None:
+        return request.rerank
+    return bool(defaults.rerank) and request.query is not None and request.offset + request.k <= RERANKED
 
 
 def _mode(request: SearchRequest, defaults: SearchDefaults) -> Mode:

@@ -28,8 +28,8 @@ class SearchLimits:
     max_k: int = 1000
     max_window: int = 10_000
     max_explained: int = 100
-    max_reranked: int = 200
-    max_diversified: int = 200
+    max_reranked: int = 50
+    max_diversified: int = 100
     max_query_bytes: int = 32_768
     max_queries: int = 16
     max_weight: float = 100.0

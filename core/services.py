@@ -16,6 +16,7 @@ from core.judgements import JudgementService
 from core.metering import MetricSource
 from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore, UploadStore
 from core.quality import QualityService
+from core.rerank import RerankService
 from core.search import SearchService
 from core.search_defaults import SearchDefaultsService
 from core.tune import TuneService
@@ -36,6 +37,7 @@ class Services:
     tune: TuneService
     classify: ClassifyService
     embed: EmbedService
+    rerank: RerankService
     explain: ExplainService
     documents: DocumentStore
     jobs: JobStore

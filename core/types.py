@@ -100,6 +100,16 @@ class EncoderInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class RerankerInfo:
+    """Identity of a reranker. `is_bi_encoder`: it compares embeddings and reads no pair together."""
+
+    id: str
+    fingerprint: str
+    max_tokens: int
+    is_bi_encoder: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionSettings:
     """What a collection fixes at creation. Token counts include title and special tokens."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -68,18 +69,23 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     config = read_config(folder)
     if max_tokens is not None:
         config = replace(config, max_tokens=max_tokens)
-    stored = _read_weights(folder)
-    tokenizer_json = _read_text(folder / TOKENIZER)
-    weights = {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
-    _require_shapes(folder, config, weights)
+    stored = own_weights(folder, read_public_config(folder), read_tensors(folder))
+    tokenizer_json = read_tokenizer(folder)
+    weights = in_float32(stored)
+    require_shapes(folder, expected_shapes(config), weights)
     whole = fingerprint(config, stored, tokenizer_json)
-    return Checkpoint(config, weights, tokenizer_json, whole, _sha256(_weight_parts(stored)))
+    return Checkpoint(config, weights, tokenizer_json, whole, weights_digest(stored))
 
 
 def save_checkpoint(folder: Path, config: ModelConfig, weights: StoredWeights, tokenizer_json: str) -> None:
     """Writes the three files; weights keep the precision they have."""
+    write_files(folder, config_to_json(config), weights, tokenizer_json)
+
+
+def write_files(folder: Path, config: Mapping[str, Any], weights: StoredWeights, tokenizer_json: str) -> None:
+    """Writes `config.json`, the weights under the names they have, and the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(config_to_json(config), indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / WEIGHTS)
     (folder / TOKENIZER).write_text(tokenizer_json, encoding="utf-8")
 
@@ -116,6 +122,15 @@ def fingerprint(config: ModelConfig, weights: StoredWeights, tokenizer_json: str
     return _sha256(chain(usage, _weight_parts(weights)))
 
 
+def weights_digest(weights: StoredWeights) -> str:
+    """sha256 over names, types, shapes and contents."""
+    return _sha256(_weight_parts(weights))
+
+
+def in_float32(stored: StoredWeights) -> dict[str, Float32]:
+    return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
+
+
 def _sha256(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
@@ -131,7 +146,11 @@ def _weight_parts(weights: StoredWeights) -> Iterator[bytes]:
         yield array.tobytes()
 
 
-def _read_weights(folder: Path) -> dict[str, AnyArray]:
+def read_tensors(folder: Path) -> dict[str, AnyArray]:
+    """All tensors of the folder, as they are named and stored there.
+
+    Raises CheckpointError for missing, damaged and pickled weights.
+    """
     if not (folder / WEIGHTS).is_file():
         pickled = [name for name in _PICKLED if (folder / name).is_file()]
         if pickled:
@@ -140,7 +159,7 @@ def _read_weights(folder: Path) -> dict[str, AnyArray]:
                 f"convert them to {WEIGHTS}."
             )
         raise CheckpointError(f"{folder / WEIGHTS} is missing; a model folder needs it.")
-    return own_weights(folder, read_public_config(folder), _load_safetensors(folder / WEIGHTS))
+    return _load_safetensors(folder / WEIGHTS)
 
 
 def _load_safetensors(path: Path) -> dict[str, AnyArray]:
@@ -150,14 +169,20 @@ def _load_safetensors(path: Path) -> dict[str, AnyArray]:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}.") from error
 
 
-def _require_shapes(folder: Path, config: ModelConfig, weights: Weights) -> None:
-    for name, shape in expected_shapes(config).items():
+def require_shapes(folder: Path, shapes: Mapping[str, tuple[int, ...]], weights: Weights) -> None:
+    """Raises CheckpointError naming a tensor that is missing or has another shape."""
+    for name, shape in shapes.items():
         if name not in weights:
             raise CheckpointError(f"{folder / WEIGHTS} has no tensor '{name}', which its config needs.")
         if weights[name].shape != shape:
             raise CheckpointError(
                 f"{folder / WEIGHTS}: '{name}' is {weights[name].shape}, its config says {shape}."
             )
+
+
+def read_tokenizer(folder: Path) -> str:
+    """The folder's `tokenizer.json`. Raises CheckpointError when it is missing or no text."""
+    return _read_text(folder / TOKENIZER)
 
 
 def _read_text(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -122,10 +123,26 @@ def read_config(folder: Path) -> ModelConfig:
     Raises CheckpointError for a missing or damaged file and for an architecture that is not supported.
     """
     raw = read_public_config(folder)
+
+    def behaviour(max_positions: int) -> Mapping[str, Any]:
+        own: Mapping[str, Any] | None = raw.get("cognate")
+        return _public_behaviour(folder, max_positions) if own is None else own
+
+    return model_config(folder, raw, behaviour)
+
+
+def model_config(
+    folder: Path, raw: Mapping[str, Any], behaviour: Callable[[int], Mapping[str, Any]]
+) -> ModelConfig:
+    """The shape that `raw` states, used as `behaviour(max_positions)` says in our names.
+
+    Raises CheckpointError as `read_config` does.
+    """
     try:
         fields = read_shape(folder, raw)
-        own = raw["cognate"] if "cognate" in raw else _public_behaviour(folder, fields["max_positions"])
-        fields |= {name: own[name] for name in (*_OWN_NAMES, "relative_buckets") if name in own}
+        own = behaviour(fields["max_positions"])
+        known = (*_OWN_NAMES, "relative_buckets")
+        fields |= {name: own[name] for name in known if own.get(name) is not None}
         fields["activation"] = Activation(fields["activation"])
         fields["pooling"] = Pooling(fields["pooling"])
         if "modern" in fields:
@@ -139,7 +156,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 def read_public_config(folder: Path) -> dict[str, Any]:
     """The folder's `config.json` as it stands. Raises CheckpointError when it is missing or damaged."""
-    raw: dict[str, Any] = _read_json(folder / "config.json")
+    raw: dict[str, Any] = read_json(folder / "config.json")
     return raw
 
 
@@ -148,13 +165,13 @@ def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
 
     Vectors are always normalised: the index compares by inner product.
     """
-    modules = _read_json(folder / "modules.json", default=[])
+    modules = read_json(folder / "modules.json", default=[])
     kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
     extra = set(kinds) - {"Transformer", "Pooling", "Normalize"}
     if extra:
         raise CheckpointError(f"{folder} adds the modules {sorted(extra)}, which are not supported.")
-    sizes = _read_json(folder / "sentence_bert_config.json", default={})
-    prompts = _read_json(folder / "config_sentence_transformers.json", default={}).get("prompts", {})
+    sizes = read_json(folder / "sentence_bert_config.json", default={})
+    prompts = read_json(folder / "config_sentence_transformers.json", default={}).get("prompts", {})
     return {
         "id": folder.name,
         "max_tokens": min(sizes.get("max_seq_length") or max_positions, max_positions),
@@ -165,7 +182,7 @@ def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
 
 
 def _public_pooling(folder: Path) -> Pooling:
-    raw = _read_json(folder / "1_Pooling" / "config.json", default={"pooling_mode_cls_token": True})
+    raw = read_json(folder / "1_Pooling" / "config.json", default={"pooling_mode_cls_token": True})
     modes = {name for name, chosen in raw.items() if name.startswith("pooling_mode_") and chosen is True}
     if modes == {"pooling_mode_mean_tokens"} or raw.get("pooling_mode") == "mean":
         return Pooling.MEAN
@@ -174,7 +191,8 @@ def _public_pooling(folder: Path) -> Pooling:
     raise CheckpointError(f"{folder} pools by {sorted(modes)}; supported: mean or cls alone.")
 
 
-def _read_json(path: Path, default: Any = None) -> Any:
+def read_json(path: Path, default: Any = None) -> Any:
+    """Contents of a file; `default`, unless None, where there is none. Raises CheckpointError."""
     if not path.is_file():
         if default is not None:
             return default

@@ -14,6 +14,7 @@ Weights = Mapping[str, Float32]
 _FARTHEST = 128  # tokens; all keys farther away share a bucket
 RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
+SEGMENTS = "embeddings.token_type_embeddings.weight"
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -24,7 +25,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         WORD_EMBEDDINGS: (config.vocab_size, d),
         "embeddings.position_embeddings.weight": (config.max_positions, d),
-        "embeddings.token_type_embeddings.weight": (config.type_vocab, d),
+        SEGMENTS: (config.type_vocab, d),
     }
     norms = ["embeddings.LayerNorm"]
     linears: dict[str, tuple[int, int]] = {}

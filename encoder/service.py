@@ -150,12 +150,7 @@ def load_encoder(
     if not checkpoint.config.normalize:
         raise CheckpointError(f"{folder} gives vectors that are not normalised; set 'normalize' to true.")
     reference = load_reference(folder)
-    if BackendName(backend) is BackendName.OPENVINO and _has_graph(checkpoint):
-        chosen = _build_openvino(folder, checkpoint, Precision(precision), threads)
-    elif BackendName(backend) is BackendName.CUDA:
-        chosen, settings = _build_cuda(checkpoint, settings)
-    else:
-        chosen = _build_torch(checkpoint, threads)
+    chosen, settings = build_backend(folder, checkpoint, backend, Precision(precision), threads, settings)
     parity = None if reference is None else measure_parity(checkpoint, chosen, reference)
     _log.info("Encoder %s on %s: parity with its reference %s", checkpoint.config.id, backend, parity)
     if parity is not None and not parity >= MIN_PARITY:
@@ -167,6 +162,22 @@ def load_encoder(
     del checkpoint, reference  # the backend and the service hold what they need
     return_freed_memory()
     return service
+
+
+def build_backend(
+    folder: Path,
+    checkpoint: Checkpoint,
+    backend: str,
+    precision: Precision,
+    threads: int,
+    settings: EngineSettings | None = None,
+) -> tuple[Backend, EngineSettings | None]:
+    """What runs this checkpoint, and the engine settings that suit it; raises what `load_encoder` does."""
+    if BackendName(backend) is BackendName.OPENVINO and _has_graph(checkpoint):
+        return _build_openvino(folder, checkpoint, precision, threads), settings
+    if BackendName(backend) is BackendName.CUDA:
+        return _build_cuda(checkpoint, settings)
+    return _build_torch(checkpoint, threads), settings
 
 
 def _states(backend: Backend, ids: Int32) -> Float32:

@@ -41,8 +41,8 @@ class Tokenizer:
         # The engine has the cores; a thread pool for less than 2 % of the work only gets in its way, and
         # warns in every process that forks afterwards.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        self._whole = _load(tokenizer_json)
-        self._truncating = _load(tokenizer_json)
+        self._whole = load_tokenizer(tokenizer_json)
+        self._truncating = load_tokenizer(tokenizer_json)
         self._truncating.enable_truncation(max_tokens)
         self._max_tokens = max_tokens
 
@@ -51,8 +51,8 @@ class Tokenizer:
 
         Raises InvalidInput naming the first item that is not a string.
         """
-        readable = [prompt + text for text in _readable(texts)]
-        return [np.array(e.ids, np.int32) for e in self._truncating.encode_batch_fast(readable)]
+        prompted = [prompt + text for text in readable(texts)]
+        return [np.array(e.ids, np.int32) for e in self._truncating.encode_batch_fast(prompted)]
 
     @property
     def vocabulary_size(self) -> int:
@@ -60,7 +60,7 @@ class Tokenizer:
 
     def tokenize(self, texts: Sequence[str]) -> list[Int32]:
         """Ids of each text, one (t,) int32 array, with special tokens and without truncation."""
-        return [np.array(e.ids, np.int32) for e in self._whole.encode_batch_fast(_readable(texts))]
+        return [np.array(e.ids, np.int32) for e in self._whole.encode_batch_fast(readable(texts))]
 
     def cut(self, token_ids: Int32) -> Int32:
         """At most `max_tokens` of the ids; of longer ones the last stays, which ends the text."""
@@ -70,21 +70,25 @@ class Tokenizer:
 
     def encode_passages(self, passages: Sequence[PassageText], prompt: str = "") -> list[Int32]:
         """Ids of prompt, the first 64 tokens of the title, and the text, in this order."""
+        return self.encode(self.join_titles(passages), prompt)
+
+    def join_titles(self, passages: Sequence[PassageText]) -> list[str]:
+        """What is read of each passage: the first 64 tokens of its title, then the text."""
         titles = self._cut_titles([passage.title for passage in passages])
         texts = [passage.text for passage in passages]
         _require_strings(texts)
-        return self.encode([f"{a} {b}" if a else b for a, b in zip(titles, texts, strict=True)], prompt)
+        return [f"{a} {b}" if a else b for a, b in zip(titles, texts, strict=True)]
 
     def token_spans(self, texts: Sequence[str]) -> list[Int64]:
         """One (t, 2) int64 array a text: character offsets [start, end) of all its tokens, none special."""
-        encodings = self._whole.encode_batch(_readable(texts), add_special_tokens=False)
+        encodings = self._whole.encode_batch(readable(texts), add_special_tokens=False)
         return [np.array(e.offsets, np.int64).reshape(-1, 2) for e in encodings]
 
     def locate(self, passage: PassageText, prompt: str = "") -> Located:
         """The passage's tokens as `encode_passages` gives them, with their places."""
         (title,) = self._cut_titles([passage.title])
         whole = f"{prompt}{title} {passage.text}" if title else f"{prompt}{passage.text}"
-        encoding = self._truncating.encode(_readable([whole])[0])
+        encoding = self._truncating.encode(readable([whole])[0])
         title_start, text_start = len(prompt), len(prompt) + (len(title) + 1 if title else 0)
         tokens, words = [], []
         for i, (text, (start, end)) in enumerate(zip(encoding.tokens, encoding.offsets, strict=True)):
@@ -110,11 +114,12 @@ class Tokenizer:
 
 def plain_tokenizer_json(tokenizer_json: str) -> str:
     """The same tokenizer without any truncation or padding of its own."""
-    plain: str = _load(tokenizer_json).to_str()
+    plain: str = load_tokenizer(tokenizer_json).to_str()
     return plain
 
 
-def _load(tokenizer_json: str) -> tokenizers.Tokenizer:
+def load_tokenizer(tokenizer_json: str) -> tokenizers.Tokenizer:
+    """Without truncation or padding of its own. Raises CheckpointError when it cannot be read."""
     try:
         tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the library raises the bare class
@@ -124,7 +129,8 @@ def _load(tokenizer_json: str) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _readable(texts: Sequence[str]) -> list[str]:
+def readable(texts: Sequence[str]) -> list[str]:
+    """Texts that the tokenizer can take. Raises InvalidInput naming the first that is not a string."""
     _require_strings(texts)
     return [_SURROGATES.sub("\ufffd", text) for text in texts]
 

@@ -18,6 +18,7 @@ from api.routes import (
     openai,
     operations,
     quality,
+    rerank,
     search,
     tei,
 )
@@ -42,7 +43,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [classify, collections, documents, explain, jobs, openai, operations, quality, search, tei]
+    "module",
+    [classify, collections, documents, explain, jobs, openai, operations, quality, rerank, search, tei],
 )
 def test_every_route_is_documented(module: object) -> None:
     text = (ROOT / "docs/api.md").read_text()

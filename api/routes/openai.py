@@ -53,29 +53,49 @@ def create_embeddings(body: EmbeddingsBody, services: ServicesDep) -> Response:
 
 @router.get("/models")
 def list_models(services: ServicesDep) -> Response:
-    return json_response({"object": "list", "data": [_model(services)]})
+    return json_response({"object": "list", "data": [_encoder(services), _reranker(services)]})
 
 
 @router.get("/models/{model:path}")
 def get_model(model: str, services: ServicesDep) -> Response:
-    _check_model(services, model)
-    return json_response(_model(services))
+    for known in (_encoder(services), _reranker(services)):
+        if known["id"] == model:
+            return json_response(known)
+    raise _unknown(services, model)
 
 
 def _check_model(services: Services, model: str) -> None:
     if model != services.encoder.info.id:
-        raise NotFound(
-            f"The model {model[:200]!r} does not exist; this server runs {services.encoder.info.id!r}."
-        )
+        raise _unknown(services, model)
 
 
-def _model(services: Services) -> dict[str, Any]:
+def _unknown(services: Services, model: str) -> NotFound:
+    known = f"{services.encoder.info.id!r} for embeddings and {services.rerank.reranker.info.id!r} to rerank"
+    return NotFound(f"The model {model[:200]!r} does not exist; this server runs {known}.")
+
+
+def _reranker(services: Services) -> dict[str, Any]:
+    info = services.rerank.reranker.info
+    return {
+        "id": info.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": "cognate",
+        "kind": "reranker",
+        "architecture": "bi-encoder" if info.is_bi_encoder else "cross-encoder",
+        "fingerprint": info.fingerprint,
+        "max_tokens": info.max_tokens,
+    }
+
+
+def _encoder(services: Services) -> dict[str, Any]:
     info = services.encoder.info
     return {
         "id": info.id,
         "object": "model",
         "created": 0,
         "owned_by": "cognate",
+        "kind": "encoder",
         "fingerprint": info.fingerprint,
         "dimensions": info.dim,
         "max_tokens": info.max_tokens,

@@ -1,1 +1,1 @@
-"""Training of encoders on pairs of texts, from the weights of another model folder."""
+"""Training of encoders and rerankers on pairs of texts, from the weights of another model folder."""

@@ -61,6 +61,9 @@ class Batches:
         passages = self._sources[source].pairs.positives[pairs]
         return Batch(source, pairs, passages, self._is_negative(source, pairs, passages))
 
+    def all_dev(self) -> list[Batch]:
+        return [self.dev(source) for source in range(len(self._sources))]
+
     def _pairs(self, source: int, first: int, size: int) -> Int64:
         """Positions [first, first + size) of the endless row of epochs."""
         epoch, offset = divmod(first, len(self._sources[source].train))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +16,7 @@ class Point(Protocol):
     @property
     def step(self) -> int: ...
     @property
-    def contrastive(self) -> float: ...
-    @property
-    def embedding(self) -> float: ...
-    @property
-    def similarity(self) -> float: ...
+    def parts(self) -> Mapping[str, float]: ...
     @property
     def dev_mrr(self) -> float | None: ...
 
@@ -34,8 +30,8 @@ def draw_curves(folder: Path, points: Sequence[Point], start_mrr: float) -> Path
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, dev = figure.subplots(1, 2)
     steps = [point.step for point in points]
-    for name in ("contrastive", "embedding", "similarity"):
-        losses.plot(steps, smooth([getattr(point, name) for point in points]), label=name)
+    for name in points[0].parts if points else ():
+        losses.plot(steps, smooth([point.parts[name] for point in points]), label=name)
     losses.set(xlabel="step", title="losses (smoothed)")
     losses.legend()
     measured = [(point.step, point.dev_mrr) for point in points if point.dev_mrr is not None]

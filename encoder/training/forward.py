@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from encoder.backends.base import Int32
@@ -19,6 +19,11 @@ _CHUNK_TOKENS = {"cpu": 2048, "cuda": 16384}
 
 def embed(model: Bert, token_ids: Sequence[Int32], bf16: bool = False) -> Tensor:
     """Unit vectors (n, d) float32 in the order of the texts; with `bf16` the blocks compute in bfloat16."""
+    return F.normalize(outputs(model, token_ids, bf16), dim=-1)
+
+
+def outputs(model: nn.Module, token_ids: Sequence[Int32], bf16: bool = False) -> Tensor:
+    """What `model(token_ids, is_text)` gives for each text, (n, …) float32 in their order."""
     device = next(model.parameters()).device
     order = np.argsort([len(ids) for ids in token_ids], kind="stable")
     parts = []
@@ -27,7 +32,7 @@ def embed(model: Bert, token_ids: Sequence[Int32], bf16: bool = False) -> Tensor
             ids, is_text = _pad(chunk)
             parts.append(model(ids.to(device), is_text.to(device)))
     back = torch.from_numpy(np.argsort(order)).to(device)
-    return F.normalize(torch.cat(parts).float(), dim=-1)[back]
+    return torch.cat(parts).float()[back]
 
 
 def _attention(device: torch.device) -> AbstractContextManager[object]:

@@ -100,3 +100,31 @@ class TrainSettings:
     def peak_learning_rate(self) -> float:
         defaults = {Mode.CLASS_ATTENTION: 1e-3, Mode.LORA: 2e-4, Mode.FULL: 2e-5}
         return defaults[self.mode] if self.learning_rate is None else self.learning_rate
+
+
+class RerankLoss(StrEnum):
+    """What a query's positive and negatives are trained to."""
+
+    LISTWISE = "listwise"  # the positive is the most probable of them: softmax over the list
+    BINARY = "binary"  # each pair alone is right or wrong: scores of different queries compare
+
+
+@dataclass(frozen=True, slots=True)
+class RerankSettings:
+    """One training run of a reranker: `run`, with `negatives` a query, its hard ones first.
+
+    Held-out positives are ranked among `dev_candidates` passages that the start model puts highest.
+    """
+
+    run: TrainSettings
+    negatives: int = 7
+    loss: RerankLoss = RerankLoss.LISTWISE
+    dev_candidates: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("negatives", "dev_candidates"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
+        for name in ("train_embeddings", "start_share"):
+            if getattr(self.run, name):
+                raise InvalidInput(f"{name} is for encoders; a reranker is trained without.")

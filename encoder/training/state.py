@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from core.errors import CheckpointError
-from encoder.training.settings import TrainSettings
+from encoder.training.settings import RerankSettings, TrainSettings
 
 STATE = "training.pt"
 
@@ -27,7 +27,7 @@ class RunState:
     progress: list[dict[str, Any]]
 
 
-def run_key(settings: TrainSettings, start_fingerprint: str) -> str:
+def run_key(settings: TrainSettings | RerankSettings, start_fingerprint: str) -> str:
     """Equal for runs that may continue each other: all settings and the start weights are the same."""
     return f"{settings!r} {start_fingerprint}"
 

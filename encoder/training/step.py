@@ -27,9 +27,8 @@ class Losses:
     embedding: Tensor
     similarity: Tensor
 
-    def as_numbers(self) -> dict[str, float]:
+    def parts(self) -> dict[str, float]:
         return {
-            "loss": self.total.item(),
             "contrastive": self.contrastive.item(),
             "embedding": self.embedding.item(),
             "similarity": self.similarity.item(),
@@ -64,11 +63,11 @@ class Step:
             for batch in batches:
                 q, p, _ = self._vectors(batch)
                 ranks.append(reciprocal_ranks(q.cpu().numpy(), p.cpu().numpy(), batch))
-        return _mean_of_means(ranks)
+        return mean_of_means(ranks)
 
     def start_mrr(self, batches: Sequence[Batch]) -> float:
         """The same by the start model's vectors."""
-        return _mean_of_means([reciprocal_ranks(*self._start_vectors(batch), batch) for batch in batches])
+        return mean_of_means([reciprocal_ranks(*self._start_vectors(batch), batch) for batch in batches])
 
     def _vectors(self, batch: Batch) -> tuple[Tensor, Tensor, int]:
         source = self._sources[batch.source]
@@ -95,7 +94,7 @@ def reciprocal_ranks(queries: Float32, passages: Float32, batch: Batch) -> Float
     return ranks
 
 
-def _mean_of_means(ranks: Sequence[Float32]) -> float:
-    """NaN when no file has held-out pairs."""
+def mean_of_means(ranks: Sequence[Float32]) -> float:
+    """Of the files that have held-out pairs; NaN when none has."""
     measured = [float(rank.mean()) for rank in ranks if len(rank)]
     return float(np.mean(measured)) if measured else float("nan")

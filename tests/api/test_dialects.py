@@ -102,7 +102,7 @@ def test_bad_embedding_requests_are_bad_requests(
 
 
 def test_models_are_listed_and_an_unknown_one_is_not_found(client_of_openai: openai.OpenAI) -> None:
-    assert [model.id for model in client_of_openai.models.list()] == ["fake"]
+    assert [model.id for model in client_of_openai.models.list()] == ["fake", "fake-rerank"]
     assert client_of_openai.models.retrieve("fake").owned_by == "cognate"
     for call in (
         lambda: client_of_openai.models.retrieve("gpt"),

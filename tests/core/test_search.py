@@ -15,6 +15,7 @@ from core.document_set import DocumentSet
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.filters import AnyOf, Filter
 from core.fusion import Component, Fusion
+from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchResult, SearchService
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
 from core.types import (
@@ -26,6 +27,7 @@ from core.types import (
     Int64,
     PassageRow,
     PassageVectors,
+    SearchDefaults,
     Span,
 )
 from tests.fakes import FakeEncoder
@@ -125,6 +127,7 @@ class Rows:
     gone: set[int]
     replaced: dict[int, Float32] = field(default_factory=dict)
     stored: dict[str, Any] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
 
     def embedded_passages(self, collection_id: int, external_id: str) -> Any:
         return [], self.stored.get(external_id, np.empty((0, 0)))
@@ -138,7 +141,7 @@ class Rows:
 
     def passages(self, collection_id: int, passage_ids: list[int]) -> dict[int, PassageRow]:
         return {
-            i: PassageRow(i, f"d{i}", "title", "the text", Span(0, 8), {})
+            i: PassageRow(i, f"d{i}", "title", self.texts.get(i, "the text"), Span(0, 8), {})
             for i in passage_ids
             if i not in self.gone and i not in self.replaced
         }
@@ -156,6 +159,7 @@ def service(
         "indexes": Indexes(view, in_time),
         "documents": rows or Rows(set()),
         "explain": None,
+        "reranking": RerankService(BiEncoderReranker(ENCODER), RerankLimits()),
     }
     return SearchService(**parts, limits=SearchLimits())
 
@@ -222,8 +226,8 @@ def test_an_exhausted_view_returns_what_is_left() -> None:
         (SearchRequest(queries=(WeightedQuery("q"), WeightedQuery(" "))), "'queries[1].text' is empty"),
         (SearchRequest(queries=(WeightedQuery("q"),) * 17), "the limit is 16"),
         (SearchRequest("q", diversity=1.5), "diversity is 1.5"),
-        (SearchRequest("q", diversity=0.5, offset=195), "with diversity it must be at most 200"),
-        (SearchRequest("q", rerank=True, k=201), "with rerank it must be at most 200"),
+        (SearchRequest("q", diversity=0.5, offset=195), "with diversity it must be at most 100"),
+        (SearchRequest("q", rerank=True, k=51), "with rerank it must be at most 50"),
         (SearchRequest("q", score_threshold=math.inf), "score_threshold is inf"),
         (SearchRequest("q", facets=("f",) * 33), "the limit is 32"),
         (SearchRequest("q", min_seq=8), "newest change is 7"),
@@ -354,3 +358,26 @@ def test_a_replaced_document_keeps_its_place_among_hybrid_hits() -> None:
         "news", SearchRequest("q")
     )
     assert (result.hits[0].passage.external_id, result.hits[0].passage.text) == ("d3", "new")
+
+
+def test_reranked_hits_are_ordered_and_scored_by_the_reranker_on_every_page() -> None:
+    rows = Rows(set(), texts={30: "a cat", 40: "a cat on a mat"})
+    searching = service(View(hits(60)), rows)
+    result = searching.search("news", dense("cat on mat", k=3, rerank=True))
+    assert ids(result) == ["d40", "d30", "d0"]
+    first = result.hits[0]
+    assert (first.dense, first.rerank) == (Component(hits(60)[40].score, 41), Component(first.score, 1))
+    rest = searching.search("news", dense("cat on mat", k=48, offset=2, rerank=True))
+    assert ids(rest)[0] == "d0"
+    assert "d55" not in ids(rest)
+
+
+def test_what_a_request_leaves_open_the_collection_decides() -> None:
+    defaults = SearchDefaults("lexical", rerank=True)
+    collections = Collections(replace(COLLECTION, search=defaults))
+    view = View(hits(20), {"cat": hits(9)})
+    searching = service(view, Rows(set(), texts={8: "a cat"}), collections=collections)
+    result = searching.search("news", SearchRequest("cat", k=2))
+    assert (result.mode, ids(result)) == ("lexical", ["d8", "d0"])
+    result = searching.search("news", SearchRequest("cat", k=2, mode="dense", rerank=False))
+    assert (result.mode, ids(result)) == ("dense", ["d0", "d1"])

@@ -15,9 +15,10 @@ from encoder.checkpoint import load_checkpoint, load_reference
 from encoder.config import Pooling
 from encoder.service import load_encoder, measure_parity
 from encoder.training.export import average, average_folders
+from encoder.training.loop import Progress, learning_rate
 from encoder.training.settings import LossSettings, Mode, PairFile, TrainSettings
 from encoder.training.state import STATE
-from encoder.training.train import Progress, learning_rate, train_encoder
+from encoder.training.train import train_encoder
 from tests.encoder.fakes import random_weights, tiny_config
 from tests.encoder.training.tiny import save_tiny_model, tiny_settings
 
@@ -118,7 +119,9 @@ def test_training_learns_pairs_and_writes_a_model_that_loads(tmp_path: Path) -> 
     )
     report = train_encoder(settings)
     early, late = report.progress[:10], report.progress[-10:]
-    assert np.mean([p.contrastive for p in late]) < 0.5 * np.mean([p.contrastive for p in early])
+    assert np.mean([p.parts["contrastive"] for p in late]) < 0.5 * np.mean(
+        [p.parts["contrastive"] for p in early]
+    )
     assert [p.step for p in report.progress if p.dev_mrr is not None] == [20, 40, 60]
     for precision, accuracy in (("f32", 1e-4), ("int8", 0.01)):
         encoder = load_encoder(settings.out, precision=precision)
@@ -140,8 +143,8 @@ def test_distillation_alone_stays_at_the_start(tmp_path: Path) -> None:
     losses = LossSettings(contrastive=0.0)
     settings = tiny_settings(tmp_path, mode=Mode.LORA, losses=losses, learning_rate=1e-3)
     report = train_encoder(settings)
-    assert max(p.embedding for p in report.progress) < 1e-2
-    assert max(p.similarity for p in report.progress) < 1e-2
+    assert max(p.parts["embedding"] for p in report.progress) < 1e-2
+    assert max(p.parts["similarity"] for p in report.progress) < 1e-2
 
 
 def test_a_result_that_is_all_start_is_the_start(tmp_path: Path) -> None:
