@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import nsmallest
 from typing import Final
 
@@ -24,6 +24,7 @@ Float64 = npt.NDArray[np.float64]
 MAX_QUERY_TERMS: Final = 512
 MAX_QUERY_CHARACTERS: Final = 100_000
 MIN_FETCH: Final = 32
+PASSAGES_A_DOCUMENT: Final = 8  # most have fewer; all of a few given documents are best fetched at once
 # Up to here fetching without the filter costs less than a clause of the allowed documents: measured.
 FREE_FETCH: Final = 1_000
 # tantivy adds a passage's terms up in any order, so that equal passages differ in the last bits.
@@ -100,9 +101,10 @@ class LexicalView:
         if not worth or not len(ids) or not self.passages:
             return []
         clauses = [(tantivy.Occur.Should, _constant_query(term, value)) for term, value in worth.items()]
-        hits = self._best(_restricted(tantivy.Query.boolean_query(clauses), ids), len(ids))
+        query = _restricted(tantivy.Query.boolean_query(clauses), ids)
+        hits = self._best(query, len(ids), PASSAGES_A_DOCUMENT * len(ids))
         total = sum(worth.values())
-        return [replace(hit, score=min(hit.score / total, 1.0)) for hit in hits]
+        return [IndexHit(hit.document_id, hit.passage_id, min(hit.score / total, 1.0)) for hit in hits]
 
     def _idf(self, term: str) -> float:
         n = self.searcher.doc_freq("text", term)
@@ -119,8 +121,8 @@ class LexicalView:
             fetch *= 4
         return self._best(_restricted(query, allowed.ids()), k)
 
-    def _best(self, query: tantivy.Query, k: int) -> list[IndexHit]:
-        fetch = max(MIN_FETCH, 2 * k)
+    def _best(self, query: tantivy.Query, k: int, at_first: int = 0) -> list[IndexHit]:
+        fetch = max(MIN_FETCH, 2 * k, at_first)
         while True:
             hits, is_sure = _collapse(self._fetch(query, fetch), k)
             if is_sure:
