@@ -193,7 +193,7 @@ def test_of_very_many_words_the_rarest_are_searched(index: LexicalIndex) -> None
     common = [f"common{n}" for n in range(2 * MAX_QUERY_TERMS)]
     index.apply([*(entry(n, *common) for n in (1, 2)), entry(3, "rare")])
     view = index.publish()
-    unheard = [f"unheard{n}" for n in range(9_000)]
+    unheard = [f"unheard{n}" for n in range(6_000)]
     assert 3 in ids(view.search(" ".join([*common, *unheard, "rare"]), 3))
 
 
