@@ -26,7 +26,7 @@ MAX_QUERY_CHARACTERS: Final = 100_000
 MIN_FETCH: Final = 32
 PASSAGES_A_DOCUMENT: Final = 8  # most have fewer; all of a few given documents are best fetched at once
 # Up to here fetching without the filter costs less than a clause of the allowed documents: measured.
-FREE_FETCH: Final = 1_000
+FREE_FETCH: Final = 4_000
 # tantivy adds a passage's terms up in any order, so that equal passages differ in the last bits.
 TIE: Final = 2e-6
 
