@@ -144,7 +144,7 @@ def _assemble(
         collections,
         background.notifier,
         layout.snapshots,
-        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s),
+        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s, recall_target=settings.recall_target),
         meter,
     )
     for collector in _collectors(database, background, indexes, encoder):
@@ -171,6 +171,7 @@ def _assemble(
         encoder=encoder,
         uploads=uploads,
         checks=lambda: _checks(collections, encoder),
+        warnings=lambda: _warnings(indexes),
         metrics=registry,
     )
 
@@ -236,12 +237,20 @@ def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]
     return problems
 
 
+def _warnings(indexes: IndexFollower) -> dict[str, str]:
+    """What goes less well than it should. It names no collection: readiness is told without a key."""
+    count = indexes.below_recall_target()
+    if not count:
+        return {}
+    return {"recall": f"{count} collections miss COGNATE_RECALL_TARGET at the greatest search effort"}
+
+
 def _collectors(
     database: Database, background: Background, indexes: IndexFollower, encoder: RunningEncoder
 ) -> tuple[Collector, ...]:
     return (
         ProgressCollector(SqlProgressState(database).read),
         GaugesCollector(background.gauges),
-        IndexCollector(indexes.lag, indexes.refused_snapshots),
+        IndexCollector(indexes.lag, indexes.recall, indexes.refused_snapshots),
         EncoderCollector(encoder.stats),
     )

@@ -18,7 +18,8 @@ from core.search import SearchService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`checks` tells what is not ready and why (empty = ready); `metrics` are all but HTTP's."""
+    """`checks` tells what is not ready and why (empty = ready), `warnings` what is worse than it should be;
+    `metrics` are all but HTTP's."""
 
     collections: CollectionService
     ingest: IngestService
@@ -33,4 +34,5 @@ class Services:
     encoder: Encoder
     uploads: UploadStore
     checks: Callable[[], Mapping[str, str]]
+    warnings: Callable[[], Mapping[str, str]]
     metrics: MetricSource

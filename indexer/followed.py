@@ -24,12 +24,15 @@ class Followed:
     caught up, so no document vanishes meanwhile.
     """
 
-    def __init__(self, collection: Collection, state: IndexState | None, build_threads: int) -> None:
+    def __init__(
+        self, collection: Collection, state: IndexState | None, build_threads: int, recall_target: float
+    ) -> None:
         self.collection = collection
         self.is_dropped = threading.Event()
         self.saved_at = time.monotonic()
         self.is_refused = False
         self._build_threads = build_threads
+        self._recall_target = recall_target
         self.index = self._new_index(state)
         self._aside: CollectionIndex | None = None
         self._saved_changes = self.index.changes
@@ -108,4 +111,6 @@ class Followed:
 
     def _new_index(self, state: IndexState | None) -> CollectionIndex:
         collection = self.collection
-        return CollectionIndex(collection.encoder.dim, collection.settings.index, state, self._build_threads)
+        return CollectionIndex(
+            collection.encoder.dim, collection.settings.index, state, self._build_threads, self._recall_target
+        )

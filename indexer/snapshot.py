@@ -24,7 +24,7 @@ from indexer.snapshot_files import sha256, sync_folder, write_array, write_index
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 
 class Layout:
@@ -153,6 +153,7 @@ def _write(folder: Path, collection: Collection, state: IndexState) -> None:
         "trained_rows": state.main.trained_rows,
         "kind": state.main.factory,
         "recall_at_10": state.main.recall_at_10,
+        "effort": state.main.effort,
         "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
     }
     text = json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1)
@@ -193,7 +194,7 @@ def _read(folder: Path, collection: Collection) -> IndexState:
     _expect("shapes", shapes, ((main_rows, d), (rows,), (rows,), (rows,), (rows - main_rows, d)))
     main = MainIndex(
         manifest["kind"], index, vectors, passage_ids[:main_rows], document_ids[:main_rows],
-        manifest["trained_rows"], manifest["recall_at_10"],
+        manifest["trained_rows"], manifest["recall_at_10"], manifest["effort"],
     )  # fmt: skip
     rest = DeltaRows(delta, passage_ids[main_rows:], document_ids[main_rows:])
     cursor = (manifest["cursor"][0], manifest["cursor"][1])
