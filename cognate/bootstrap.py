@@ -38,6 +38,7 @@ from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
 from indexer.factory import check_index_kind
 from indexer.follower import FollowerSettings, IndexFollower
+from indexer.lexical_analyzer import check_language
 from migrations.upgrade import check, upgrade
 from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
@@ -150,7 +151,7 @@ def _assemble(
         collections,
         background.notifier,
         layout.snapshots,
-        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s),
+        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s, recall_target=settings.recall_target),
         meter,
     )
     for collector in _collectors(database, background, indexes, encoder):
@@ -162,7 +163,7 @@ def _assemble(
     indexes.start()
     stack.callback(indexes.stop)
     background.start(settings, database, ingestion, stack)
-    collection_service = CollectionService(collections, indexes, encoder, check_index_kind)
+    collection_service = CollectionService(collections, indexes, encoder, check_index_kind, check_language)
     reranking = RerankService(reranker, RerankLimits())
     search = SearchService(
         collection_service, encoder, indexes, documents, explain, reranking, SearchLimits()
@@ -188,6 +189,7 @@ def _assemble(
         encoder=encoder,
         uploads=uploads,
         checks=lambda: _checks(collections, encoder),
+        warnings=lambda: _warnings(indexes),
         metrics=registry,
     )
 
@@ -264,12 +266,20 @@ def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]
     return problems
 
 
+def _warnings(indexes: IndexFollower) -> dict[str, str]:
+    """What goes less well than it should. It names no collection: readiness is told without a key."""
+    count = indexes.below_recall_target()
+    if not count:
+        return {}
+    return {"recall": f"{count} collections miss COGNATE_RECALL_TARGET at the greatest search effort"}
+
+
 def _collectors(
     database: Database, background: Background, indexes: IndexFollower, encoder: RunningEncoder
 ) -> tuple[Collector, ...]:
     return (
         ProgressCollector(SqlProgressState(database).read),
         GaugesCollector(background.gauges),
-        IndexCollector(indexes.lag, indexes.refused_snapshots),
+        IndexCollector(indexes.lag, indexes.recall, indexes.refused_snapshots),
         EncoderCollector(encoder.stats),
     )

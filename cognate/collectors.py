@@ -52,10 +52,15 @@ class EncoderCollector(Collector):
 
 
 class IndexCollector(Collector):
-    """How far the indexes of this process are behind, by collection, and how many could not be saved."""
+    """How far the indexes of this process are behind and what they find, and how many could not be saved."""
 
-    def __init__(self, lag: Callable[[], Mapping[str, int]], refused_snapshots: Callable[[], int]) -> None:
-        self._lag, self._refused_snapshots = lag, refused_snapshots
+    def __init__(
+        self,
+        lag: Callable[[], Mapping[str, int]],
+        recall: Callable[[], Mapping[str, float]],
+        refused_snapshots: Callable[[], int],
+    ) -> None:
+        self._lag, self._recall, self._refused_snapshots = lag, recall, refused_snapshots
 
     def collect(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
@@ -66,6 +71,14 @@ class IndexCollector(Collector):
         for collection, changes in self._lag().items():
             family.add_metric([collection], changes)
         yield family
+        recall = GaugeMetricFamily(
+            "cognate_index_recall_at_10",
+            "Share of the ten true best that searches find, measured after the last compaction",
+            labels=["collection"],
+        )
+        for collection, share in self._recall().items():
+            recall.add_metric([collection], share)
+        yield recall
         yield _gauge(
             "cognate_index_snapshots_refused",
             "Collections whose last snapshot the disk refused",

@@ -95,6 +95,13 @@ class Settings(BaseSettings):
     snapshot_every_s: float = Field(
         default=60.0, gt=0, description="How often an index that changed is written to the data folder."
     )
+    recall_target: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Recall@10 against exact search that an index must have; one with less is searched with"
+        " more effort.",
+    )
     alive_file: Path | None = Field(
         default=None, description="File that `worker` and `scheduler` touch every 5 s while they are well."
     )

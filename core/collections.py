@@ -27,12 +27,13 @@ class CollectionOverview:
 
 @dataclass(frozen=True, slots=True)
 class CollectionService:
-    """`check_index` raises InvalidInput for an index specification that cannot be built."""
+    """The checks raise InvalidInput for an index that cannot be built, and for an unknown language."""
 
     store: CollectionStore
     indexes: IndexRegistry
     encoder: Encoder
     check_index: Callable[[str, int], None]
+    check_language: Callable[[str], None]
 
     def create(
         self, name: str, description: str, encoder: str | None, settings: CollectionSettings
@@ -95,6 +96,7 @@ class CollectionService:
                     f"attributes.{field} is {kind!r}; known types are {', '.join(ATTRIBUTE_TYPES)}."
                 )
         self.check_index(settings.index, self.encoder.info.dim)
+        self.check_language(settings.language)
 
 
 def check_name(name: str) -> None:

@@ -24,7 +24,8 @@ from core.tune import TuneService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`checks` tells what is not ready and why (empty = ready); `metrics` are all but HTTP's."""
+    """`checks` tells what is not ready and why (empty = ready), `warnings` what is worse than it should be;
+    `metrics` are all but HTTP's."""
 
     collections: CollectionService
     ingest: IngestService
@@ -45,4 +46,5 @@ class Services:
     encoder: Encoder
     uploads: UploadStore
     checks: Callable[[], Mapping[str, str]]
+    warnings: Callable[[], Mapping[str, str]]
     metrics: MetricSource

@@ -416,6 +416,12 @@ class PassageVectors:
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
+    """Counts of passages, and how well approximate searches do.
+
+    `effort` is a multiple of what searches usually take, raised until `recall_at_10` meets its target; at its
+    most, `is_below_target` may remain. `built` is the share (0 to 1) done of an index being built, or None.
+    """
+
     kind: str
     bytes: int
     passages: int
@@ -423,6 +429,9 @@ class IndexStats:
     deleted: int
     recall_at_10: float | None
     applied_seq: int
+    effort: float = 1.0
+    is_below_target: bool = False
+    built: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ CODES_PER_ROW = 4
 MAX_MORE_PROBES = 4
 
 
-def is_scan_cheaper(index: Any, wide: int, alive: Alive, effort: int) -> bool:
+def is_scan_cheaper(index: Any, wide: int, alive: Alive, effort: float) -> bool:
     """Whether to score each living row takes less time than to search `index` for `wide` of them."""
     inner = inner_index(index)
     n = int(inner.ntotal)
@@ -39,7 +39,7 @@ def is_scan_cheaper(index: Any, wide: int, alive: Alive, effort: int) -> bool:
     return alive.count * CODES_PER_ROW <= n
 
 
-def search_index(index: Any, xq: Float32, wide: int, alive: Alive, effort: int) -> tuple[Float32, Int64]:
+def search_index(index: Any, xq: Float32, wide: int, alive: Alive, effort: float) -> tuple[Float32, Int64]:
     """Approximate scores and rows of the `wide` best living rows for each of `xq` (n, d), both (n, wide).
 
     Places for which nothing was found have row -1; they are last. All parameters belong to this search:
@@ -56,14 +56,14 @@ def search_index(index: Any, xq: Float32, wide: int, alive: Alive, effort: int) 
     return _search(index, xq, wide, faiss.SearchParameters(sel=alive.selector))
 
 
-def _search_graph(index: Any, xq: Float32, wide: int, alive: Alive, effort: int) -> tuple[Float32, Int64]:
+def _search_graph(index: Any, xq: Float32, wide: int, alive: Alive, effort: float) -> tuple[Float32, Int64]:
     """Goes through the graph as if all rows lived, then keeps those that do.
 
     So a filter costs no recall: where it keeps to rows far from the query, few of the found rows are left
     and the places stay empty, instead of being filled with the best of what the graph happened to pass.
     """
     if alive.selector is None:
-        return _search(index, xq, wide, faiss.SearchParametersHNSW(efSearch=effort * EF_SEARCH))
+        return _search(index, xq, wide, faiss.SearchParametersHNSW(efSearch=int(effort * EF_SEARCH)))
     steps = _steps(index.ntotal, wide, alive, effort)
     D, I = _search(index, xq, steps, faiss.SearchParametersHNSW(efSearch=steps))  # noqa: N806, E741
     is_living = (I >= 0) & alive.mask[I]
@@ -79,15 +79,15 @@ def _search(index: Any, xq: Float32, k: int, parameters: Any) -> tuple[Float32, 
     return D, I
 
 
-def _steps(n: int, wide: int, alive: Alive, effort: int) -> int:
+def _steps(n: int, wide: int, alive: Alive, effort: float) -> int:
     """How far to go through a graph of n rows so that `wide` living ones are among those found."""
     needed = wide if alive.selector is None else MARGIN * wide * n // max(alive.count, 1)
-    return min(max(effort * EF_SEARCH, needed), n)
+    return min(max(int(effort * EF_SEARCH), needed), n)
 
 
-def _probes(lists: Any, alive: Alive, effort: int) -> int:
+def _probes(lists: Any, alive: Alive, effort: float) -> int:
     """How many lists to search; more of them where few of their rows live."""
     count = int(lists.nlist)
-    probes = effort * max(MIN_PROBES, int(count * PROBED_SHARE))
+    probes = effort * max(MIN_PROBES, count * PROBED_SHARE)
     more = min(MAX_MORE_PROBES, int(lists.ntotal) / max(alive.count, 1))
-    return min(int(probes * more), count)
+    return min(max(int(probes * more), 1), count)

@@ -15,7 +15,7 @@ from indexer.delta import DeltaBuffer, DeltaRows
 from indexer.exact import Alive
 from indexer.factory import choose_factory
 from indexer.main_index import Build, MainIndex, build_main, empty_main, extend_main
-from indexer.recall import measure_recall
+from indexer.recall import with_measured_recall
 from indexer.vector_index import Segment, View
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 Cursor = tuple[int, int]
 Mask = npt.NDArray[np.bool_]
 
+RECALL_TARGET = 0.95
 MIN_DELTA = 2_000
 MAX_DELTA_SHARE = 0.10
 MIN_DEAD = 1_000
@@ -69,10 +70,19 @@ class CollectionIndex:
     _starts: dict[int, int]  # document id -> first of its living positions
     _view: View
 
-    def __init__(self, d: int, setting: str, state: IndexState | None = None, build_threads: int = 1) -> None:
+    def __init__(
+        self,
+        d: int,
+        setting: str,
+        state: IndexState | None = None,
+        build_threads: int = 1,
+        recall_target: float = RECALL_TARGET,
+    ) -> None:
         self._d = d
         self._setting = setting
         self._build_threads = build_threads
+        self._recall_target = recall_target
+        self._built: float | None = None
         self._lock = threading.Lock()
         self._compacting = threading.Lock()
         state = state or empty_state(d)
@@ -123,21 +133,23 @@ class CollectionIndex:
         """Folds the delta into a new main; searches and `apply` go on meanwhile. False if one runs already.
 
         Few dead rows: main is copied and extended. Many, or another kind of index: it is built anew from the
-        living rows. Raises BuildCancelled, leaving all as it was.
+        living rows. Then the recall is measured, and the effort of searches raised until it meets the
+        target. Raises BuildCancelled, leaving all as it was.
         """
         if not self._compacting.acquire(blocking=False):
             return False
         try:
             captured = self.capture()
-            build = build or Build(self._setting, self._build_threads)
+            build = replace(build or Build(self._setting, self._build_threads), report=self._report)
             keep = None if self._is_extendable(captured) else np.flatnonzero(captured.alive)
             main = _extended(captured, build) if keep is None else _rebuilt(captured, keep, build)
             alive = captured.alive if keep is None else np.ones(main.n, dtype=np.bool_)
-            main = replace(main, recall_at_10=measure_recall(main, Alive(alive)))
+            main = with_measured_recall(main, Alive(alive), self._recall_target)
             with self._lock:
                 self._swap_main(main, captured, keep)
                 self._publish()
         finally:
+            self._built = None
             self._compacting.release()
         return True
 
@@ -159,7 +171,13 @@ class CollectionIndex:
                 deleted=total - self._view.passages,
                 recall_at_10=self._main.recall_at_10,
                 applied_seq=self._seq,
+                effort=self._main.effort,
+                is_below_target=not self._main.reaches(self._recall_target),
+                built=self._built,
             )
+
+    def _report(self, share: float) -> None:
+        self._built = share
 
     def _check(self, entry: LogEntry) -> None:
         if len(entry.passage_ids) and entry.vectors.shape != (len(entry.passage_ids), self._d):

@@ -14,6 +14,11 @@ AUTO = "auto"
 FLAT = "Flat"
 HNSW = "HNSW32"
 FLAT_LIMIT = 20_000
+# Above, a graph takes too long to build and twice the memory of codes beside half-precision vectors.
+HNSW_LIMIT = 1_000_000
+# Lists for so many passages; beyond the last, the most lists.
+LISTS = ((4_000_000, 4_096), (40_000_000, 16_384))
+MOST_LISTS = 65_536
 MAX_FACTORY_LENGTH = 100
 HNSW_M = (4, 64)
 IVF_LISTS = (1, 65_536)
@@ -25,12 +30,19 @@ QUANTIZER_TRAINING_ROWS = 256 * POINTS_PER_CENTROID
 def choose_factory(setting: str, rows: int, d: int) -> str:
     """The factory string for `rows` passages of dimension `d` under a collection's `index` setting.
 
-    "auto" is exact up to 20,000 passages and HNSW above. An explicit index that must be trained stays
-    exact until there are enough passages to train it on.
+    "auto" is exact up to 20,000 passages, HNSW up to a million, and above inverted lists of packed 4-bit
+    codes, whose best are scored again. An explicit index that must be trained stays exact until there are
+    enough passages to train it on.
     """
     if setting == AUTO:
-        return FLAT if rows <= FLAT_LIMIT else HNSW
+        return FLAT if rows <= FLAT_LIMIT else HNSW if rows <= HNSW_LIMIT else _lists(rows, d)
     return setting if rows >= _training_rows(setting, d) else FLAT
+
+
+def _lists(rows: int, d: int) -> str:
+    """Two dimensions to a 4-bit code; one byte to each where d is odd."""
+    lists = next((count for most, count in LISTS if rows <= most), MOST_LISTS)
+    return f"IVF{lists},PQ{d // 2}x4fs" if d % 2 == 0 else f"IVF{lists},SQ8"
 
 
 def check_index_kind(setting: str, d: int) -> None:
@@ -55,17 +67,18 @@ def check_index_kind(setting: str, d: int) -> None:
 
 
 _ADVICE = (
-    "Use \"auto\", or Flat, SQ8, SQfp16, HNSW<m>, HNSW<m>,SQ8, IVF<n>,Flat|SQ8|PQ<m>, "
-    "with PCA<d>, or OPQ<m> before it if wished"
+    "Use \"auto\", or Flat, SQ8, SQfp16, HNSW<m>, HNSW<m>,SQ8, IVF<n>,Flat|SQ8|PQ<m>|PQ<m>x4fs|RaBitQ, "
+    "with PCA<d>, OPQ<m> or RR<d> before it if wished"
 )  # fmt: skip
 
 
 _SQ = r"SQ(?:4|6|8|fp16|bf16)"
 _PQ = r"PQ\d{1,4}(?:x(?:[4-9]|1[0-2]))?(?:fs|fsr|np)?"
+_RABITQ = r"RaBitQ(?:fs)?[1-9]?"
 _FORM = re.compile(
-    r"(?:(?:PCA[RW]{0,2}|OPQ)\d{1,5}(?:_\d{1,5})?,)?"
-    rf"(?:Flat|{_SQ}|HNSW(?P<m>\d{{1,5}})(?:,(?:Flat|{_SQ}|{_PQ}))?"
-    rf"|IVF(?P<lists>\d{{1,9}}),(?:Flat|{_SQ}|{_PQ}))",
+    r"(?:(?:PCA[RW]{0,2}|OPQ|RR)\d{1,5}(?:_\d{1,5})?,)?"
+    rf"(?:Flat|{_SQ}|RaBitQ[1-9]?|HNSW(?P<m>\d{{1,5}})(?:,(?:Flat|{_SQ}|{_PQ}))?"
+    rf"|IVF(?P<lists>\d{{1,9}}),(?:Flat|{_SQ}|{_PQ}|{_RABITQ}))",
     re.ASCII,
 )
 
@@ -97,7 +110,13 @@ def _is_supported(index: Any) -> bool:
         chain = [faiss.downcast_VectorTransform(index.chain.at(i)) for i in range(index.chain.size())]
         if not all(isinstance(transform, faiss.LinearTransform) for transform in chain):
             return False
-    supported = (faiss.IndexFlat, faiss.IndexHNSW, faiss.IndexIVF, faiss.IndexScalarQuantizer)
+    supported = (
+        faiss.IndexFlat,
+        faiss.IndexHNSW,
+        faiss.IndexIVF,
+        faiss.IndexScalarQuantizer,
+        faiss.IndexRaBitQ,
+    )
     return isinstance(inner_index(index), supported)
 
 

@@ -32,6 +32,7 @@ class Followed:
         state: SearchState | None,
         new_folder: Callable[[], Path],
         build_threads: int,
+        recall_target: float,
     ) -> None:
         """`new_folder` names folders, not yet there, for the files of an index."""
         self.collection = collection
@@ -40,6 +41,7 @@ class Followed:
         self.saved_at = time.monotonic()
         self.is_refused = False
         self._build_threads = build_threads
+        self._recall_target = recall_target
         self.index = self._new_index(state)
         self._aside: SearchIndex | None = None
         self._saved_changes = self.index.changes
@@ -128,5 +130,10 @@ class Followed:
     def _new_index(self, state: SearchState | None) -> SearchIndex:
         collection = self.collection
         return SearchIndex(
-            collection.encoder.dim, collection.settings, self._new_folder(), state, self._build_threads
+            collection.encoder.dim,
+            collection.settings,
+            self._new_folder(),
+            state,
+            self._build_threads,
+            self._recall_target,
         )

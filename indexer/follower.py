@@ -15,6 +15,7 @@ from core.errors import NotFound
 from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports import ChangeLog, CollectionStore, Notifier
 from core.types import Collection, IndexStats
+from indexer.collection_index import RECALL_TARGET
 from indexer.followed import Followed
 from indexer.lexical_files import DamagedIndex
 from indexer.main_index import BuildCancelled
@@ -35,6 +36,7 @@ class FollowerSettings:
     snapshot_interval_s: float = 60.0
     snapshot_min_changes: int = 1
     build_threads: int = 1
+    recall_target: float = RECALL_TARGET
     stop_timeout_s: float = 30.0
 
 
@@ -124,6 +126,15 @@ class IndexFollower:
         """Collection name -> changes (in seq) known to be committed but not yet served."""
         return {one.collection.name: one.lag for one in self._all()}
 
+    def recall(self) -> dict[str, float]:
+        """Collection name -> recall@10 of its searches, as measured after the last compaction."""
+        measured = {one.collection.name: one.index.stats().recall_at_10 for one in self._all()}
+        return {name: recall for name, recall in measured.items() if recall is not None}
+
+    def below_recall_target(self) -> int:
+        """How many collections miss the target of recall, whatever the effort."""
+        return sum(one.index.stats().is_below_target for one in self._all())
+
     def refused_snapshots(self) -> int:
         """How many collections have a last snapshot that the disk did not take."""
         return sum(one.is_refused for one in self._all())
@@ -156,15 +167,15 @@ class IndexFollower:
         def new_folder() -> Path:
             return self._working / f"{collection.id}-{next(self._opened)}"
 
-        threads = self._settings.build_threads
+        settings = self._settings
         state = self._snapshots.load(collection) if with_snapshot else None
         try:
-            return Followed(collection, state, new_folder, threads)
+            return Followed(collection, state, new_folder, settings.build_threads, settings.recall_target)
         except (DamagedIndex, OSError, ValueError) as error:
             if state is None:
                 raise
             self._snapshots.reject(collection, error)
-            return Followed(collection, None, new_folder, threads)
+            return Followed(collection, None, new_folder, settings.build_threads, settings.recall_target)
 
     def _on_news(self, collection_id: int, seq: int) -> None:
         self._news.set()
@@ -239,8 +250,15 @@ class IndexFollower:
         if followed.index.is_compaction_due():
             started = time.monotonic()
             followed.compact(lambda: self._stopping.is_set() or followed.is_dropped.is_set())
-            took_s = round(time.monotonic() - started, 3)
-            logger.info("index_compacted", extra={"collection": followed.collection.name, "took_s": took_s})
+            stats = followed.index.stats()
+            fields = {
+                "collection": followed.collection.name,
+                "took_s": round(time.monotonic() - started, 3),
+                "kind": stats.kind,
+                "recall_at_10": stats.recall_at_10,
+                "effort": stats.effort,
+            }
+            logger.info("index_compacted", extra=fields)
         followed.index.rest()
         is_old = time.monotonic() - followed.saved_at >= self._settings.snapshot_interval_s
         if is_old and followed.unsaved >= self._settings.snapshot_min_changes:

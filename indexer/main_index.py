@@ -17,6 +17,9 @@ from indexer.factory import choose_factory, inner_index, new_index
 
 EF_CONSTRUCTION = 80
 ADD_ROWS = 1_024
+# Training rows, evenly spaced: so many a centroid, and at least what product quantizers learn from.
+TRAINING_POINTS = 64
+MIN_TRAINING_ROWS = 32_768
 
 
 class BuildCancelled(Exception):
@@ -39,7 +42,7 @@ class MainIndex:
     document_ids: Int64
     trained_rows: int
     recall_at_10: float | None = None
-    effort: int = 1
+    effort: float = 1.0
     by_document: DocumentRows = field(init=False)
 
     def __post_init__(self) -> None:
@@ -57,14 +60,20 @@ class MainIndex:
     def is_lossless(self) -> bool:
         return is_lossless(self.index)
 
+    def reaches(self, recall: float) -> bool:
+        """Whether the measured recall is so high; true while none was measured."""
+        return self.recall_at_10 is None or self.recall_at_10 >= recall
+
     @property
     def bytes(self) -> int:
-        """Memory of vectors, graph or codes, and ids."""
+        """Memory of vectors, graph or lists of codes, and ids."""
         total = self.vectors.nbytes + self.passage_ids.nbytes + self.document_ids.nbytes
         codes = inner_index(self.index)
         if isinstance(codes, faiss.IndexHNSW):
             total += codes.hnsw.neighbors.size() * 4
             codes = faiss.downcast_index(codes.storage)
+        if isinstance(codes, faiss.IndexIVF):
+            total += self.n * 8 + codes.nlist * codes.d * 4
         return int(total) if self.is_lossless else int(total + self.n * codes.code_size)
 
     def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
@@ -73,7 +82,7 @@ class MainIndex:
         No place is left empty: where the index finds too few living rows, all of them are scored, as they
         are when so few live that this takes less time.
         """
-        wide = fetch if self.is_lossless else min(self.effort * REFINE * fetch, alive.count)
+        wide = fetch if self.is_lossless else min(max(fetch, int(self.effort * REFINE * fetch)), alive.count)
         if is_scan_cheaper(self.index, wide, alive, self.effort):
             return search_rows(xq, self.vectors, fetch, alive.rows)
         if self.is_exact:
@@ -113,11 +122,15 @@ def is_lossless(index: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How to build: the collection's `index` setting, OpenMP threads, and a way to be told to stop."""
+    """How to build: the collection's `index` setting, OpenMP threads, and a way to be told to stop.
+
+    `report` is told now and then which share (0 to 1) of the rows is in the index.
+    """
 
     setting: str
     threads: int = 1
     is_cancelled: Callable[[], bool] = lambda: False
+    report: Callable[[float], None] = lambda share: None
 
 
 def empty_main(d: int) -> MainIndex:
@@ -137,7 +150,7 @@ def build_main(
     index = new_index(factory, d)
     _prepare(index)
     if not index.is_trained:
-        index.train(np.ascontiguousarray(vectors, dtype=np.float32))
+        index.train(_training_sample(index, vectors))
     _add(index, vectors, build)
     kept = stored_vectors(index) if is_lossless(index) else np.asarray(vectors, dtype=np.float16)
     return MainIndex(factory, index, kept, passage_ids, document_ids, n)
@@ -180,9 +193,19 @@ def _prepare(index: Any) -> None:
         inner.hnsw.efConstruction = EF_CONSTRUCTION
 
 
+def _training_sample(index: Any, vectors: Float32 | Float16) -> Float32:
+    """(m, d) float32: what the index is trained on; all of a million rows would double the memory."""
+    lists = inner_index(index)
+    centroids = lists.nlist if isinstance(lists, faiss.IndexIVF) else 0
+    m = min(len(vectors), max(MIN_TRAINING_ROWS, TRAINING_POINTS * centroids))
+    rows = np.linspace(0, len(vectors) - 1, m).astype(np.int64)
+    return np.ascontiguousarray(vectors[rows], dtype=np.float32)
+
+
 def _add(index: Any, vectors: Float32 | Float16, build: Build) -> None:
     """Adds in blocks, so that a stopping service waits for one block and not for the whole graph."""
     for start in range(0, len(vectors), ADD_ROWS):
         if build.is_cancelled():
             raise BuildCancelled
+        build.report(start / len(vectors))
         index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.document_set import DocumentSet
 from core.filters import Filter
+from core.memory import return_freed_memory
 from core.types import (
     CollectionSettings,
     Facet,
@@ -25,7 +26,7 @@ from core.types import (
 from indexer.attributes import AttributeIndex
 from indexer.attributes_snapshot import Arrays
 from indexer.attributes_view import AttributeView
-from indexer.collection_index import CollectionIndex, Cursor, IndexState
+from indexer.collection_index import RECALL_TARGET, CollectionIndex, Cursor, IndexState
 from indexer.lexical import LexicalIndex
 from indexer.lexical_view import LexicalView
 from indexer.lexical_words import shown_stem
@@ -99,12 +100,14 @@ class SearchIndex:
         folder: Path,
         state: SearchState | None = None,
         build_threads: int = 1,
+        recall_target: float = RECALL_TARGET,
     ) -> None:
         """Raises DamagedIndex or ValueError when a saved `state` does not belong to these settings."""
         saved = state.words if state else None
         self._words = LexicalIndex(folder, settings.language, saved)
         self._attributes = AttributeIndex(settings.attributes, state.attributes if state else None)
-        self._vectors = CollectionIndex(d, settings.index, state.vectors if state else None, build_threads)
+        vectors = state.vectors if state else None
+        self._vectors = CollectionIndex(d, settings.index, vectors, build_threads, recall_target)
         self._language = settings.language
         self._folder = folder
         self._lock = threading.Lock()
@@ -162,6 +165,9 @@ class SearchIndex:
         if time.monotonic() - self._applied_s > REST_AFTER_S:
             self._applied_s = math.inf
             self._words.rest()
+            with self._lock:
+                self._publish()
+            return_freed_memory()
 
     def capture(self, folder: Path) -> SearchState:
         """The present state, safe to read while the index changes; its words go to a new `folder`."""

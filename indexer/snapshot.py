@@ -172,6 +172,7 @@ def _write(folder: Path, collection: Collection, state: SearchState) -> None:
         "trained_rows": vectors.main.trained_rows,
         "kind": vectors.main.factory,
         "recall_at_10": vectors.main.recall_at_10,
+        "effort": vectors.main.effort,
         "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
     }
     text = json.dumps(manifest | {"checksum": _checksum(manifest)}, indent=1)
@@ -218,7 +219,7 @@ def _read_vectors(folder: Path, manifest: Mapping[str, Any], collection: Collect
     _expect("shapes", shapes, ((main_rows, d), (rows,), (rows,), (rows,), (rows - main_rows, d)))
     main = MainIndex(
         manifest["kind"], index, vectors, passage_ids[:main_rows], document_ids[:main_rows],
-        manifest["trained_rows"], manifest["recall_at_10"],
+        manifest["trained_rows"], manifest["recall_at_10"], manifest["effort"],
     )  # fmt: skip
     rest = DeltaRows(delta, passage_ids[main_rows:], document_ids[main_rows:])
     cursor = (manifest["cursor"][0], manifest["cursor"][1])

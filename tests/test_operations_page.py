@@ -41,7 +41,7 @@ def every_metric() -> set[str]:
         background = RedisBackground(settings, cast(Any, None), stack)  # connects when it is first used
         for collector in (
             EncoderCollector(FakeEncoder().stats),
-            IndexCollector(dict, lambda: 0),
+            IndexCollector(dict, dict, lambda: 0),
             ProgressCollector(lambda: state),
             GaugesCollector(background.gauges),
         ):

@@ -22,9 +22,9 @@ async def live() -> Response:
 @router.get("/health/ready", responses={503: {"description": "Not ready; `checks` says why."}})
 def ready(services: ServicesDep) -> Response:
     checks = dict(services.checks())
-    return json_response(
-        {"status": "not ready" if checks else "ready", "checks": checks}, 503 if checks else 200
-    )
+    status = "not ready" if checks else "ready"
+    body = {"status": status, "checks": checks, "warnings": dict(services.warnings())}
+    return json_response(body, 503 if checks else 200)
 
 
 @router.get("/version")

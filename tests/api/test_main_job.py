@@ -193,7 +193,7 @@ def test_a_collection_deleted_is_gone_and_its_name_is_free(client: TestClient, n
 
 def test_operations_routes_tell_how_the_service_is(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "alive"}
-    assert client.get("/health/ready").json() == {"status": "ready", "checks": {}}
+    assert client.get("/health/ready").json() == {"status": "ready", "checks": {}, "warnings": {}}
     assert client.get("/version").json()["encoder"]["id"] == "fake"
     metrics = client.get("/metrics").text
     assert 'cognate_http_requests_total{method="GET",route="/version",status="200"} 1.0' in metrics

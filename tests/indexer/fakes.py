@@ -172,10 +172,13 @@ def content(document_id: int, passages: int) -> tuple[str, tuple[str, ...], dict
     return f"title{document_id % 3}", tuple(texts), {"number": document_id, "kind": WORDS[document_id % 4]}
 
 
-def search_index(folder: Path, index: str = "auto", state: SearchState | None = None) -> SearchIndex:
+def search_index(
+    folder: Path, index: str = "auto", state: SearchState | None = None, recall_target: float = 0.95
+) -> SearchIndex:
     """A whole index of the fake database, its working space in a new folder under `folder`."""
     place = folder / f"live-{next(_live)}"
-    return SearchIndex(D, CollectionSettings(index=index), place, state)
+    settings = CollectionSettings(index=index)
+    return SearchIndex(D, settings, place, state, recall_target=recall_target)
 
 
 _live = itertools.count()

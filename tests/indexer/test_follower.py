@@ -217,6 +217,18 @@ def test_the_delta_is_compacted_in_the_background(world: World) -> None:
         world.assert_served(follower, collection)
 
 
+def test_a_collection_that_misses_its_recall_target_is_counted(world: World) -> None:
+    exact = world.database.add_collection("exact")
+    coarse = world.database.add_collection("coarse", index="IVF16,PQ2x4fs")
+    with world.following(replace(DEAF, page_limit=20_000, recall_target=1.0)) as follower:
+        world.put(exact, *range(3_000), passages=1)
+        world.put(coarse, *range(10_500), passages=1)
+        eventually(lambda: follower.below_recall_target() == 1)
+        eventually(lambda: set(follower.recall()) == {"exact", "coarse"})
+        assert follower.recall()["exact"] == 1.0
+        assert follower.recall()["coarse"] < 1.0
+
+
 def test_a_database_that_is_away_costs_nothing_but_time(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,9 +10,9 @@ from core.types import Float16, Float32, Int64
 from indexer import factory
 from indexer.delta import DeltaBuffer
 from indexer.exact import Alive, search_exactly
-from indexer.factory import FLAT_LIMIT, check_index_kind, choose_factory
+from indexer.factory import FLAT_LIMIT, HNSW_LIMIT, check_index_kind, choose_factory
 from indexer.main_index import Build, BuildCancelled, MainIndex, build_main, empty_main, extend_main
-from indexer.recall import measure_recall
+from indexer.recall import Sample
 from indexer.vector_index import Segment, View
 from tests.indexer.fakes import assert_same_hits, brute_force, clustered_rows, unit_rows
 
@@ -120,8 +120,10 @@ def test_appending_to_a_buffer_leaves_published_rows_untouched() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["auto", "Flat", "HNSW16", "SQ8", "IVF16,Flat", "HNSW16,SQ8", "PCA8,Flat", "PCA8,IVF8,SQ8"]
-)
+    "setting", ["auto", "Flat", "HNSW16", "SQ8", "IVF16,Flat", "HNSW16,SQ8", "PCA8,Flat", "PCA8,IVF8,SQ8",
+     "IVF16,PQ8x4fs", "RaBitQ", "RaBitQ4", "IVF16,RaBitQ", "RR16,IVF16,RaBitQ4",
+     "IVF16,RaBitQfs", "IVF16,RaBitQfs4"],
+)  # fmt: skip
 def test_every_kind_grows_filters_and_returns_exact_scores(setting: str) -> None:
     rng = np.random.default_rng(2)
     vectors = clustered_rows(rng, 12_000, D).astype(np.float16)
@@ -142,7 +144,8 @@ def test_every_kind_grows_filters_and_returns_exact_scores(setting: str) -> None
             assert hit.score == pytest.approx(
                 float(vectors[hit.document_id].astype(np.float32) @ query), abs=1e-5
             )
-    assert measure_recall(grown, alive) > (0.5 if "PCA" in setting else 0.9)
+    is_coarse = "PCA" in setting or setting.endswith(("RaBitQ", "RaBitQfs", "x4fs"))
+    assert Sample.of(grown, alive).recall(grown) > (0.5 if is_coarse else 0.9)
 
 
 def test_an_index_that_must_be_trained_is_exact_until_it_can_be() -> None:
@@ -153,6 +156,16 @@ def test_an_index_that_must_be_trained_is_exact_until_it_can_be() -> None:
 def test_the_kind_follows_the_size() -> None:
     assert choose_factory("auto", FLAT_LIMIT, D) == "Flat"
     assert choose_factory("auto", FLAT_LIMIT + 1, D) == "HNSW32"
+    assert choose_factory("auto", HNSW_LIMIT, 384) == "HNSW32"
+    assert choose_factory("auto", HNSW_LIMIT + 1, 384) == "IVF4096,PQ192x4fs"
+    assert choose_factory("auto", 10**9, 384) == "IVF65536,PQ192x4fs"
+    assert choose_factory("auto", 5 * 10**6, 15) == "IVF16384,SQ8"
+
+
+@pytest.mark.parametrize("d", [1, 2, 15, 16, 384, 768])
+def test_what_is_chosen_by_size_can_be_made(d: int) -> None:
+    for rows in (1, FLAT_LIMIT + 1, HNSW_LIMIT + 1, 10**8):
+        check_index_kind(choose_factory("auto", rows, d), d)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +173,7 @@ def test_the_kind_follows_the_size() -> None:
     [
         "auto", "Flat", "HNSW4", "HNSW32", "HNSW64,SQ8", "HNSW16,Flat", "IVF1,Flat", "IVF65536,SQfp16",
         "IVF256,PQ8", "IVF256,PQ8x4fs", "OPQ8,IVF256,PQ8", "OPQ8_32,IVF256,PQ8", "PCAR32,Flat", "SQfp16",
+        "RaBitQ", "RR64,IVF16,RaBitQ", "IVF16,RaBitQfs", "IVF16,RaBitQ8",
     ],
 )  # fmt: skip
 def test_usable_factories_are_accepted(setting: str) -> None:
@@ -167,7 +181,21 @@ def test_usable_factories_are_accepted(setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["", "bogus", "LSH", "IDMap,Flat", "PQ8", "NSG32", "PQ8x4fs", "Flat,RFlat", "PQ7", "x" * 500]
+    "setting",
+    [
+        "",
+        "bogus",
+        "LSH",
+        "IDMap,Flat",
+        "PQ8",
+        "NSG32",
+        "PQ8x4fs",
+        "Flat,RFlat",
+        "PQ7",
+        "x" * 500,
+        "RaBitQfs",
+        "HNSW16,RaBitQ",
+    ],
 )
 def test_unusable_factories_are_refused_with_advice(setting: str) -> None:
     with pytest.raises(InvalidInput, match="index") as refused:
@@ -209,7 +237,7 @@ def test_an_index_is_made_once_to_know_how_it_trains(monkeypatch: pytest.MonkeyP
 def test_hnsw_finds_at_least_95_percent_of_25_000_clustered_vectors() -> None:
     main = main_of(clustered_rows(np.random.default_rng(3), 25_000, D))
     assert main.factory == "HNSW32"
-    assert measure_recall(main, all_alive(main.n)) >= 0.95
+    assert Sample.of(main, all_alive(main.n)).recall(main) >= 0.95
 
 
 def test_hnsw_with_hardly_any_row_alive_still_returns_k() -> None:
