@@ -1,4 +1,4 @@
-"""The engine: serves many callers in micro-batches through two lanes, one micro-batch at a time."""
+"""The engine: serves many callers in micro-batches through two lanes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from core.errors import Overloaded, Unavailable
 from core.types import Float32, Lane
-from encoder.backends.base import Backend, Int32
+from encoder.backends.base import Backend, Forward, Int32
 from encoder.lanes import Item, LaneQueue, LaneStats, Request
 
 _log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ T = TypeVar("T")
 class EngineSettings:
     """Sizes in tokens, padding included for batches; times in seconds.
 
-    A search that arrives waits for the micro-batch in progress, so bulk ones are small
-    (`bulk_batch_tokens_busy`: one text or two, about 6 ms on two cores) for `busy_s` after each interactive
-    request, and large (`bulk_batch_tokens`) otherwise. After `interactive_run` interactive micro-batches in
-    a row bulk work that waits gets one.
+    Where bulk work takes turns with searches, a search that arrives waits for the micro-batch in progress, so
+    bulk ones are small (`bulk_batch_tokens_busy`) for `busy_s` after each interactive request, and large
+    (`bulk_batch_tokens`) otherwise; after `interactive_run` interactive micro-batches in a row bulk work that
+    waits gets one. Bulk streams always compute large ones.
     """
 
     interactive_batch_tokens: int = 512
@@ -60,9 +60,10 @@ class Engine:
     """Futures of unit vectors for lists of token ids.
 
     A thread of its own runs the micro-batches; only a blocking interactive caller that finds the engine idle
-    runs its own, which spares a search two changes of thread.
+    runs its own, which spares a search two changes of thread. Each bulk stream of the backend has one more
+    thread, which runs bulk micro-batches beside these.
 
-    Must be created after a process forks: threads do not survive it. `close` ends the thread.
+    Must be created after a process forks: threads do not survive it. `close` ends the threads.
     """
 
     def __init__(
@@ -89,12 +90,20 @@ class Engine:
         self._unfinished: set[Request] = set()
         self._errands: deque[Callable[[Backend | None], None]] = deque()
         self._closed = False
-        self._is_running = False  # a micro-batch, on whichever thread
+        self._is_running = False  # a micro-batch in `forward`, on whichever thread
         self._interactive_seen_s = -np.inf
         self._run_length = 0
         self._batches = self._failed_batches = self._tokens_useful = self._tokens_computed = 0
+        self._own_lanes = [Lane.INTERACTIVE] if backend.bulk_streams else [Lane.INTERACTIVE, Lane.BULK]
+        self._streams = [
+            threading.Thread(
+                target=self._serve_stream, args=(stream,), name=f"encoder-bulk-{number}", daemon=True
+            )
+            for number, stream in enumerate(backend.bulk_streams)
+        ]
         self._thread = threading.Thread(target=self._serve, name="encoder-engine", daemon=True)
-        self._thread.start()
+        for thread in (*self._streams, self._thread):
+            thread.start()
 
     def submit(self, token_ids: Sequence[Int32], lane: Lane) -> Future[Float32]:
         """Future of (n, d) float32 in the order of `token_ids`, each a (t,) int32 array with t >= 1.
@@ -153,9 +162,9 @@ class Engine:
             )
 
     def close(self, wait: bool = True) -> None:
-        """Ends after the micro-batch in progress; requests not finished then fail with Unavailable.
+        """Ends after the micro-batches in progress; requests not finished then fail with Unavailable.
 
-        With `wait` it returns when the thread has ended. May be called again.
+        With `wait` it returns when the threads have ended. May be called again.
         """
         with self._changed:
             self._closed = True
@@ -196,7 +205,20 @@ class Engine:
                 self._run_errands(self._backend)
                 self._run(batch)
         finally:
+            for thread in self._streams:
+                thread.join()
             self._fail_unfinished()
+
+    def _serve_stream(self, forward: Forward) -> None:
+        bulk = self._lanes[Lane.BULK]
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed or bulk.has_work)
+                if self._closed:
+                    return
+                batch = self._take(Lane.BULK)
+            if batch:
+                self._process(batch, forward)
 
     def _next_batch(self) -> list[Item] | None:
         """Blocks for work. Empty for errands and when all was cancelled; None when the engine closes."""
@@ -211,11 +233,13 @@ class Engine:
 
     def _take_batch(self) -> list[Item]:
         """Work that waits, of the lane whose turn it is; whoever takes it must `_run` it."""
-        lane = self._choose_lane()
+        self._is_running = True
+        return self._take(self._choose_lane())
+
+    def _take(self, lane: Lane) -> list[Item]:
         batch = self._lanes[lane].take_batch(
             self._batch_tokens(lane), self._backend.padded_length, self._clock()
         )
-        self._is_running = True
         if lane is Lane.BULK:
             self._changed.notify_all()  # there is room for who waits in `submit`
         return batch
@@ -224,7 +248,7 @@ class Engine:
         """Computes a batch that was taken, and lets the next one be taken."""
         try:
             if batch:
-                self._process(batch)
+                self._process(batch, self._backend.forward)
         finally:
             with self._changed:
                 self._is_running = False
@@ -232,13 +256,16 @@ class Engine:
                     self._changed.notify_all()
 
     def _has_news(self) -> bool:
-        return self._closed or bool(self._errands) or any(q.has_work for q in self._lanes.values())
+        has_work = any(self._lanes[lane].has_work for lane in self._own_lanes)
+        return self._closed or bool(self._errands) or has_work
 
     def _run_errands(self, backend: Backend | None) -> None:
         while self._errands:
             self._errands.popleft()(backend)
 
     def _choose_lane(self) -> Lane:
+        if Lane.BULK not in self._own_lanes:
+            return Lane.INTERACTIVE
         interactive, bulk = (self._lanes[lane].has_work for lane in (Lane.INTERACTIVE, Lane.BULK))
         if interactive and not (bulk and self._run_length >= self._settings.interactive_run):
             self._run_length += bulk
@@ -250,36 +277,40 @@ class Engine:
         settings = self._settings
         if lane is Lane.INTERACTIVE:
             return settings.interactive_batch_tokens
+        if lane not in self._own_lanes:
+            return settings.bulk_batch_tokens
         is_busy = self._clock() - self._interactive_seen_s <= settings.busy_s
         return settings.bulk_batch_tokens_busy if is_busy else settings.bulk_batch_tokens
 
-    def _process(self, batch: list[Item]) -> None:
+    def _process(self, batch: list[Item], forward: Forward) -> None:
         try:
-            vectors = self._forward(batch)
+            vectors = self._forward(batch, forward)
         except Exception as error:  # the thread's edge: whatever a backend raises belongs to the callers
-            self._isolate(batch, error)
+            self._isolate(batch, error, forward)
             return
-        for item, vector in zip(batch, vectors, strict=True):
-            item.request.deliver(item.index, vector)
+        with self._changed:  # another stream may have texts of the same request
+            for item, vector in zip(batch, vectors, strict=True):
+                item.request.deliver(item.index, vector)
 
-    def _isolate(self, batch: list[Item], error: Exception) -> None:
+    def _isolate(self, batch: list[Item], error: Exception, forward: Forward) -> None:
         """Runs each caller's texts alone, so that only those at fault see the error."""
         _log.warning("A micro-batch of %d texts failed: %r", len(batch), error)
         with self._changed:
             self._failed_batches += 1
         requests = list(dict.fromkeys(item.request for item in batch))
         if len(requests) == 1:
-            requests[0].fail(error)
+            with self._changed:
+                requests[0].fail(error)
             return
         for request in requests:
-            self._process([item for item in batch if item.request is request])
+            self._process([item for item in batch if item.request is request], forward)
 
-    def _forward(self, batch: list[Item]) -> Float32:
+    def _forward(self, batch: list[Item], forward: Forward) -> Float32:
         lengths = np.array([item.tokens for item in batch], np.int32)
         token_ids = np.zeros((len(batch), self._backend.padded_length(int(lengths.max()))), np.int32)
         for row, item in zip(token_ids, batch, strict=True):
             row[: item.tokens] = item.token_ids
-        vectors = self._backend.forward(token_ids, lengths)
+        vectors = forward(token_ids, lengths)
         if not np.isfinite(vectors).all():
             raise FloatingPointError("The encoder computed vectors that are not finite.")
         with self._changed:
@@ -295,8 +326,7 @@ class Engine:
             self._changed.notify_all()
         self._run_errands(None)
         for request in unfinished:
-            if not request.is_over:
-                request.fail(Unavailable("The encoder stopped before this request was done."))
+            request.fail(Unavailable("The encoder stopped before this request was done."))
 
 
 def _errand(work: Callable[[Backend], T], future: Future[T]) -> Callable[[Backend | None], None]:

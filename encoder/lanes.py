@@ -63,7 +63,7 @@ class Request:
 
     def fail(self, error: BaseException) -> None:
         """Resolves the future with `error`, unless it is resolved or cancelled already."""
-        if self.future.running() or self.future.set_running_or_notify_cancel():
+        if not self.is_over and (self.future.running() or self.future.set_running_or_notify_cancel()):
             self.future.set_exception(error)
 
 

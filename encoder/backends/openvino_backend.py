@@ -9,9 +9,10 @@ import numpy as np
 import openvino as ov
 
 from core.types import Float32
-from encoder.backends.base import Int32
+from encoder.backends.base import Forward, Int32
 from encoder.backends.openvino_graph import build_graph, float_linear
 from encoder.backends.openvino_int8 import int8_linear
+from encoder.backends.openvino_streams import BulkStreams
 from encoder.config import ModelConfig
 from encoder.int8 import Ranges
 from encoder.parameters import WORD_EMBEDDINGS, Weights
@@ -63,15 +64,22 @@ class OpenVinoBackend:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(threads),
+            # A pinned thread waits for its core while the other is idle, and every process pins to the same.
+            "ENABLE_CPU_PINNING": "NO",
             "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
         }
         model = build_graph(config, weights, int8_linear(ranges or {}) if is_int8 else float_linear)
         self._request = ov.Core().compile_model(model, "CPU", properties).create_infer_request()
+        self._bulk = BulkStreams(model, threads, properties)
         copied = sum(array.size for name, array in weights.items() if name != WORD_EMBEDDINGS)
         sizes = [size for size in _FIXED_TOKENS if size <= config.max_positions]
         if copied > _FIXED_MAX_PARAMETERS:
             sizes = []
         self._fixed = {size: _FixedShape(model, size, properties) for size in sizes}
+
+    @property
+    def bulk_streams(self) -> tuple[Forward, ...]:
+        return self._bulk.streams
 
     def padded_length(self, tokens: int) -> int:
         multiple = _SHORT_MULTIPLE if tokens <= _SHORT_TOKENS else _LONG_MULTIPLE

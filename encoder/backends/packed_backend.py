@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.types import Float32
-from encoder.backends.base import Int32
+from encoder.backends.base import Forward, Int32
 from encoder.config import ModelConfig
 from encoder.packed import PackedBert
 from encoder.packing import SMALL_TOKENS, PackedBatch, check_inputs, is_text, pack, unpad
@@ -45,6 +45,7 @@ class PackedBackend:
     """Implements encoder.backends.base.Backend, and the same for texts that were never padded."""
 
     needs_one_thread = True  # graphs are captured on a stream of the thread
+    bulk_streams: tuple[Forward, ...] = ()
 
     def __init__(self, config: ModelConfig, executor: Executor, is_bucketed: bool = True) -> None:
         self._config = config

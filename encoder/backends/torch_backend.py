@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from core.types import Float32
-from encoder.backends.base import Int32
+from encoder.backends.base import Forward, Int32
 from encoder.bert import Bert, bert_from_weights
 from encoder.config import ModelConfig
 from encoder.modern_bert import ModernBert, modern_bert_from_weights
@@ -20,6 +20,7 @@ class TorchBackend:
     """Runs on CUDA when there is one, else on the CPU. `threads` of 0 leaves torch's own choice."""
 
     needs_one_thread = False
+    bulk_streams: tuple[Forward, ...] = ()
 
     def __init__(self, config: ModelConfig, weights: Weights, threads: int = 0) -> None:
         if threads:

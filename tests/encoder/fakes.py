@@ -25,8 +25,9 @@ class FakeBackend:
     `batches` lists the ids of first tokens of each batch, in the order in which they ran.
     """
 
-    def __init__(self, is_open: bool = True, needs_one_thread: bool = False) -> None:
+    def __init__(self, is_open: bool = True, needs_one_thread: bool = False, bulk_streams: int = 0) -> None:
         self.needs_one_thread = needs_one_thread
+        self.bulk_streams = (self.forward,) * bulk_streams
         self.threads: list[str] = []
         self.batches: list[list[int]] = []
         self.sizes: list[int] = []
