@@ -9,7 +9,18 @@ from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
 from api.middleware import Edge
-from api.routes import classify, collections, documents, explain, jobs, openai, operations, search, tei
+from api.routes import (
+    backups,
+    classify,
+    collections,
+    documents,
+    explain,
+    jobs,
+    openai,
+    operations,
+    search,
+    tei,
+)
 from api.threads import Writers
 from core.services import Services
 
@@ -28,7 +39,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)
     # Routes are tried in order, and search is the one called most.
-    for module in (search, classify, collections, documents, jobs, explain, openai, tei, operations):
+    for module in (search, classify, collections, documents, jobs, explain, openai, tei, operations, backups):
         app.include_router(module.router)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)
     return app

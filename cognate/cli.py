@@ -1,5 +1,5 @@
-"""The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, bench, eval,
-train.
+"""The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, backup, bench,
+eval, train.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cognate.client import FINAL_STATES, Client
+from cognate.backup_command import backup_app
+from cognate.client import DEFAULT_URL, FINAL_STATES, Client
 from cognate.eval_command import evaluate
 from cognate.settings import LogLevel, read_settings
 from cognate.train_command import train_app
@@ -25,6 +26,7 @@ app = typer.Typer(
 database = typer.Typer(no_args_is_help=True, help="The database schema.")
 app.add_typer(database, name="db")
 app.add_typer(train_app, name="train")
+app.add_typer(backup_app, name="backup")
 app.command("eval")(evaluate)
 console = Console()
 
@@ -35,7 +37,6 @@ Url = Annotated[str, typer.Option(envvar="COGNATE_URL", help="Address of the ser
 Key = Annotated[str, typer.Option(envvar="COGNATE_API_KEY", help="API key of the server.")]
 CollectionName = Annotated[str, typer.Option("--collection", "-c", help="Name of the collection.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the server's JSON.")]
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def main() -> None:

@@ -34,6 +34,9 @@ class DocumentState(StrEnum):
 class JobKind(StrEnum):
     DOCUMENTS = "documents"
     IMPORT = "import"
+    BACKUP = "backup"
+    RESTORE = "restore"
+    VERIFY = "verify"  # of a backup
 
 
 class JobState(StrEnum):
@@ -73,6 +76,7 @@ class Lane(StrEnum):
 class TaskKind(StrEnum):
     INGEST_BATCH = "ingest_batch"
     IMPORT_FILE = "import_file"
+    BACKUP = "backup"  # makes, restores or verifies one, as its job says
 
 
 @dataclass(frozen=True, slots=True)
