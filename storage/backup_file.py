@@ -202,6 +202,7 @@ def _refused() -> Iterator[None]:
         EOFError,
         KeyError,
         ValueError,
+        OSError,
         NotImplementedError,
         RuntimeError,
         TypeError,

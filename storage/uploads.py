@@ -204,6 +204,11 @@ class _Explaining(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         with _explained("read", self._purpose):
+            if whence == io.SEEK_END:
+                offset, whence = self._file.seek(0, io.SEEK_END) + offset, io.SEEK_SET
+        if offset < 0 and whence == io.SEEK_SET:  # each library refuses that in its own way; none is at fault
+            raise OSError(errno.EINVAL, "a place before the beginning of the file")
+        with _explained("read", self._purpose):
             return cast(int, self._file.seek(offset, whence))
 
     def tell(self) -> int:
