@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, select
 
 from core.backup_types import Move, Restored
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound, StorageFull
 from core.types import DocumentState, JobKind, JobState
 from storage.backup_jobs import SqlBackupJobs
 from storage.backup_loading import RESTORING, CollectionLoader
@@ -448,3 +449,24 @@ def test_unknown_and_missing_columns_are_refused(world: World) -> None:
         from_line(b'{"colour": "red"}', documents)
     with pytest.raises(InvalidInput, match="has no columns"):
         from_line(b'{"id": 1}', documents)
+
+
+def test_a_full_disk_fails_the_backup_and_leaves_nothing(
+    world: World,
+    backups: SqlBackups,
+    files: FsspecUploadStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(world)
+    make(world, files, "before")
+    folder = tmp_path / "backups"
+    really_open = LocalFileSystem.open
+
+    def on_a_full_disk(self: Any, path: str, mode: str = "rb", **options: Any) -> Any:
+        return really_open(self, "/dev/full" if "w" in mode else path, mode, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "open", on_a_full_disk)
+    with pytest.raises(StorageFull, match="COGNATE_BACKUP_URL"):
+        backups.create("j", "b", None, lambda done: None)
+    assert [path.name for path in folder.iterdir()] == ["before.zip"]
