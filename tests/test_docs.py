@@ -9,7 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
-from api.routes import classify, collections, documents, explain, jobs, openai, operations, search, tei
+from api.routes import backups, classify, collections, documents, explain, jobs, openai, operations, search, tei
 from cognate.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +31,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [classify, collections, documents, explain, jobs, openai, operations, search, tei]
+    "module", [backups, classify, collections, documents, explain, jobs, openai, operations, search, tei]
 )
 def test_every_route_is_documented(module: object) -> None:
     text = (ROOT / "docs/api.md").read_text()
