@@ -9,7 +9,18 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
-from api.routes import backups, classify, collections, documents, explain, jobs, openai, operations, search, tei
+from api.routes import (
+    backups,
+    classify,
+    collections,
+    documents,
+    explain,
+    jobs,
+    openai,
+    operations,
+    search,
+    tei,
+)
 from cognate.settings import Settings
 
 ROOT = Path(__file__).parent.parent
