@@ -14,8 +14,8 @@ from tests.end_to_end.server_process import ServerProcess
 
 pytestmark = pytest.mark.integration
 
-DOCUMENTS = 3000
-KILLS = 4
+DOCUMENTS = 2000
+KILLS = 3
 TIMEOUT_S = 120.0
 
 
