@@ -29,7 +29,7 @@ def create(
 ) -> None:
     """Back up a collection, or all of them, as they are at this moment."""
     client = Client(url, api_key)
-    job = _finish(client, client.create_backup(name, collection), "backup")
+    job = _finish(client, client.create_backup(name, collection), "the backup")
     made = client.backup(job["backup"])
     console.print(f"Backup {made['name']}: {job['done']:,} documents, {made['bytes']:,} bytes.")
 
@@ -67,7 +67,7 @@ def restore(
 ) -> None:
     """Bring back a collection, or all of them; each is seen when it is whole."""
     client = Client(url, api_key)
-    job = _finish(client, client.restore_backup(name, collection, new_name, replace), "restore")
+    job = _finish(client, client.restore_backup(name, collection, new_name, replace), "restoring")
     console.print(f"Restored {job['done']:,} documents.")
 
 
@@ -75,7 +75,7 @@ def restore(
 def verify(name: Name, url: Url = DEFAULT_URL, api_key: Key = "") -> None:
     """Read a backup to its end and compare all checksums."""
     client = Client(url, api_key)
-    job = _finish(client, client.verify_backup(name), "verify")
+    job = _finish(client, client.verify_backup(name), "verifying")
     console.print(f"Backup {name} is whole: {job['done']:,} documents.")
 
 
@@ -91,7 +91,11 @@ def _finish(client: Client, job: dict[str, Any], title: str) -> dict[str, Any]:
     job = follow_jobs(client, [job["id"]], console, title)[0]
     if job["state"] != "succeeded":
         reasons = "; ".join(error["reason"] for error in job["errors"])
-        told = f"error: the {title} is {job['state']}. {reasons}".strip()
+        told = (
+            f"error: {title} has {job['state']}: {reasons}"
+            if reasons
+            else f"error: {title} was {job['state']}"
+        )
         Console(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2)
     return job
