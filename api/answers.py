@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from api.quality_answers import search_defaults_body
+from core.backup_types import Backup
 from core.collections import CollectionOverview
 from core.explain import Contribution, ExplainedPassage, Explanation
 from core.search import Hit, SearchResult
@@ -90,7 +91,38 @@ def job_body(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "fields": job.details.get("fields"),
+        **({"backup": job.details["backup"]} if "backup" in job.details else {}),
         "errors": [{"id": error.id, "reason": error.reason} for error in job.errors],
+    }
+
+
+def backup_body(backup: Backup) -> dict[str, Any]:
+    """A backup that cannot be read has its problem, and no collections."""
+    return {
+        "name": backup.name,
+        "bytes": backup.bytes,
+        "created_at": backup.created_at,
+        "application": backup.application,
+        "collections": [
+            {
+                "name": one.name,
+                "seq": one.seq,
+                "encoder": {
+                    "id": one.encoder.id,
+                    "fingerprint": one.encoder.fingerprint,
+                    "dim": one.encoder.dim,
+                },
+                "documents": {
+                    "total": one.documents.total,
+                    "searchable": one.documents.searchable,
+                    "pending": one.documents.pending,
+                    "failed": one.documents.failed,
+                },
+                "passages": one.documents.passages,
+            }
+            for one in backup.collections
+        ],
+        "problem": backup.problem,
     }
 
 

@@ -10,6 +10,7 @@ from api.job_feed import JobFeed
 from api.metrics import Metrics
 from api.middleware import Edge
 from api.routes import (
+    backups,
     classify,
     collections,
     documents,
@@ -52,6 +53,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
         tei,
         rerank,
         operations,
+        backups,
     ):
         app.include_router(module.router)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)

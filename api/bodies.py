@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
+from core.backup_types import RestoreRequest
 from core.classify import ClassifyLimits
 from core.filters import parse_filter
 from core.fusion import Fusion, Method
@@ -225,3 +226,17 @@ class ExplainBody(Body):
         if not (of_document or of_text):
             raise ValueError("send either collection and id, or text (and title)")
         return self
+
+
+class BackupBody(Body):
+    name: str | None = None
+    collection: str | None = None
+
+
+class RestoreBody(Body):
+    collection: str | None = None
+    new_name: str | None = Field(default=None, alias="as")
+    replace: bool = False
+
+    def request(self) -> RestoreRequest:
+        return RestoreRequest(self.collection, self.new_name, self.replace)

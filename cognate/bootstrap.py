@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from classifier.zero_shot import ZeroShotScorer
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
-from cognate.ingestion import Background, make_ingestion
+from cognate.ingestion import Background, Stores, make_ingestion
 from cognate.measuring import make_measuring
 from cognate.metrics import IngestMetrics, new_registry
 from cognate.settings import Settings
@@ -45,7 +45,7 @@ from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.progress_state import SqlProgressState
-from storage.uploads import FsspecUploadStore, local_uploads, open_uploads
+from storage.uploads import BACKUPS, UPLOADS, FsspecUploadStore, Purpose, local_uploads, open_uploads
 
 log = logging.getLogger(__name__)
 
@@ -75,17 +75,27 @@ class Layout:
     def uploads(self) -> Path:
         return self.root / "uploads"
 
+    @property
+    def backups(self) -> Path:
+        return self.root / "backups"
+
 
 def database_url(settings: Settings) -> str:
     """The configured URL, or SQLite in the data folder."""
     return settings.database_url or f"sqlite:///{Layout(settings.data_dir.resolve()).database}"
 
 
-def open_upload_store(settings: Settings) -> FsspecUploadStore:
-    """Where the settings keep uploads. Raises StartRefused."""
-    if settings.upload_url:
-        return open_uploads(settings.upload_url)
-    return local_uploads(Layout(settings.data_dir.resolve()).uploads)
+def open_stores(settings: Settings) -> Stores:
+    """Where the settings keep files. Raises StartRefused."""
+    layout = Layout(settings.data_dir.resolve())
+
+    def opened(url: str, folder: Path, purpose: Purpose) -> FsspecUploadStore:
+        return open_uploads(url, purpose) if url else local_uploads(folder, purpose)
+
+    return Stores(
+        opened(settings.upload_url, layout.uploads, UPLOADS),
+        opened(settings.backup_url, layout.backups, BACKUPS),
+    )
 
 
 class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
@@ -156,8 +166,8 @@ def _assemble(
     )
     for collector in _collectors(database, background, indexes, encoder):
         registry.register(collector)
-    uploads = open_upload_store(settings)
-    ingestion = make_ingestion(settings, uploads, database, encoder, background, meter)
+    stores = open_stores(settings)
+    ingestion = make_ingestion(settings, stores, database, encoder, background, meter, indexes)
     ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
@@ -187,7 +197,8 @@ def _assemble(
         jobs=jobs,
         indexes=indexes,
         encoder=encoder,
-        uploads=uploads,
+        uploads=stores.uploads,
+        backups=ingestion.backups,
         checks=lambda: _checks(collections, encoder),
         warnings=lambda: _warnings(indexes),
         metrics=registry,

@@ -1,5 +1,5 @@
-"""The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, bench, eval,
-quality, tune, train.
+"""The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, backup, bench,
+eval, quality, tune, train.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cognate.backup_command import backup_app
 from cognate.client import FINAL_STATES, Client
 from cognate.eval_command import evaluate
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
@@ -27,6 +28,7 @@ app = typer.Typer(
 database = typer.Typer(no_args_is_help=True, help="The database schema.")
 app.add_typer(database, name="db")
 app.add_typer(train_app, name="train")
+app.add_typer(backup_app, name="backup")
 app.command("eval")(evaluate)
 app.command()(quality)
 app.command()(tune)

@@ -77,6 +77,31 @@ class Client:
     def cancel(self, job_id: str) -> Json:
         return self._call("POST", f"/v1/jobs/{job_id}/cancel")
 
+    def create_backup(self, name: str | None, collection: str | None) -> Json:
+        """The job that makes it."""
+        body = {"name": name, "collection": collection}
+        return dict(self._call("POST", "/v1/admin/backups", json=body)["job"])
+
+    def backups(self) -> list[Json]:
+        return list(self._call("GET", "/v1/admin/backups")["backups"])
+
+    def backup(self, name: str) -> Json:
+        return self._call("GET", f"/v1/admin/backups/{name}")
+
+    def restore_backup(
+        self, name: str, collection: str | None = None, new_name: str | None = None, replace: bool = False
+    ) -> Json:
+        """The job that restores it."""
+        body = {"collection": collection, "as": new_name, "replace": replace}
+        return dict(self._call("POST", f"/v1/admin/backups/{name}/restore", json=body)["job"])
+
+    def verify_backup(self, name: str) -> Json:
+        """The job that verifies it."""
+        return dict(self._call("POST", f"/v1/admin/backups/{name}/verify")["job"])
+
+    def delete_backup(self, name: str) -> None:
+        self._call("DELETE", f"/v1/admin/backups/{name}")
+
     def follow(self, job_ids: Sequence[str], on_progress: Callable[[list[Json]], None]) -> list[Json]:
         """Polls the jobs until all are over; they are given to `on_progress` each time."""
         over: dict[str, Json] = {}

@@ -8,21 +8,26 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from cognate import __version__
 from cognate.settings import Settings
+from core.backup import BackupService, no_index
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
 from core.metering import IngestMeter
-from core.ports import Encoder, Notifier, TaskQueue, UploadStore
+from core.ports import Encoder, IndexRegistry, Notifier, TaskQueue
 from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
 from indexer.imports import FileImportReader
+from storage.backup_jobs import SqlBackupJobs
+from storage.backups import SqlBackups
 from storage.batches import SqlBatchStore
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
 from storage.task_trace import SqlTaskTrace
+from storage.uploads import FsspecUploadStore
 
 MAX_WAITING_IMPORT_BATCHES = 64
 ORPHANED_AFTER = timedelta(days=1)  # an upload without an import
@@ -60,12 +65,14 @@ class Ingestion:
 
     ingest: IngestService
     imports: ImportService
+    backups: BackupService
     trace: SqlTaskTrace
 
     def run(self, task: Task) -> None:
         run: Mapping[TaskKind, Callable[[str], None]] = {
             TaskKind.INGEST_BATCH: self.ingest.run_batch,
             TaskKind.IMPORT_FILE: self.imports.run,
+            TaskKind.BACKUP: self.backups.run,
         }
         run[task.kind](task.id)
 
@@ -77,15 +84,24 @@ class Ingestion:
             return task.named_id
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where files are kept: uploads until they are imported, and backups."""
+
+    uploads: FsspecUploadStore
+    backups: FsspecUploadStore
+
+
 def make_ingestion(
     settings: Settings,
-    uploads: UploadStore,
+    stores: Stores,
     database: Database,
     encoder: Encoder,
     background: Background,
     meter: IngestMeter,
+    indexes: IndexRegistry | None = None,
 ) -> Ingestion:
-    """Ingestion and imports on this database and encoder."""
+    """Ingestion, imports and backups on this database and encoder; `indexes` if this process has any."""
     ingest = IngestService(
         SqlDocumentStore(database),
         SqlBatchStore(database),
@@ -104,8 +120,19 @@ def make_ingestion(
         ingest,
         SqlCollectionStore(database),
         FileImportReader(),
-        uploads,
+        stores.uploads,
         MAX_WAITING_IMPORT_BATCHES,
         background.is_stopping,
     )
-    return Ingestion(ingest, imports, SqlTaskTrace(database))
+    backups = BackupService(
+        SqlBackups(database, stores.backups, __version__),
+        SqlBackupJobs(database),
+        ingest.jobs,
+        imports.collections,
+        encoder,
+        background.queue,
+        background.notifier,
+        background.is_stopping,
+        indexes.wait_for if indexes is not None else no_index,
+    )
+    return Ingestion(ingest, imports, backups, SqlTaskTrace(database))

@@ -46,12 +46,17 @@ class Settings(BaseSettings):
     )
 
     data_dir: Path = Field(
-        default=Path("cognate-data"), description="Folder of database, snapshots and uploads."
+        default=Path("cognate-data"), description="Folder of database, snapshots, uploads and backups."
     )
     upload_url: str = Field(
         default="",
         description="fsspec URL where uploads wait for their import, such as `s3://bucket/prefix`;"
         " empty = `uploads` in the data folder.",
+    )
+    backup_url: str = Field(
+        default="",
+        description="fsspec URL where backups are kept, such as `s3://bucket/prefix`; empty = `backups` in"
+        " the data folder.",
     )
     database_url: str = Field(
         default="",

@@ -14,7 +14,7 @@ from cognate.bootstrap import (
     Layout,
     load_encoder_of,
     make_folders,
-    open_upload_store,
+    open_stores,
     prepare_schema,
     refuse_other_encoders,
 )
@@ -67,12 +67,12 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
     background = RedisBackground(settings, database, stack)
     registry.register(EncoderCollector(encoder.stats))
     registry.register(GaugesCollector(background.gauges))
-    uploads, meter = open_upload_store(settings), IngestMetrics(registry)
-    ingestion = make_ingestion(settings, uploads, database, encoder, background, meter)
+    stores, meter = open_stores(settings), IngestMetrics(registry)
+    ingestion = make_ingestion(settings, stores, database, encoder, background, meter)
     lock, retention = SqlTaskLock(database), SqlRetention(database)
 
     def handle(task: Task) -> None:
-        if task.kind is not TaskKind.IMPORT_FILE:
+        if task.kind is TaskKind.INGEST_BATCH:
             ingestion.run(task)  # its lease is in the database
             return
         with lock.hold(task.id) as is_ours:

@@ -10,7 +10,7 @@ from core.documents import check_text
 from core.errors import EncoderMismatch, InvalidInput
 from core.filters import MAX_FIELD_BYTES
 from core.ports import CollectionStore, Encoder, IndexRegistry
-from core.types import Collection, CollectionSettings, DocumentCounts, IndexStats
+from core.types import Collection, CollectionSettings, DocumentCounts, EncoderInfo, IndexStats
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_ATTRIBUTES = 1_000
@@ -110,10 +110,15 @@ def check_name(name: str) -> None:
 
 def check_encoder(collection: Collection, encoder: Encoder) -> None:
     """Raises EncoderMismatch unless the collection's vectors are of this very encoder."""
-    ours, theirs = encoder.info, collection.encoder
+    require_encoder(collection.name, collection.encoder, encoder)
+
+
+def require_encoder(collection: str, theirs: EncoderInfo, encoder: Encoder) -> None:
+    """Raises EncoderMismatch unless a collection whose vectors are of encoder `theirs` can be served."""
+    ours = encoder.info
     if ours.fingerprint != theirs.fingerprint:
         raise EncoderMismatch(
-            f"Collection {collection.name!r} holds vectors of encoder {theirs.id} (d={theirs.dim},"
+            f"Collection {collection!r} holds vectors of encoder {theirs.id} (d={theirs.dim},"
             f" fingerprint {theirs.fingerprint[:12]}) but this server runs {ours.id} (d={ours.dim},"
             f" fingerprint {ours.fingerprint[:12]}); start the server with that encoder"
             " (COGNATE_ENCODER_PATH), or use another data folder and ingest again."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from core.backup import BackupService
 from core.classify import ClassifyService
 from core.collections import CollectionService
 from core.deletion import DeletionService
@@ -45,6 +46,7 @@ class Services:
     indexes: IndexRegistry
     encoder: Encoder
     uploads: UploadStore
+    backups: BackupService
     checks: Callable[[], Mapping[str, str]]
     warnings: Callable[[], Mapping[str, str]]
     metrics: MetricSource

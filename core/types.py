@@ -35,6 +35,9 @@ class DocumentState(StrEnum):
 class JobKind(StrEnum):
     DOCUMENTS = "documents"
     IMPORT = "import"
+    BACKUP = "backup"
+    RESTORE = "restore"
+    VERIFY = "verify"  # of a backup
 
 
 class JobState(StrEnum):
@@ -74,6 +77,7 @@ class Lane(StrEnum):
 class TaskKind(StrEnum):
     INGEST_BATCH = "ingest_batch"
     IMPORT_FILE = "import_file"
+    BACKUP = "backup"  # makes, restores or verifies one, as its job says
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from core.memory import return_freed_memory
 from core.types import Float32, Int64, Lane, PassageText, RerankerInfo
-from encoder.backends.base import Backend, Int32
+from encoder.backends.base import Backend, Forward, Int32
 from encoder.backends.openvino_backend import Precision
 from encoder.cross_checkpoint import CrossEncoderCheckpoint, load_cross_encoder
 from encoder.engine import Engine, EngineSettings, EngineStats
@@ -30,12 +30,16 @@ class PairBackend:
         self.needs_one_thread = backend.needs_one_thread
         self._backend = backend
         self._head = head
+        self.bulk_streams = tuple(self._headed(stream) for stream in backend.bulk_streams)
 
     def padded_length(self, tokens: int) -> int:
         return self._backend.padded_length(tokens)
 
     def forward(self, token_ids: Int32, lengths: Int32) -> Float32:
         return self._head.logits(self._backend.forward(token_ids, lengths))
+
+    def _headed(self, stream: Forward) -> Forward:
+        return lambda token_ids, lengths: self._head.logits(stream(token_ids, lengths))
 
     def states(self, token_ids: Int32, lengths: Int32) -> Float32:
         return self._backend.states(token_ids, lengths)

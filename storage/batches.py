@@ -14,7 +14,6 @@ from core.types import (
     EncodedDocument,
     FailedDocument,
     JobKind,
-    JobState,
     Task,
     TaskKind,
     WorkItem,
@@ -24,7 +23,7 @@ from storage.clock import Clock, utc_now
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
 from storage.faults import repeated
-from storage.jobs import mark_running, storable
+from storage.jobs import OF_BACKUPS, OPEN_STATES, mark_running, storable
 from storage.outcomes import count_outcomes, finish_batch
 from storage.publishing import awaited_documents, mark_failed, publish
 from storage.schema import Batches, Documents, Jobs, RevisionJobs, Revisions
@@ -153,20 +152,17 @@ class SqlBatchStore:
     def unfinished(self) -> list[Task]:
         """Unfinished tasks that nobody holds: queued, or of an expired lease.
 
-        Imports carry no lease: every import that still reads its file is listed.
+        Imports and backups carry no lease: every import that still reads its file is listed, and every
+        backup, restore or verification that is not over.
         """
         batches = select(Batches.id).where(_is_free(self._clock())).order_by(Batches.id)
-        imports = select(Jobs.id).where(
-            Jobs.kind == JobKind.IMPORT,
-            Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]),
-            Jobs.is_complete.is_(False),
-        )
+        is_open = Jobs.state.in_(OPEN_STATES)
+        imports = select(Jobs.id).where(Jobs.kind == JobKind.IMPORT, is_open, Jobs.is_complete.is_(False))
+        backups = select(Jobs.id).where(Jobs.kind.in_(OF_BACKUPS), is_open)
         with self._database.read() as connection:
             tasks = [Task(TaskKind.INGEST_BATCH, id_) for id_ in connection.execute(batches).scalars()]
-            tasks += [
-                Task(TaskKind.IMPORT_FILE, id_)
-                for id_ in connection.execute(imports.order_by(Jobs.id)).scalars()
-            ]
+            for kind, jobs in ((TaskKind.IMPORT_FILE, imports), (TaskKind.BACKUP, backups)):
+                tasks += [Task(kind, id_) for id_ in connection.execute(jobs.order_by(Jobs.id)).scalars()]
         return tasks
 
     def waiting(self) -> int:

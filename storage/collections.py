@@ -7,6 +7,7 @@ each other, the order of commits is the order of `seq`, and locks are always tak
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
@@ -29,6 +30,7 @@ from storage.schema import Collections, Documents, Jobs
 
 _TABLE = Collections.__table__
 _BY_NAME = select(_TABLE).where(Collections.name == bindparam("name"))
+HIDDEN = "."  # begins the name of a collection that is being restored: nobody sees it before it is whole
 
 
 class SqlCollectionStore:
@@ -56,12 +58,12 @@ class SqlCollectionStore:
         self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings
     ) -> tuple[Collection, bool]:
         with self._database.write() as connection:
-            found = _find(connection, name)
+            found = find_collection(connection, name)
             if found is not None:
                 _refuse_other(found, encoder, settings)
                 return _redescribe(connection, found, description), False
             connection.execute(insert(Collections).values(**self._new(name, description, encoder, settings)))
-            created = _find(connection, name)
+            created = find_collection(connection, name)
             assert created is not None
             return created, True
 
@@ -85,7 +87,7 @@ class SqlCollectionStore:
     def get(self, name: str) -> Collection:
         """Raises NotFound."""
         with self._database.read() as connection:
-            found = _find(connection, name)
+            found = find_collection(connection, name)
         if found is None:
             raise no_collection(name)
         return found
@@ -94,7 +96,7 @@ class SqlCollectionStore:
         """All collections by name."""
         with self._database.read() as connection:
             rows = connection.execute(select(_TABLE).order_by(Collections.name)).all()
-        return [to_collection(row) for row in rows]
+        return [to_collection(row) for row in rows if not row.name.startswith(HIDDEN)]
 
     @repeated
     def change(self, name: str, description: str | None, search: SearchDefaults | None) -> Collection:
@@ -105,7 +107,7 @@ class SqlCollectionStore:
         if search is not None:
             values["search"] = _told(search)
         with self._database.write() as connection:
-            found = _find(connection, name)
+            found = find_collection(connection, name)
             if found is None or not lock_collection(connection, found.id):
                 raise no_collection(name)
             if values:
@@ -116,30 +118,40 @@ class SqlCollectionStore:
     def delete(self, name: str) -> Collection:
         """Removes the collection with all rows and cancels its jobs. Raises NotFound."""
         with self._database.write() as connection:
-            found = _find(connection, name)
+            found = find_collection(connection, name)
             if found is None or not lock_collection(connection, found.id):
                 raise no_collection(name)
-            connection.execute(
-                update(Jobs)
-                .where(Jobs.collection_id == found.id, Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]))
-                .values(state=JobState.CANCELLED, is_complete=True, finished_at=self._clock())
-            )
-            connection.execute(delete(Collections).where(Collections.id == found.id))
+            remove_collection(connection, found.id, self._clock())
             return found
 
     def counts(self, collection_id: int) -> DocumentCounts:
         """Documents by state and passages; zeros for a collection that is gone."""
-        query = (
-            select(Documents.state, func.count(), func.sum(Documents.passage_count))
-            .where(Documents.collection_id == collection_id)
-            .group_by(Documents.state)
-        )
         with self._database.read() as connection:
-            rows = {state: (count, passages) for state, count, passages in connection.execute(query)}
-        searchable, passages = rows.get(DocumentState.SEARCHABLE, (0, 0))
-        pending, _ = rows.get(DocumentState.PENDING, (0, 0))
-        failed, _ = rows.get(DocumentState.FAILED, (0, 0))
-        return DocumentCounts(searchable, pending, failed, int(passages))
+            return count_documents(connection, collection_id)
+
+
+def count_documents(connection: Connection, collection_id: int) -> DocumentCounts:
+    """Documents by state and passages; zeros for a collection that is gone."""
+    query = (
+        select(Documents.state, func.count(), func.sum(Documents.passage_count))
+        .where(Documents.collection_id == collection_id)
+        .group_by(Documents.state)
+    )
+    rows = {state: (count, passages) for state, count, passages in connection.execute(query)}
+    searchable, passages = rows.get(DocumentState.SEARCHABLE, (0, 0))
+    pending, _ = rows.get(DocumentState.PENDING, (0, 0))
+    failed, _ = rows.get(DocumentState.FAILED, (0, 0))
+    return DocumentCounts(searchable, pending, failed, int(passages))
+
+
+def remove_collection(connection: Connection, collection_id: int, now: datetime) -> None:
+    """Removes a locked collection with all rows and cancels its jobs."""
+    connection.execute(
+        update(Jobs)
+        .where(Jobs.collection_id == collection_id, Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        .values(state=JobState.CANCELLED, is_complete=True, finished_at=now)
+    )
+    connection.execute(delete(Collections).where(Collections.id == collection_id))
 
 
 def no_collection(name: object) -> NotFound:
@@ -197,8 +209,9 @@ def _told(search: SearchDefaults) -> dict[str, Any] | None:
     return {name: value for name, value in asdict(search).items() if value is not None} or None
 
 
-def _find(connection: Connection, name: str) -> Collection | None:
-    if not can_be_stored(name):
+def find_collection(connection: Connection, name: str) -> Collection | None:
+    """The collection of this name, if there is one that may be seen."""
+    if not can_be_stored(name) or name.startswith(HIDDEN):
         return None
     row = connection.execute(_BY_NAME, {"name": name}).first()
     return None if row is None else to_collection(row)

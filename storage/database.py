@@ -26,6 +26,7 @@ _POOL = {"pool_size": 10, "max_overflow": 50, "pool_timeout": 30.0}
 # A Postgres server takes 100 connections unless told otherwise; three of our processes fit in.
 _POSTGRES_POOL = {**_POOL, "max_overflow": 20, "pool_pre_ping": True}
 _CONNECT_TIMEOUT_S = 10
+LONG_PAUSE_S = 900.0
 _DEAD_PEER_S = 30  # after which a connection without any answer counts as lost
 
 T = TypeVar("T")
@@ -77,6 +78,12 @@ class Database:
         """
         with translated(self._busy_timeout_s), self._reader.connect() as connection:
             yield connection
+
+    def let_pause(self, connection: Connection) -> None:
+        """Lets a long reading transaction pause for longer than others, while what it read is stored."""
+        if not self._is_sqlite:
+            pause = f"SET LOCAL idle_in_transaction_session_timeout = '{LONG_PAUSE_S:g}s'"
+            connection.exec_driver_sql(pause)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -23,6 +23,9 @@ MAX_ERRORS = 1000  # told of one job
 CANCELLED_REASON = "job cancelled before this document was embedded"
 UPDATE_FAILED = "last update failed: "
 
+OF_BACKUPS = (JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY)
+OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
+
 _TABLE = Jobs.__table__
 
 
@@ -93,10 +96,10 @@ class SqlJobStore:
         are left as they are. Raises NotFound.
         """
         with self._database.write() as connection:
-            job = lock_job(connection, job_id)
+            job, now = lock_job(connection, job_id), self._clock()
             if job is None:
+                cancel_alone(connection, job_id, now)
                 return _read(connection, job_id)
-            now = self._clock()
             _drop_revisions(connection, job_id, now)
             settle(connection, {job_id: JobChange(failed=leave(connection, job_id))}, now)
             connection.execute(
@@ -158,6 +161,15 @@ def lock_job(connection: Connection, job_id: str) -> OpenJob | None:
     if JobState(row.state).is_final:
         return None
     return OpenJob(job_id, place.collection_id, JobKind(row.kind))
+
+
+def cancel_alone(connection: Connection, job_id: str, now: datetime) -> None:
+    """Cancels a job without collection: a backup or a restore, which notices before its next step."""
+    connection.execute(
+        update(Jobs)
+        .where(Jobs.id == job_id, Jobs.kind.in_(OF_BACKUPS), Jobs.state.in_(OPEN_STATES))
+        .values(state=JobState.CANCELLED, is_complete=True, failed=Jobs.total - Jobs.done, finished_at=now)
+    )
 
 
 def require_open_job(connection: Connection, job_id: str) -> OpenJob:

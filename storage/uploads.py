@@ -1,4 +1,4 @@
-"""Uploaded files in a folder or an object store, whatever fsspec reaches, until they are imported."""
+"""Files in a folder or an object store, whatever fsspec reaches: uploads until they are imported, backups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import io
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -29,24 +30,36 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OPTIONS: Final = {"use_listings_cache": False}
 
 
-def local_uploads(folder: Path) -> FsspecUploadStore:
-    """Uploads in a folder, which is made. Raises StartRefused when that is impossible."""
-    _make_folder(folder)
-    return FsspecUploadStore(LocalFileSystem(**_OPTIONS), str(folder))
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What a store keeps, for its messages: a file of it is a `noun`; `setting` says where they are."""
+
+    noun: str
+    setting: str
 
 
-def _make_folder(folder: Path) -> None:
+UPLOADS: Final = Purpose("upload", "COGNATE_UPLOAD_URL")
+BACKUPS: Final = Purpose("backup", "COGNATE_BACKUP_URL")
+
+
+def local_uploads(folder: Path, purpose: Purpose = UPLOADS) -> FsspecUploadStore:
+    """Files in a folder, which is made. Raises StartRefused when that is impossible."""
+    _make_folder(folder, purpose)
+    return FsspecUploadStore(LocalFileSystem(**_OPTIONS), str(folder), purpose)
+
+
+def _make_folder(folder: Path, purpose: Purpose) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StartRefused(
-            f"The folder {folder} for uploads cannot be made: {error.strerror}. Set COGNATE_UPLOAD_URL or"
-            " COGNATE_DATA_DIR to another."
+            f"The folder {folder} for {purpose.noun}s cannot be made: {error.strerror}. Set"
+            f" {purpose.setting} or COGNATE_DATA_DIR to another."
         ) from None
 
 
-def open_uploads(url: str) -> FsspecUploadStore:
-    """Uploads at an fsspec URL, for example `s3://bucket/prefix`.
+def open_uploads(url: str, purpose: Purpose = UPLOADS) -> FsspecUploadStore:
+    """Files at an fsspec URL, for example `s3://bucket/prefix`.
 
     The bucket must exist; a local folder is made.
 
@@ -58,52 +71,53 @@ def open_uploads(url: str) -> FsspecUploadStore:
         filesystem, place = url_to_fs(url, **_OPTIONS)
     except ImportError as error:
         raise StartRefused(
-            f"COGNATE_UPLOAD_URL is of kind {kind[:20]!r}, whose library is not installed: {error}. For S3:"
+            f"{purpose.setting} is of kind {kind[:20]!r}, whose library is not installed: {error}. For S3:"
             " pip install 'cognate[s3]'."
         ) from None
     except Exception as error:  # each implementation refuses options in its own way
         raise StartRefused(
-            f"COGNATE_UPLOAD_URL cannot be opened ({type(error).__name__}); expected a folder or an fsspec"
+            f"{purpose.setting} cannot be opened ({type(error).__name__}); expected a folder or an fsspec"
             " URL such as s3://bucket/prefix."
         ) from None
     if isinstance(filesystem, LocalFileSystem):
-        _make_folder(Path(place))
-    return FsspecUploadStore(filesystem, place)
+        _make_folder(Path(place), purpose)
+    return FsspecUploadStore(filesystem, place, purpose)
 
 
 class FsspecUploadStore:
     """Implements core.ports.UploadStore: files side by side under one folder or prefix."""
 
-    def __init__(self, filesystem: AbstractFileSystem, folder: str) -> None:
+    def __init__(self, filesystem: AbstractFileSystem, folder: str, purpose: Purpose = UPLOADS) -> None:
         self._filesystem = filesystem
         self._folder = folder.rstrip("/")
+        self._purpose = purpose
 
-    def create(self, name: str) -> FsspecUploadWriter:
-        """A file being written aside. Raises StorageFull, Unavailable."""
-        return FsspecUploadWriter(self._filesystem, self._path(name))
+    def create(self, name: str, aside: str = ASIDE) -> FsspecUploadWriter:
+        """A file being written at its name + `aside`. Raises StorageFull, Unavailable."""
+        return FsspecUploadWriter(self._filesystem, self._path(name), aside, self._purpose)
 
     def open(self, name: str) -> BinaryIO:
         """For reading, seekable; reading raises Unavailable too. Raises NotFound."""
-        with _explained("opened"):
+        with self._explained("opened"):
             try:
                 file = self._filesystem.open(self._path(name), "rb", block_size=BLOCK_BYTES)
             except FileNotFoundError:
-                raise NotFound(f"upload {name!r} does not exist") from None
-        return io.BufferedReader(_Explaining(file), READ_BYTES)
+                raise NotFound(f"{self._purpose.noun} {name!r} does not exist") from None
+        return io.BufferedReader(_Explaining(file, self._purpose), READ_BYTES)
 
     def exists(self, name: str) -> bool:
-        with _explained("found"):
+        with self._explained("found"):
             return self._is_there(self._path(name))
 
     def delete(self, name: str) -> None:
         """Does nothing when there is no such file."""
-        with _explained("deleted"), suppress(FileNotFoundError):
+        with self._explained("deleted"), suppress(FileNotFoundError):
             self._filesystem.rm_file(self._path(name))
 
     def list(self) -> list[StoredUpload]:
         """All files, unfinished ones too."""
         found = []
-        with _explained("listed"), suppress(FileNotFoundError):  # an empty prefix is nowhere
+        with self._explained("listed"), suppress(FileNotFoundError):  # an empty prefix is nowhere
             for entry in self._filesystem.ls(self._folder, detail=True):
                 if entry["type"] == "file":
                     with suppress(FileNotFoundError):  # deleted meanwhile
@@ -122,29 +136,36 @@ class FsspecUploadStore:
     def _path(self, name: str) -> str:
         return f"{self._folder}/{name}"
 
+    def _explained(self, done: str) -> AbstractContextManager[None]:
+        return _explained(done, self._purpose)
+
 
 class FsspecUploadWriter:
     """Implements core.ports.UploadWriter: writes to `<path>.part`, then renames (object stores copy)."""
 
-    def __init__(self, filesystem: AbstractFileSystem, path: str) -> None:
+    def __init__(self, filesystem: AbstractFileSystem, path: str, aside: str, purpose: Purpose) -> None:
         self._filesystem = filesystem
         self._path = path
-        with _explained("created"):
-            self._file = filesystem.open(path + ASIDE, "wb", block_size=BLOCK_BYTES)
+        self._aside = path + aside
+        self._purpose = purpose
+        self._written = [self._aside]
+        with _explained("created", purpose):
+            self._file = filesystem.open(self._aside, "wb", block_size=BLOCK_BYTES)
 
     def write(self, block: bytes) -> None:
-        with _explained("written"):
+        with _explained("written", self._purpose):
             self._file.write(block)
 
     def commit(self) -> None:
         """Returns when the file is on the disk, or whole in the object store."""
         is_local = isinstance(self._filesystem, LocalFileSystem)
-        with _explained("completed"):
+        with _explained("completed", self._purpose):
             if is_local:  # no job must outlive its file when the power fails
                 self._file.flush()
                 os.fsync(self._file.fileno())
             self._file.close()
-            self._filesystem.mv(self._path + ASIDE, self._path)
+            self._written.append(self._path)
+            self._filesystem.mv(self._aside, self._path)
             if is_local:
                 _sync_folder(self._path.rpartition("/")[0] or "/")
 
@@ -156,7 +177,7 @@ class FsspecUploadWriter:
                 self._file.closed = True
             else:
                 self._file.close()
-        for path in (self._path + ASIDE, self._path):
+        for path in self._written:
             with _logged("removed"), suppress(FileNotFoundError):
                 self._filesystem.rm_file(path)
 
@@ -164,9 +185,10 @@ class FsspecUploadWriter:
 class _Explaining(io.RawIOBase):
     """A file open for reading whose errors are those of the port."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, purpose: Purpose) -> None:
         super().__init__()
         self._file = file
+        self._purpose = purpose
 
     def readable(self) -> bool:
         return True
@@ -175,13 +197,18 @@ class _Explaining(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with _explained("read"):
+        with _explained("read", self._purpose):
             block = self._file.read(len(buffer))
         buffer[: len(block)] = block
         return len(block)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        with _explained("read"):
+        with _explained("read", self._purpose):
+            if whence == io.SEEK_END:
+                offset, whence = self._file.seek(0, io.SEEK_END) + offset, io.SEEK_SET
+        if offset < 0 and whence == io.SEEK_SET:  # each library refuses that in its own way; none is at fault
+            raise OSError(errno.EINVAL, "a place before the beginning of the file")
+        with _explained("read", self._purpose):
             return cast(int, self._file.seek(offset, whence))
 
     def tell(self) -> int:
@@ -194,20 +221,22 @@ class _Explaining(io.RawIOBase):
 
 
 @contextmanager
-def _explained(done: str) -> Iterator[None]:
+def _explained(done: str, purpose: Purpose) -> Iterator[None]:
     """Errors of the file system, each library's own, as the port's; the log has the cause."""
     try:
         yield
     except CognateError:
         raise
     except Exception as error:
-        log.warning("an upload could not be %s", done, exc_info=error)
+        log.warning("%s could not be %s", purpose.noun, done, exc_info=error)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             raise StorageFull(
-                "There is no room to store the upload; nothing of it was kept. Free space where uploads are"
-                " kept (COGNATE_UPLOAD_URL, else the data folder), then send it again."
+                f"There is no room to store the {purpose.noun}; nothing of it was kept. Free space where"
+                f" {purpose.noun}s are kept ({purpose.setting}, else the data folder), then send it again."
             ) from None
-        raise Unavailable(f"The store of uploads failed: a file could not be {done}. Retry later.") from None
+        raise Unavailable(
+            f"The store of {purpose.noun}s failed: a file could not be {done}. Retry later."
+        ) from None
 
 
 @contextmanager
@@ -215,7 +244,7 @@ def _logged(done: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.warning("an unfinished upload could not be %s", done, exc_info=error)
+        log.warning("an unfinished file could not be %s", done, exc_info=error)
 
 
 def _sync_folder(folder: str) -> None:

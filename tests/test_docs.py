@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from api.routes import (
+    backups,
     classify,
     collections,
     documents,
@@ -44,7 +45,20 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [classify, collections, documents, explain, jobs, openai, operations, quality, rerank, search, tei],
+    [
+        backups,
+        classify,
+        collections,
+        documents,
+        explain,
+        jobs,
+        openai,
+        operations,
+        quality,
+        rerank,
+        search,
+        tei,
+    ],
 )
 def test_every_route_is_documented(module: object) -> None:
     text = (ROOT / "docs/api.md").read_text()

@@ -61,10 +61,10 @@ class CeleryQueue:
 
     def _missing(self, tasks: Sequence[Task]) -> list[Task]:
         missing: list[Task] = []
-        for kind, queue in QUEUE_OF.items():
-            of_kind = [task for task in tasks if task.kind is kind]
+        for queue in dict.fromkeys(QUEUE_OF.values()):
+            of_queue = [task for task in tasks if QUEUE_OF[task.kind] == queue]
             held = int(str(self._redis.llen(queue)))
-            missing += of_kind[: max(0, len(of_kind) - held)]
+            missing += of_queue[: max(0, len(of_queue) - held)]
         return missing
 
     def _publish(self, tasks: Sequence[Task]) -> None:

@@ -52,10 +52,14 @@ class WorkerOptions:
 
 @dataclass(slots=True)
 class _Running:
-    """Since when batches run. At most one import does: it may wait for batches, which need a thread too."""
+    """Since when batches run. Of each kind of long task at most one does: batches need threads too."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    importing: threading.Semaphore = field(default_factory=threading.Semaphore)
+    long: Mapping[TaskKind, threading.Semaphore] = field(
+        default_factory=lambda: {
+            kind: threading.Semaphore() for kind in TaskKind if kind is not TaskKind.INGEST_BATCH
+        }
+    )
     since_s: dict[int, float] = field(default_factory=dict)
 
     @contextmanager
@@ -106,8 +110,8 @@ def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
 def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
     def run(kind: str, task_id: str) -> None:
         task = Task(TaskKind(kind), task_id)
-        if task.kind is TaskKind.IMPORT_FILE:
-            _import(task, work, running)
+        if task.kind in running.long:
+            _run_long(task, work, running.long[task.kind])
             return
         with running.batch():
             _handle(task, work)
@@ -122,13 +126,13 @@ def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
         app.task(function, name=name)
 
 
-def _import(task: Task, work: Work, running: _Running) -> None:
-    if not running.importing.acquire(blocking=False):
+def _run_long(task: Task, work: Work, turn: threading.Semaphore) -> None:
+    if not turn.acquire(blocking=False):
         return  # the sweep brings it again, perhaps to another worker
     try:
         _handle(task, work)
     finally:
-        running.importing.release()
+        turn.release()
 
 
 def _handle(task: Task, work: Work) -> None:

@@ -74,3 +74,20 @@ def test_min_seq_reads_its_own_writes_on_either_api(apis: tuple[Api, Api]) -> No
         assert writer.http.post(url, params={"wait": True}, json=body).status_code == 200
         seq = writer.http.get("/v1/collections/own").json()["index"]["seq"]
         assert search(reader.http, document["text"], "own", min_seq=seq)[0] == document["id"]
+
+
+def test_a_backup_is_made_and_restored_by_a_worker(apis: tuple[Api, Api]) -> None:
+    http, documents = apis[0].http, some_documents(7, 300)
+    create(http, "kept")
+    job_id = post(http, documents, "kept")["id"]
+    wait_until(lambda: job_of(http, job_id)["state"] == "succeeded", "all are searchable")
+    made = http.post("/v1/admin/backups", json={"name": "b", "collection": "kept"}).raise_for_status().json()
+    wait_until(lambda: job_of(http, made["job"]["id"])["state"] == "succeeded", "the backup is made")
+    http.delete("/v1/collections/kept").raise_for_status()
+    restored = http.post("/v1/admin/backups/b/restore").raise_for_status().json()
+    wait_until(lambda: job_of(http, restored["job"]["id"])["state"] == "succeeded", "it is restored")
+    assert all_documents(http, "kept") == {document["id"]: document["text"] for document in documents}
+    for api in apis:
+        min_seq = api.http.get("/v1/collections/kept").json()["index"]["seq"]
+        found = search(api.http, documents[5]["text"], "kept", min_seq=min_seq)
+        assert found[0] == documents[5]["id"]

@@ -1,0 +1,50 @@
+"""Routes of backups; what takes long is answered with a job."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.answers import backup_body, job_body, json_response
+from api.bodies import BackupBody, RestoreBody
+from api.deps import RequestIdDep, ServicesDep
+from api.json_body import StrictRoute
+
+router = APIRouter(prefix="/v1/admin/backups", tags=["backups"], route_class=StrictRoute)
+
+
+@router.post("", status_code=202)
+def create_backup(
+    services: ServicesDep, request_id: RequestIdDep, body: BackupBody | None = None
+) -> Response:
+    body = body or BackupBody()
+    job = services.backups.create(body.name, body.collection, request_id)
+    return json_response({"job": job_body(job)}, 202)
+
+
+@router.get("")
+def list_backups(services: ServicesDep) -> Response:
+    return json_response({"backups": [backup_body(backup) for backup in services.backups.list()]})
+
+
+@router.get("/{backup}")
+def get_backup(backup: str, services: ServicesDep) -> Response:
+    return json_response(backup_body(services.backups.get(backup)))
+
+
+@router.delete("/{backup}", status_code=204)
+def delete_backup(backup: str, services: ServicesDep) -> Response:
+    services.backups.delete(backup)
+    return Response(status_code=204)
+
+
+@router.post("/{backup}/restore", status_code=202)
+def restore_backup(
+    backup: str, services: ServicesDep, request_id: RequestIdDep, body: RestoreBody | None = None
+) -> Response:
+    request = (body or RestoreBody()).request()
+    return json_response({"job": job_body(services.backups.restore(backup, request, request_id))}, 202)
+
+
+@router.post("/{backup}/verify", status_code=202)
+def verify_backup(backup: str, services: ServicesDep, request_id: RequestIdDep) -> Response:
+    return json_response({"job": job_body(services.backups.verify(backup, request_id))}, 202)

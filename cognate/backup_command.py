@@ -1,0 +1,100 @@
+"""`cognate backup`: asks a running server to make, list, verify, restore or delete backups."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cognate.client import Client
+from cognate.options import DEFAULT_URL, Key, Url
+from cognate.progress import follow_jobs
+
+backup_app = typer.Typer(no_args_is_help=True, help="Backups of collections, made while the server runs.")
+console = Console()
+
+Name = Annotated[str, typer.Argument(help="Name of the backup.")]
+Only = Annotated[str | None, typer.Option("--collection", "-c", help="One collection; default: all.")]
+
+
+@backup_app.command()
+def create(
+    name: Annotated[str | None, typer.Argument(help="Name of the backup; default: the time.")] = None,
+    collection: Only = None,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Back up a collection, or all of them, as they are at this moment."""
+    client = Client(url, api_key)
+    job = _finish(client, client.create_backup(name, collection), "the backup")
+    made = client.backup(job["backup"])
+    console.print(f"Backup {made['name']}: {job['done']:,} documents, {made['bytes']:,} bytes.")
+
+
+@backup_app.command("list")
+def list_all(url: Url = DEFAULT_URL, api_key: Key = "") -> None:
+    """List the backups, newest first."""
+    table = Table("name", "created_at", "bytes", "documents", "collections", "problem")
+    for backup in Client(url, api_key).backups():
+        held = backup["collections"]
+        documents = sum(one["documents"]["total"] for one in held)
+        names = ", ".join(one["name"] for one in held)
+        shown = (
+            backup["name"],
+            backup["created_at"],
+            backup["bytes"],
+            documents,
+            names,
+            backup["problem"] or "",
+        )
+        table.add_row(*map(str, shown))
+    console.print(table)
+
+
+@backup_app.command()
+def restore(
+    name: Name,
+    collection: Only = None,
+    new_name: Annotated[
+        str | None, typer.Option("--as", help="Restore the collection under this name.")
+    ] = None,
+    replace: Annotated[bool, typer.Option(help="Let it take the place of one that exists.")] = False,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Bring back a collection, or all of them; each is seen when it is whole."""
+    client = Client(url, api_key)
+    job = _finish(client, client.restore_backup(name, collection, new_name, replace), "restoring")
+    console.print(f"Restored {job['done']:,} documents.")
+
+
+@backup_app.command()
+def verify(name: Name, url: Url = DEFAULT_URL, api_key: Key = "") -> None:
+    """Read a backup to its end and compare all checksums."""
+    client = Client(url, api_key)
+    job = _finish(client, client.verify_backup(name), "verifying")
+    console.print(f"Backup {name} is whole: {job['done']:,} documents.")
+
+
+@backup_app.command()
+def delete(name: Name, url: Url = DEFAULT_URL, api_key: Key = "") -> None:
+    """Delete a backup."""
+    Client(url, api_key).delete_backup(name)
+    console.print(f"Backup {name} is deleted.")
+
+
+def _finish(client: Client, job: dict[str, Any], title: str) -> dict[str, Any]:
+    """Follows the job to its end; exit status 2 with the reason when it fails."""
+    job = follow_jobs(client, [job["id"]], console, title)[0]
+    if job["state"] != "succeeded":
+        reasons = "; ".join(error["reason"] for error in job["errors"])
+        told = (
+            f"error: {title} has {job['state']}: {reasons}"
+            if reasons
+            else f"error: {title} was {job['state']}"
+        )
+        Console(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2)
+    return job

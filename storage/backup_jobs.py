@@ -1,0 +1,98 @@
+"""Jobs of backups: they belong to no collection, so what they count is theirs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from core.errors import Conflict, NotFound
+from core.types import Job, JobKind, JobState, RejectedItem
+from storage.clock import Clock, new_id, utc_now
+from storage.database import Database
+from storage.faults import repeated
+from storage.jobs import OPEN_STATES, SqlJobStore, add_errors
+from storage.schema import Jobs
+
+ATTEMPTS = "attempts"  # in the details: how often the job was begun
+RESTORED = "restored"  # in the details: names of the collections that are there again
+
+
+class SqlBackupJobs:
+    """core.backup_types.BackupJobs on SQL."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    @repeated
+    def open(self, kind: JobKind, collection: str, details: Mapping[str, Any]) -> Job:
+        """A queued job; `collection` is what it is about, empty for all."""
+        job_id = new_id()
+        counts = {"total": 0, "done": 0, "failed": 0, "seq": 0, "is_complete": False}
+        row = {"id": job_id, "kind": kind, "collection_name": collection, "state": JobState.QUEUED}
+        with self._database.write() as connection:
+            made = insert(Jobs).values(**row, **counts, created_at=self._clock(), details=dict(details))
+            connection.execute(made)
+        return SqlJobStore(self._database).get(job_id)
+
+    @repeated
+    def begin(self, job_id: str) -> int:
+        """Marks it as running; how often that was done. Raises Conflict when it is over."""
+        with self._database.write() as connection:
+            details = lock_open(connection, job_id)
+            attempts = details.get(ATTEMPTS, 0) + 1
+            details[ATTEMPTS] = attempts
+            started = {"started_at": func.coalesce(Jobs.started_at, self._clock()), "details": details}
+            running = update(Jobs).where(Jobs.id == job_id).values(state=JobState.RUNNING, **started)
+            connection.execute(running)
+        return int(attempts)
+
+    @repeated
+    def advance(self, job_id: str, done: int, total: int) -> None:
+        """Notes the documents done. Raises Conflict when the job is over, for example cancelled."""
+        counts = {"done": done, "total": max(done, total)}  # more may have come since it began
+        with self._database.write() as connection:
+            lock_open(connection, job_id)
+            connection.execute(update(Jobs).where(Jobs.id == job_id).values(**counts))
+
+    @repeated
+    def succeed(self, job_id: str, done: int) -> None:
+        """Ends it with so many documents done. Does nothing to a job that is over."""
+        ended = {"state": JobState.SUCCEEDED, "is_complete": True, "finished_at": self._clock()}
+        with self._database.write() as connection:
+            still_open = update(Jobs).where(Jobs.id == job_id, Jobs.state.in_(OPEN_STATES))
+            connection.execute(still_open.values(total=done, done=done, **ended))
+
+    @repeated
+    def fail(self, job_id: str, reason: str) -> None:
+        """Ends it; what is not done has failed for this reason. Final jobs are left as they are."""
+        with self._database.write() as connection:
+            query = select(Jobs.total, Jobs.done).where(Jobs.id == job_id, Jobs.state.in_(OPEN_STATES))
+            row = connection.execute(query.with_for_update()).first()
+            if row is None:
+                return
+            add_errors(connection, job_id, [RejectedItem(None, reason)])
+            failed = max(1, row.total - row.done)
+            ended = {"state": JobState.FAILED, "is_complete": True, "finished_at": self._clock()}
+            counts = {"failed": failed, "total": row.done + failed}
+            connection.execute(update(Jobs).where(Jobs.id == job_id).values(**ended, **counts))
+
+
+def lock_open(connection: Connection, job_id: str) -> dict[str, Any]:
+    """Locks the job; its details. Raises NotFound, or Conflict when it is over."""
+    query = select(Jobs.state, Jobs.details).where(Jobs.id == job_id).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound(f"job {job_id!r} does not exist; check the id")
+    if JobState(row.state).is_final:
+        raise Conflict(f"job {job_id} is {row.state}; start a new one")
+    return dict(row.details)
+
+
+def note_restored(connection: Connection, job_id: str, collection: str) -> None:
+    """Notes on an open job that a collection is there again. Raises Conflict when the job is over."""
+    details = lock_open(connection, job_id)
+    details[RESTORED] = [*details.get(RESTORED, []), collection]
+    connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))

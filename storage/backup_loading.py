@@ -1,0 +1,193 @@
+"""Brings a collection back from an archive: under a hidden name in many transactions, shown in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from core.backup_types import Going, Move, Restored
+from core.errors import Conflict
+from core.types import BatchState, JobKind
+from storage.acceptance import MAX_BATCH_DOCUMENTS
+from storage.backup_file import Archive, Damaged
+from storage.backup_jobs import lock_open, note_restored
+from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
+from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
+from storage.backup_writing import OWN
+from storage.clock import Clock, new_id
+from storage.collections import HIDDEN, find_collection, lock_collection, remove_collection, to_collection
+from storage.database import Database, chunked
+from storage.faults import repeated
+from storage.jobs import OPEN_STATES, insert_job
+from storage.schema import Base, Batches, Collections, Documents, Jobs, RevisionJobs
+
+CHUNK_ROWS: Final = 1000
+CHUNK_BYTES: Final = 4 << 20
+RESTORING: Final = f"{HIDDEN}restoring-"
+_TABLE = Base.metadata.tables[ROOT]
+_COLUMNS = {column.name for column in _TABLE.columns} - OWN
+
+
+class CollectionLoader:
+    """Restores collections for one job, one after the other.
+
+    `going` is told the documents of all of them. What a killed process left of this job, or of one that is
+    over, is removed first.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, plans: Sequence[TablePlan], job_id: str, going: Going
+    ) -> None:
+        self._database, self._clock, self._plans = database, clock, plans
+        self._job_id, self._going = job_id, going
+        self._documents = 0
+
+    def load(self, archive: Archive, saved: Mapping[str, Any], move: Move) -> Restored:
+        """Restores one collection. Raises Conflict, Damaged; then, or if cancelled, nothing of it is left."""
+        self.remove_leftovers()
+        try:
+            placement = self._begin(saved, move.target)
+            for plan in self._plans:
+                self._load_table(archive, saved["tables"].get(plan.name), plan, placement)
+            return self._show(placement.collection_id, move)
+        except BaseException:
+            self.remove_leftovers()
+            raise
+
+    @repeated
+    def remove_leftovers(self) -> None:
+        """Removes what is hidden and belongs to this job, or to none that still runs."""
+        with self._database.write() as connection:
+            hidden = select(Collections.id, Collections.name).where(Collections.name.startswith(RESTORING))
+            for row in connection.execute(hidden).all():
+                owner = row.name.removeprefix(RESTORING)
+                is_open = select(Jobs.id).where(Jobs.id == owner, Jobs.state.in_(OPEN_STATES))
+                if owner == self._job_id or connection.execute(is_open).first() is None:
+                    connection.execute(delete(Jobs).where(Jobs.collection_id == row.id))
+                    remove_collection(connection, row.id, self._clock())
+
+    @repeated
+    def _begin(self, saved: Mapping[str, Any], target: str) -> Placement:
+        """A hidden, empty collection, and ids set aside for its rows."""
+        with self._database.write() as connection:
+            row = decoded(saved["row"], _TABLE, _COLUMNS) | {"uid": new_id()}
+            insertion = insert(Collections).values(**row, name=RESTORING + self._job_id)
+            collection_id = connection.execute(insertion.returning(Collections.id)).scalar_one()
+            made = connection.execute(select(_TABLE).where(Collections.id == collection_id)).one()
+            try:
+                to_collection(made)
+            except TypeError as error:
+                raise Damaged(
+                    f"The settings of collection {target!r} are of a newer version: {error}."
+                ) from None
+        return Placement(collection_id, {plan.name: self._shift(saved, plan) for plan in self._plans})
+
+    @repeated
+    def _shift(self, saved: Mapping[str, Any], plan: TablePlan) -> int:
+        """By how much the ids of this table move: all alike, since their order decides ties of scores."""
+        ids = saved["tables"].get(plan.name, {}).get("ids")
+        if plan.id_column is None or not ids:
+            return 0
+        first, last = ids
+        with self._database.write() as connection:
+            return reserve_ids(connection, plan.name, plan.id_column, last - first + 1) - int(first)
+
+    def _load_table(
+        self, archive: Archive, description: Mapping[str, Any] | None, plan: TablePlan, placement: Placement
+    ) -> None:
+        if description is None:  # the table is newer than the backup
+            return
+        rows = MAX_BATCH_DOCUMENTS if plan.name == REVISIONS else CHUNK_ROWS
+        for lines in _chunks(archive.lines(description), rows):
+            chunk = [place(from_line(line, plan), plan, placement) for line in lines]
+            self._insert(plan, chunk, placement.collection_id)
+            self._documents += len(chunk) * (plan.name == DOCUMENTS)
+            self._going(self._documents)
+
+    @repeated
+    def _insert(self, plan: TablePlan, rows: Sequence[dict[str, Any]], collection_id: int) -> None:
+        with self._database.write() as connection:
+            lock_open(connection, self._job_id)
+            if plan.name == REVISIONS:
+                self._insert_revisions(connection, rows, collection_id)
+            else:
+                connection.execute(insert(plan.table), rows)
+
+    def _insert_revisions(
+        self, connection: Connection, rows: Sequence[dict[str, Any]], collection_id: int
+    ) -> None:
+        """A batch of what was pending, done until the collection is shown: no worker takes it before."""
+        now, batch_id = self._clock(), new_id()
+        job_id = self._pending_job(connection, collection_id)
+        batch = {"id": batch_id, "job_id": job_id, "collection_id": collection_id, "created_at": now}
+        connection.execute(insert(Batches).values(**batch, state=BatchState.DONE, attempt=0))
+        connection.execute(
+            insert(Base.metadata.tables[REVISIONS]), [row | {"batch_id": batch_id} for row in rows]
+        )
+        ids = [row["document_id"] for row in rows]
+        waits = [{"document_id": id_, "job_id": job_id, "items": 1} for id_ in ids]
+        connection.execute(insert(RevisionJobs), waits)
+        for chunk in chunked(ids):
+            connection.execute(update(Documents).where(Documents.id.in_(chunk)).values(job_id=job_id))
+        connection.execute(update(Jobs).where(Jobs.id == job_id).values(total=Jobs.total + len(rows)))
+
+    def _pending_job(self, connection: Connection, collection_id: int) -> str:
+        found = connection.execute(select(Jobs.id).where(Jobs.collection_id == collection_id)).scalar()
+        if found is not None:
+            return str(found)
+        details = {"restored_by": self._job_id}
+        return insert_job(connection, collection_id, JobKind.DOCUMENTS, details, self._clock())
+
+    def _show(self, collection_id: int, move: Move) -> Restored:
+        try:
+            return self._rename(collection_id, move)
+        except IntegrityError:  # another process has just created one of this name
+            return self._rename(collection_id, move)
+
+    @repeated
+    def _rename(self, collection_id: int, move: Move) -> Restored:
+        """The one transaction that makes the collection visible, in the place of one that gives way."""
+        with self._database.write() as connection:
+            found = find_collection(connection, move.target)
+            if found is not None and not move.replace:
+                raise taken(move.target)
+            if found is not None and lock_collection(connection, found.id):
+                remove_collection(connection, found.id, self._clock())
+            lock_collection(connection, collection_id)
+            this = update(Collections).where(Collections.id == collection_id).values(name=move.target)
+            seq = connection.execute(this.returning(Collections.seq)).scalar_one()
+            batch_ids = _release_pending(connection, collection_id, move.target)
+            note_restored(connection, self._job_id, move.target)
+        return Restored(collection_id, seq, batch_ids)
+
+
+def taken(name: str) -> Conflict:
+    """The error for a name that a collection has already."""
+    return Conflict(
+        f"collection {name!r} exists; restore under another name (as), or let it be replaced (replace)"
+    )
+
+
+def _release_pending(connection: Connection, collection_id: int, name: str) -> tuple[str, ...]:
+    job = update(Jobs).where(Jobs.collection_id == collection_id)
+    connection.execute(job.values(collection_name=name, is_complete=True))
+    batches = update(Batches).where(Batches.collection_id == collection_id)
+    queued = batches.values(state=BatchState.QUEUED).returning(Batches.id)
+    return tuple(sorted(connection.execute(queued).scalars()))
+
+
+def _chunks(lines: Iterator[bytes], most: int) -> Iterator[list[bytes]]:
+    """Lists of at most `most` lines and about CHUNK_BYTES."""
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        chunk.append(line)
+        size += len(line)
+        if len(chunk) == most or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,125 @@
+"""Rows of a collection as lines of JSON, and lines as rows of another collection."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, Connection, LargeBinary, Table, Text, text
+
+from core.errors import InvalidInput
+from storage.backup_tables import TablePlan
+from storage.schema import UtcDateTime
+
+_WIDE_PAGE, _NARROW_PAGE = 50, 1000  # rows in memory at once; a text may have a mebibyte
+
+
+def read_rows(connection: Connection, plan: TablePlan, collection_id: int) -> Generator[dict[str, Any]]:
+    """Rows as plain mappings, a page of them in memory at a time; to be closed when left early."""
+    is_wide = any(isinstance(column.type, Text) for column in plan.columns)
+    page = _WIDE_PAGE if is_wide else _NARROW_PAGE
+    names = [str(column.name) for column in plan.columns]
+    with connection.execution_options(yield_per=page).execute(plan.rows(collection_id)) as rows:
+        for row in rows:
+            yield dict(zip(names, row, strict=True))
+
+
+def to_line(row: Mapping[str, Any]) -> bytes:
+    """One line: moments in RFC 3339, bytes in base64."""
+    return orjson.dumps(row, default=_plain, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bytes | memoryview):
+        return b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} cannot be backed up")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where rows go: the id of the new collection, and by how much the ids of each table move."""
+
+    collection_id: int
+    moved_by: Mapping[str, int]
+
+
+def from_line(line: bytes, plan: TablePlan) -> dict[str, Any]:
+    """The row as it was. Raises InvalidInput when it is not of this table."""
+    row = orjson.loads(line)
+    if not isinstance(row, dict):
+        raise InvalidInput(f"A row of {plan.name} is no JSON object.")
+    return decoded(row, plan.table, {column.name for column in plan.columns})
+
+
+def decoded(row: Mapping[str, Any], table: Table, expected: set[str]) -> dict[str, Any]:
+    """JSON values as those of the columns. Raises InvalidInput for columns that are missing or not known."""
+    if unknown := sorted(row.keys() - expected):
+        raise InvalidInput(
+            f"The backup has columns {unknown} of table {table.name}, which this version of Cognate does not"
+            " know; restore it with the version that made it, or a newer one."
+        )
+    columns = {name: table.columns[name] for name in expected}
+    missing = sorted(name for name in expected - row.keys() if not _may_be_absent(columns[name]))
+    if missing:
+        raise InvalidInput(
+            f"The backup has no columns {missing} of table {table.name}, which this version of Cognate needs."
+        )
+    return {name: _value(columns[name], value) for name, value in row.items()}
+
+
+def place(row: dict[str, Any], plan: TablePlan, placement: Placement) -> dict[str, Any]:
+    """The row with the ids it gets in its new collection."""
+    for name, target in plan.shifts.items():
+        if row[name] is not None:
+            row[name] += placement.moved_by[target]
+    if plan.home is not None:
+        row[plan.home] = placement.collection_id
+    return row
+
+
+def reserve_ids(connection: Connection, table: str, column: str, count: int) -> int:
+    """The first of `count` ids in a row that nobody else gets, now or later."""
+    if connection.dialect.name == "sqlite":
+        return _reserve_sqlite(connection, table, count)
+    # Whoever inserts holds a weaker lock, so between the two calls nobody takes a number.
+    connection.execute(text(f'LOCK TABLE "{table}" IN SHARE ROW EXCLUSIVE MODE'))
+    sequence = {
+        "sequence": connection.execute(
+            text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": table, "column": column}
+        ).scalar_one()
+    }
+    first = int(connection.execute(text("SELECT nextval(:sequence)"), sequence).scalar_one())
+    connection.execute(text("SELECT setval(:sequence, :last)"), sequence | {"last": first + count - 1})
+    return first
+
+
+def _reserve_sqlite(connection: Connection, table: str, count: int) -> int:
+    name = {"name": table}
+    query = text("SELECT seq FROM sqlite_sequence WHERE name = :name")
+    last = connection.execute(query, name).scalar_one_or_none()
+    if last is None:  # nothing was ever inserted
+        connection.execute(text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, 0)"), name)
+    change = text("UPDATE sqlite_sequence SET seq = seq + :count WHERE name = :name")
+    connection.execute(change, name | {"count": count})
+    return int(last or 0) + 1
+
+
+def _may_be_absent(column: Column[Any]) -> bool:
+    return bool(column.nullable) or column.server_default is not None
+
+
+def _value(column: Column[Any], value: Any) -> Any:
+    convert = _converter(column)
+    return value if convert is None or value is None else convert(value)
+
+
+def _converter(column: Column[Any]) -> Callable[[Any], Any] | None:
+    if isinstance(column.type, UtcDateTime):
+        return datetime.fromisoformat
+    if isinstance(column.type, LargeBinary):
+        return b64decode
+    return None

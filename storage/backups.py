@@ -1,0 +1,163 @@
+"""Backups in a folder or an object store, made from the database and restored into it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from core.backup_types import Backup, Going, Move, Restored, SavedCollection
+from core.errors import Conflict, InvalidInput, NotFound
+from core.types import DocumentCounts, EncoderInfo
+from storage.backup_file import FORMAT, VERSION, Archive, ArchiveWriter, Damaged
+from storage.backup_loading import CollectionLoader
+from storage.backup_tables import plan_tables
+from storage.backup_writing import CollectionWriter, collection_ids, find_saved
+from storage.clock import Clock, utc_now
+from storage.database import Database
+from storage.uploads import ASIDE, FsspecUploadStore
+
+log = logging.getLogger(__name__)
+
+SUFFIX: Final = ".zip"
+ABANDONED_AFTER: Final = timedelta(days=1)  # a backup being written that nobody has touched
+
+
+class SqlBackups:
+    """core.backup_types.BackupStore: files `<name>.zip` in `files`. `application` names what makes them."""
+
+    def __init__(
+        self, database: Database, files: FsspecUploadStore, application: str, clock: Clock = utc_now
+    ) -> None:
+        self._database, self._files, self._clock = database, files, clock
+        self._application = application
+        self._plans = plan_tables()
+
+    def exists(self, name: str) -> bool:
+        return self._files.exists(name + SUFFIX)
+
+    def list(self) -> list[Backup]:
+        """Newest first; what is not readable comes with its problem."""
+        files = [file for file in self._files.list() if file.name.endswith(SUFFIX)]
+        found = [self._describe(file.name.removesuffix(SUFFIX), file.modified) for file in files]
+        return sorted(found, key=lambda backup: (backup.created_at, backup.name), reverse=True)
+
+    def get(self, name: str) -> Backup:
+        """Raises NotFound, or Damaged."""
+        with self._opened(name) as archive:
+            return _backup(name, archive)
+
+    def delete(self, name: str) -> None:
+        """Raises NotFound."""
+        if not self.exists(name):
+            raise _no_backup(name)
+        self._files.delete(name + SUFFIX)
+
+    def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
+        """Writes a backup aside and publishes it whole.
+
+        Raises NotFound, Conflict when there is one of this name, StorageFull.
+        """
+        self._refuse_second(name)
+        self._remove_abandoned()
+        ids = collection_ids(self._database, collections)
+        upload = self._files.create(name + SUFFIX, f".{job_id}{ASIDE}")
+        archive = ArchiveWriter(upload)
+        try:
+            writer = CollectionWriter(self._database, self._plans, archive, going)
+            saved = [writer.add(id_, f"collections/{number:04}") for number, id_ in enumerate(ids, 1)]
+            archive.finish(self._manifest([one for one in saved if one is not None]))
+            self._refuse_second(name)
+            upload.commit()
+        except BaseException:
+            archive.abandon()
+            upload.discard()
+            raise
+        return self.get(name)
+
+    def verify(self, name: str, going: Going) -> Backup:
+        """Reads every byte and compares the checksums. Raises NotFound, Damaged."""
+        with self._opened(name) as archive:
+            archive.check_seal(lambda: going(0))
+            done = 0
+            for saved in archive.manifest["collections"]:
+                for description in saved["tables"].values():
+                    for number, _ in enumerate(archive.lines(description)):
+                        if number % 1000 == 0:
+                            going(done)
+                done += _counts(saved).total
+            going(done)
+            return _backup(name, archive)
+
+    def restore(self, job_id: str, name: str, moves: Sequence[Move], going: Going) -> Iterator[Restored]:
+        """Brings collections back one after the other, each whole or not at all, and notes it on the job.
+
+        Nothing is written before the seal of the whole file was found right. Raises NotFound, Damaged,
+        Conflict.
+        """
+        with self._opened(name) as archive:
+            archive.check_seal(lambda: going(0))
+            loader = CollectionLoader(self._database, self._clock, self._plans, job_id, going)
+            for move in moves:
+                yield loader.load(archive, find_saved(archive.manifest, move.source, name), move)
+
+    def _manifest(self, collections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "application": self._application,
+            "created_at": self._clock(),
+            "collections": collections,
+        }
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[Archive]:
+        try:
+            file = self._files.open(name + SUFFIX)
+        except NotFound:
+            raise _no_backup(name) from None
+        with file:
+            yield Archive(file)
+
+    def _describe(self, name: str, modified: datetime) -> Backup:
+        try:
+            return self.get(name)
+        except (InvalidInput, NotFound) as error:
+            return Backup(name, 0, modified, problem=str(error))
+
+    def _refuse_second(self, name: str) -> None:
+        if self.exists(name):
+            raise Conflict(f"backup {name!r} exists; choose another name, or delete it")
+
+    def _remove_abandoned(self) -> None:
+        """What a killed process was writing."""
+        before = datetime.now(UTC) - ABANDONED_AFTER
+        for file in self._files.list():
+            if file.name.endswith(ASIDE) and file.modified < before:
+                log.info("abandoned backup removed", extra={"file_name": file.name})
+                self._files.delete(file.name)
+
+
+def _backup(name: str, archive: Archive) -> Backup:
+    manifest = archive.manifest
+    try:
+        collections = tuple(
+            SavedCollection(one["name"], EncoderInfo(**one["encoder"]), one["seq"], _counts(one))
+            for one in manifest["collections"]
+        )
+        created_at = datetime.fromisoformat(manifest["created_at"])
+        return Backup(name, archive.size, created_at, str(manifest["application"]), collections)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(
+            f"The manifest of backup {name!r} lacks something: {type(error).__name__} {error}."
+        ) from None
+
+
+def _counts(saved: Mapping[str, Any]) -> DocumentCounts:
+    return DocumentCounts(**saved["documents"])
+
+
+def _no_backup(name: str) -> NotFound:
+    return NotFound(f"backup {name!r} does not exist; list them with GET /v1/admin/backups")
