@@ -76,7 +76,7 @@ class SqlJudgementStore:
         All of them in the order sent, or if there are more, `limit` drawn by the seed.
         """
         with self._database.read() as connection:
-            ids = list(connection.execute(_measurable(collection_id)).scalars())
+            ids = list(connection.execute(measurable_queries(collection_id)).scalars())
             if len(ids) > limit:
                 ids = sorted(random.Random(seed).sample(ids, limit))
             return _read(connection, ids, _IS_SEARCHABLE)
@@ -112,7 +112,7 @@ def _counts(connection: Connection, collection_id: int) -> JudgementCounts:
     own = JudgedQueries.collection_id == collection_id
     queries = connection.execute(select(func.count()).select_from(JudgedQueries).where(own)).scalar_one()
     judged = select(func.count()).select_from(Judgements).join(JudgedQueries).where(own)
-    measurable = select(func.count()).select_from(_measurable(collection_id).subquery())
+    measurable = select(func.count()).select_from(measurable_queries(collection_id).subquery())
     lost = (
         _with_documents(select(Judgements.external_id).distinct())
         .where(own, ~_IS_SEARCHABLE)
@@ -129,7 +129,7 @@ def _counts(connection: Connection, collection_id: int) -> JudgementCounts:
     )
 
 
-def _measurable(collection_id: int) -> Select[int]:
+def measurable_queries(collection_id: int) -> Select[int]:
     """Ids, in order, of queries with a relevant document that is searchable."""
     return (
         select(JudgedQueries.id)
