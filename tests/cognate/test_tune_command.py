@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from starlette.testclient import TestClient
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cognate import tune_command
 from cognate.bootstrap import open_runtime
@@ -43,7 +42,7 @@ def server(world: JudgedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 def __init__(self, url: str, api_key: str) -> None:
                     super().__init__(url, api_key)
                     self._http.close()
-                    self._http = http
+                    self._http: Any = http
 
             monkeypatch.setattr(tune_command, "Client", Near)
             yield

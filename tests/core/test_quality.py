@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -127,7 +128,7 @@ def test_measurements_come_one_at_a_time_and_the_turn_is_given_back() -> None:
 class LaneEncoder(FakeEncoder):
     lanes: list[Lane] = field(default_factory=list)
 
-    def encode_queries(self, texts: list[str], lane: Lane = Lane.INTERACTIVE) -> Float32:  # type: ignore[override]  # a list is sent
+    def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
         self.lanes.append(lane)
         return super().encode_queries(texts, lane)
 
