@@ -14,7 +14,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    or_,
     select,
 )
 
@@ -25,12 +24,12 @@ from storage.faults import repeated
 from storage.schema import Documents, JudgedQueries, Judgements
 
 EXAMPLES = 20  # of judged documents that are not searchable
-ROWS_A_STATEMENT = 1000
 
 _DOCUMENT = and_(
     Documents.collection_id == JudgedQueries.collection_id, Documents.external_id == Judgements.external_id
 )
-_IS_SEARCHABLE = Documents.state == DocumentState.SEARCHABLE
+# Of no document too; and hidden from SQLite, which would else start from all documents that are searchable.
+_IS_SEARCHABLE = func.coalesce(Documents.state, "") == DocumentState.SEARCHABLE
 
 
 class SqlJudgementStore:
@@ -44,8 +43,7 @@ class SqlJudgementStore:
         """Puts these in the place of all earlier ones. Raises NotFound when the collection is gone."""
         with self._database.write() as connection:
             _clear(connection, collection_id)
-            for part in chunked(judged, ROWS_A_STATEMENT):
-                _insert(connection, collection_id, part)
+            _insert(connection, collection_id, judged)
             return _counts(connection, collection_id)
 
     @repeated
@@ -78,7 +76,7 @@ class SqlJudgementStore:
         All of them in the order sent, or if there are more, `limit` drawn by the seed.
         """
         with self._database.read() as connection:
-            ids = list(connection.execute(_measurable(collection_id)).scalars())
+            ids = list(connection.execute(measurable_queries(collection_id)).scalars())
             if len(ids) > limit:
                 ids = sorted(random.Random(seed).sample(ids, limit))
             return _read(connection, ids, _IS_SEARCHABLE)
@@ -93,9 +91,14 @@ def _clear(connection: Connection, collection_id: int) -> int:
 
 
 def _insert(connection: Connection, collection_id: int, judged: Sequence[JudgedQuery]) -> None:
+    """Adds queries to a collection that has none and whose row is locked: ids then go up in their order."""
+    connection.execute(
+        insert(JudgedQueries), [{"collection_id": collection_id, "text": query.text} for query in judged]
+    )
     ids = connection.execute(
-        insert(JudgedQueries).returning(JudgedQueries.id, sort_by_parameter_order=True),
-        [{"collection_id": collection_id, "text": query.text} for query in judged],
+        select(JudgedQueries.id)
+        .where(JudgedQueries.collection_id == collection_id)
+        .order_by(JudgedQueries.id)
     ).scalars()
     rows = [
         {"query_id": query_id, "external_id": external_id, "relevance": relevance}
@@ -109,10 +112,10 @@ def _counts(connection: Connection, collection_id: int) -> JudgementCounts:
     own = JudgedQueries.collection_id == collection_id
     queries = connection.execute(select(func.count()).select_from(JudgedQueries).where(own)).scalar_one()
     judged = select(func.count()).select_from(Judgements).join(JudgedQueries).where(own)
-    measurable = select(func.count()).select_from(_measurable(collection_id).subquery())
+    measurable = select(func.count()).select_from(measurable_queries(collection_id).subquery())
     lost = (
         _with_documents(select(Judgements.external_id).distinct())
-        .where(own, or_(Documents.id.is_(None), ~_IS_SEARCHABLE))
+        .where(own, ~_IS_SEARCHABLE)
         .order_by(Judgements.external_id)
     )
     examples = connection.execute(lost.limit(EXAMPLES)).scalars()
@@ -126,14 +129,14 @@ def _counts(connection: Connection, collection_id: int) -> JudgementCounts:
     )
 
 
-def _measurable(collection_id: int) -> Select[int]:
+def measurable_queries(collection_id: int) -> Select[int]:
     """Ids, in order, of queries with a relevant document that is searchable."""
     return (
         select(JudgedQueries.id)
         .distinct()
         .select_from(JudgedQueries)
         .join(Judgements)
-        .join(Documents, _DOCUMENT)
+        .outerjoin(Documents, _DOCUMENT)
         .where(JudgedQueries.collection_id == collection_id, Judgements.relevance > 0, _IS_SEARCHABLE)
         .order_by(JudgedQueries.id)
     )

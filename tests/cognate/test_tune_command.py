@@ -42,8 +42,7 @@ def server(world: JudgedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
                 def __init__(self, url: str, api_key: str) -> None:
                     super().__init__(url, api_key)
                     self._http.close()
-                    near: Any = http  # another class than httpx's, with the same methods
-                    self._http = near
+                    self._http: Any = http
 
             monkeypatch.setattr(tune_command, "Client", Near)
             yield

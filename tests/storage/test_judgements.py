@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from core.errors import NotFound
 from core.types import JudgedQuery, JudgementCounts, SearchDefaults
 from storage.database import Database
-from storage.judgements import EXAMPLES, SqlJudgementStore
+from storage.judgements import EXAMPLES, SqlJudgementStore, measurable_queries
 from storage.schema import JudgedQueries, Judgements
 from tests.storage.world import World, new
 
@@ -103,6 +103,17 @@ def test_a_sample_is_drawn_by_its_seed_and_survives_sending_the_same_again(
     assert len(first) == len({query.text for query in first}) == 10
     assert first != other
     assert len(store.sample(world.id, 50, 1)) == 50
+
+
+def test_what_is_measurable_is_looked_up_from_the_judgements(sqlite_url: str) -> None:
+    """Starting from all searchable documents would take their number times that of the queries."""
+    database = Database(sqlite_url)
+    with database.read() as connection:
+        query = measurable_queries(1).compile(connection, compile_kwargs={"literal_binds": True})
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()
+    (documents,) = [row[3] for row in plan if "documents" in row[3]]
+    assert "(collection_id=? AND external_id=?)" in documents
+    database.close()
 
 
 def test_clearing_tells_how_many_there_were(world: World, store: SqlJudgementStore) -> None:
