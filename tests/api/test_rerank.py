@@ -17,7 +17,6 @@ from cognate.server import ServerThread, bind, make_app, url_of
 from cognate.settings import Settings
 from core.errors import CheckpointError
 from core.services import Services
-from tests.encoder.test_cross_encoder import cross_folder
 from tests.fakes import FakeEncoder
 
 DOCUMENTS = ["stock prices fell", "a cat on a mat", "the dog and the cat", "nothing at all"]
@@ -232,7 +231,10 @@ def test_the_models_say_that_the_encoder_reranks(client: TestClient) -> None:
     assert client.get(f"/v1/models/{MODEL}").json() == reranker
 
 
+@pytest.mark.integration
 def test_a_cross_encoder_of_the_settings_reranks(tmp_path: Path) -> None:
+    from tests.encoder.test_cross_encoder import cross_folder  # the reference implementation loads slowly
+
     folder, _ = cross_folder(tmp_path / "cross", "bert")
     settings = Settings(data_dir=tmp_path / "data", reranker_path=folder, threads=1)
     with open_runtime(settings, FakeEncoder()) as services:

@@ -22,3 +22,9 @@ def test_postgres_urls_may_leave_out_the_driver(
 ) -> None:
     monkeypatch.setenv("COGNATE_DATABASE_URL", given)
     assert read_settings().database_url == used
+
+
+@pytest.mark.parametrize("name", ["encoder_path", "reranker_path", "alive_file"])
+def test_an_empty_path_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"COGNATE_{name.upper()}", "")
+    assert getattr(read_settings(), name) is None

@@ -17,6 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
 from core.errors import CheckpointError, InvalidInput
+from core.rerank import RerankLimits, RerankService
 from core.types import Float32, Lane, PassageText
 from encoder.cross_checkpoint import load_cross_encoder, save_cross_encoder
 from encoder.reranker import CrossEncoderReranker, load_reranker
@@ -254,3 +255,29 @@ def test_a_tokenizer_without_a_template_for_pairs_is_refused(tmp_path: Path) -> 
     (folder / "tokenizer.json").write_text(tokenizer.to_str())
     with pytest.raises(CheckpointError, match="no template for pairs"):
         load_reranker(folder, "torch", threads=1)
+
+
+@pytest.mark.integration
+def test_a_folder_that_sentence_transformers_wrote_scores_as_there(
+    tmp_path: Path, opened: list[CrossEncoderReranker]
+) -> None:
+    from sentence_transformers import CrossEncoder
+
+    folder, _ = cross_folder(tmp_path / "a", "bert")
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
+        "model_max_length": 20,
+        "pad_token": "w0",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    reference = CrossEncoder(str(folder), device="cpu")
+    reference.save_pretrained(str(tmp_path / "b"))
+    opened.append(load_reranker(tmp_path / "b", "torch", threads=1))
+    assert opened[0].info.max_tokens == 20
+    passages = passages_of(*LENGTHS)
+    expected = reference.predict([(QUERY, p) for p in passages], activation_fn=torch.nn.Identity())
+    np.testing.assert_allclose(opened[0].score(QUERY, texts(passages), Lane.BULK), expected, atol=1e-4)
+    probabilities = reference.predict([(QUERY, p) for p in passages])
+    service = RerankService(opened[0], RerankLimits())
+    np.testing.assert_allclose(service.relevance(expected), probabilities, atol=1e-5)

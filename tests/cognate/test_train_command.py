@@ -1,0 +1,54 @@
+"""`cognate train` on tiny models: the folders it writes load, and wrong choices are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cognate.train_command import train_app
+from core.errors import InvalidInput
+from encoder.checkpoint import load_checkpoint
+from encoder.cross_checkpoint import load_cross_encoder
+from tests.encoder.training.tiny import save_tiny_model, write_pairs
+
+
+def arguments(folder: Path, command: str, *more: str) -> list[str]:
+    pairs = write_pairs(folder / "pairs.jsonl")
+    start = save_tiny_model(folder / "start")
+    limits = ["--steps", "2", "--batch-size", "4", "--max-tokens", "16", "--threads", "1"]
+    return [command, f"{pairs}=2", "--out", str(folder / "mine"), "--start", str(start), *limits, *more]
+
+
+def test_a_reranker_is_trained_and_loads(tmp_path: Path) -> None:
+    given = arguments(tmp_path, "reranker", "--negatives", "2", "--loss", "binary", "--mode", "lora")
+    result = CliRunner().invoke(train_app, given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "MRR of held-out pairs" in result.output
+    saved = load_cross_encoder(tmp_path / "mine")
+    summary = json.loads((tmp_path / "mine" / "training.json").read_text())
+    assert saved.encoder.config.id == "mine"
+    assert (summary["fingerprint"], summary["steps"]) == (saved.encoder.fingerprint, 2)
+
+
+@pytest.mark.integration
+def test_an_encoder_is_trained_and_loads(tmp_path: Path) -> None:
+    result = CliRunner().invoke(train_app, arguments(tmp_path, "encoder"), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert load_checkpoint(tmp_path / "mine").config.id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (("--loss", "hinge"), "loss is 'hinge'; known are listwise, binary"),
+        (("--mode", "all"), "mode is 'all'; known are class_attention, lora, full"),
+        (("--mode", "class_attention"), "does not have; use lora or full"),
+        (("--negatives", "0"), "negatives=0"),
+    ],
+)
+def test_wrong_choices_are_refused(tmp_path: Path, wrong: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        CliRunner().invoke(train_app, arguments(tmp_path, "reranker", *wrong), catch_exceptions=False)
