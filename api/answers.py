@@ -38,6 +38,8 @@ def collection_body(overview: CollectionOverview) -> dict[str, Any]:
             "overlap_tokens": collection.settings.overlap_tokens,
         },
         "attributes": dict(collection.settings.attributes),
+        "fields": dict(index.fields),
+        "unindexed": dict(index.unindexed),
         "search": search_defaults_body(collection.search),
         "documents": {
             "total": counts.total,

@@ -178,8 +178,13 @@ class SearchIndex:
 
     def stats(self) -> IndexStats:
         """Of what is published; in passages: living ones, those in delta, dead ones still kept."""
-        stats = self._stats
-        return replace(stats, bytes=stats.bytes + self._words.bytes + self._attributes.bytes)
+        stats, attributes = self._stats, self._view.attributes
+        return replace(
+            stats,
+            bytes=stats.bytes + self._words.bytes + self._attributes.bytes,
+            fields=attributes.fields,
+            unindexed=attributes.unindexed,
+        )
 
     def close(self) -> None:
         """Frees memory and disk; views that are still searched stay as they are."""
