@@ -8,7 +8,7 @@ python -m benchmarks.scale chart FOLDER CHART.png
 `build` keeps vectors, truth and indexes in FOLDER, so that building may be slow and measuring short. Build
 times are processor seconds of all threads, which other programs on the machine disturb little. `measure`
 searches through the service's own code (`indexer.vector_index.View`), one query at a time in one thread, with
-growing effort; `peers` searches the same graph through plain FAISS, and one of hnswlib with the same
+growing effort; `peers` does so by turns with the same graph in plain FAISS and one of hnswlib with the same
 parameters. The vectors are those of `benchmarks.vectors` (d = 384, a cluster for 500 rows, seed 0).
 """
 
@@ -144,17 +144,18 @@ def measure(files: Files, kinds: list[str], seconds: float) -> None:
 
 
 def _efforts(files: Files, main: MainIndex, seconds: float) -> Iterator[Point]:
-    alive = Alive(np.ones(main.n, dtype=np.bool_))
     for effort in EFFORTS:
-        view = View(1, D, (Segment(replace(main, effort=effort), alive),))
-
-        def search(xq: Float32, view: View = view) -> list[float]:
-            return [hit.score for hit in view.search(xq, K)[0]]
-
-        point = _timed(files, "cognate", main.factory, effort, search, seconds)
+        point = _timed(files, "cognate", main.factory, effort, _through(main, effort), seconds)
         yield point
         if main.is_exact or point.recall >= ENOUGH:
             return
+
+
+def _through(main: MainIndex, effort: float) -> Callable[[Float32], list[float]]:
+    """A search through the service's own view with one query (1, d)."""
+    alive = Alive(np.ones(main.n, dtype=np.bool_))
+    view = View(1, D, (Segment(replace(main, effort=effort), alive),))
+    return lambda xq: [hit.score for hit in view.search(xq, K)[0]]
 
 
 def _timed(
@@ -180,7 +181,7 @@ def _timed(
 
 
 def peers(files: Files, seconds: float) -> None:
-    """Plain FAISS and hnswlib over graphs of the same parameters, with the same breadths of search."""
+    """Ours, plain FAISS and hnswlib by turns: graphs of the same parameters, the same breadths of search."""
     import hnswlib  # type: ignore[import-untyped]  # a peer, wanted here alone
 
     kind = "HNSW32"
@@ -206,9 +207,13 @@ def peers(files: Files, seconds: float) -> None:
         def in_hnswlib(xq: Float32) -> Any:
             return 1 - graph.knn_query(xq, K, num_threads=1)[1]
 
-        for name, search in (("faiss", in_faiss), ("hnswlib", in_hnswlib)):
+        for name, search in (
+            ("cognate", _through(main, effort)),
+            ("faiss", in_faiss),
+            ("hnswlib", in_hnswlib),
+        ):
             points.append(_timed(files, name, kind, effort, search, seconds))
-        if all(point.recall >= ENOUGH for point in points[-2:]):
+        if all(point.recall >= ENOUGH for point in points[-3:]):
             break
     files.result("peers", kind).write_text(json.dumps([asdict(point) for point in points]))
 

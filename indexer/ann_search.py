@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import faiss
@@ -63,13 +64,19 @@ def _search_graph(index: Any, xq: Float32, wide: int, alive: Alive, effort: floa
     and the places stay empty, instead of being filled with the best of what the graph happened to pass.
     """
     if alive.selector is None:
-        return _search(index, xq, wide, faiss.SearchParametersHNSW(efSearch=int(effort * EF_SEARCH)))
+        return _search(index, xq, wide, _graph_parameters(int(effort * EF_SEARCH)))
     steps = _steps(index.ntotal, wide, alive, effort)
-    D, I = _search(index, xq, steps, faiss.SearchParametersHNSW(efSearch=steps))  # noqa: N806, E741
+    D, I = _search(index, xq, steps, _graph_parameters(steps))  # noqa: N806, E741
     is_living = (I >= 0) & alive.mask[I]
     order = np.argsort(~is_living, axis=1, kind="stable")[:, :wide]
     rows = np.where(is_living, I, -1)
     return np.take_along_axis(D, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+
+@lru_cache(maxsize=256)
+def _graph_parameters(breadth: int) -> Any:
+    """Kept, because making them takes a noticeable part of a search; FAISS only reads them."""
+    return faiss.SearchParametersHNSW(efSearch=breadth)
 
 
 def _search(index: Any, xq: Float32, k: int, parameters: Any) -> tuple[Float32, Int64]:

@@ -43,22 +43,18 @@ class MainIndex:
     trained_rows: int
     recall_at_10: float | None = None
     effort: float = 1.0
+    is_exact: bool = field(init=False)
+    is_lossless: bool = field(init=False)
     by_document: DocumentRows = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "is_exact", isinstance(self.index, faiss.IndexFlat))
+        object.__setattr__(self, "is_lossless", is_lossless(self.index))
         object.__setattr__(self, "by_document", DocumentRows(self.document_ids))
 
     @property
     def n(self) -> int:
         return len(self.passage_ids)
-
-    @property
-    def is_exact(self) -> bool:
-        return isinstance(self.index, faiss.IndexFlat)
-
-    @property
-    def is_lossless(self) -> bool:
-        return is_lossless(self.index)
 
     def reaches(self, recall: float) -> bool:
         """Whether the measured recall is so high; true while none was measured."""
@@ -103,6 +99,8 @@ class MainIndex:
         self, xq: Float32, scores: Float32, positions: Int64, fetch: int, alive: Alive
     ) -> tuple[Float32, Int64]:
         """The best `fetch` of the found rows by their true scores; of all rows where too few were found."""
+        if self.is_lossless and positions.min() >= 0:
+            return scores, positions
         scores, positions = scores[:, :fetch], positions.copy()
         for query, found in enumerate(positions):
             is_short = found[fetch - 1] < 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +19,8 @@ MIN_FETCH = 16
 # From here on one exact pass over all rows is cheaper than fetching ever more candidates.
 SCAN_FETCH = 1_024
 READ_ROWS = 4_096
+# So few candidates are sorted faster as Python tuples than as arrays.
+FEW = 256
 # Sets of documents whose rows a view remembers; a filter is often used for several pages and searches.
 REMEMBERED_SETS = 4
 
@@ -67,13 +70,13 @@ class Segment:
 class _Candidates:
     """Found passages of n queries, each (n, f).
 
-    No passage left out scores above `bound` (n,) if the index found the best; -inf when all were found.
+    No passage left out scores above `bound` (n,) if the index found the best; None when all were found.
     """
 
     scores: Float32
     passage_ids: Int64
     document_ids: Int64
-    bound: Float32
+    bound: Float32 | None
 
 
 class View:
@@ -170,7 +173,7 @@ class View:
                 f"Query vectors have shape {xq.shape}, but this index holds vectors of d={self._d}; "
                 "encode the query with the collection's encoder"
             )
-        if not np.isfinite(xq).all():
+        if not (math.isfinite(np.vdot(xq, xq)) or np.isfinite(xq).all()):  # the first is faster
             raise InvalidInput("A query vector holds NaN or infinity; every number must be finite")
         return xq
 
@@ -179,20 +182,19 @@ def _candidates(segments: Sequence[Segment], xq: Float32, fetch: int) -> _Candid
     parts = [_search_segment(segment, xq, fetch) for segment in segments]
     if len(parts) == 1:
         return parts[0]
+    bounds = [part.bound for part in parts if part.bound is not None]
     return _Candidates(
         np.hstack([part.scores for part in parts]),
         np.hstack([part.passage_ids for part in parts]),
         np.hstack([part.document_ids for part in parts]),
-        np.max([part.bound for part in parts], axis=0),
+        np.max(bounds, axis=0) if bounds else None,
     )
 
 
 def _search_segment(segment: Segment, xq: Float32, fetch: int) -> _Candidates:
     fetch = min(fetch, segment.alive.count)
     scores, rows = segment.rows.search(xq, fetch, segment.alive)
-    bound = np.full(len(xq), -np.inf, dtype=np.float32)
-    if fetch < segment.alive.count:
-        bound[:] = scores[:, -1]
+    bound = scores[:, -1] if fetch < segment.alive.count else None
     return _Candidates(scores, segment.rows.passage_ids[rows], segment.rows.document_ids[rows], bound)
 
 
@@ -203,7 +205,7 @@ def _scored(segments: Sequence[Segment], rows: Sequence[Int64], query: Float32) 
         np.hstack([part.score_rows(query, places) for part, places in zip(parts, rows, strict=True)])[None],
         np.hstack([part.passage_ids[places] for part, places in zip(parts, rows, strict=True)])[None],
         np.hstack([part.document_ids[places] for part, places in zip(parts, rows, strict=True)])[None],
-        np.full(1, -np.inf, dtype=np.float32),
+        None,
     )
 
 
@@ -211,20 +213,28 @@ def _collapse(found: _Candidates, row: int, k: int) -> tuple[list[IndexHit], boo
     """The k best documents among the candidates of one query, and whether no other could belong there."""
     hits: list[IndexHit] = []
     seen: set[int] = set()
-    bound = float(found.bound[row])
-    for score, passage, document in _ordered(found, row):
+    bound = -math.inf if found.bound is None else float(found.bound[row])
+    for negated, passage, document in _ordered(found, row):
         if document in seen:
             continue
         seen.add(document)
-        hits.append(IndexHit(document, passage, score))
+        hits.append(IndexHit(document, passage, -negated))
         if len(hits) == k:
-            return hits, score > bound
-    return hits, bound == -np.inf
+            return hits, -negated > bound
+    return hits, found.bound is None
 
 
-def _ordered(found: _Candidates, row: int) -> Iterator[tuple[float, int, int]]:
-    scores, passages, documents = found.scores[row], found.passage_ids[row], found.document_ids[row]
-    order = np.lexsort((passages, -scores))
+def _ordered(found: _Candidates, row: int) -> Iterable[tuple[float, int, int]]:
+    """Negated score, passage and document of the candidates of one query, best first."""
+    negated, passages, documents = -found.scores[row], found.passage_ids[row], found.document_ids[row]
+    if len(negated) <= FEW:
+        return sorted(zip(negated.tolist(), passages.tolist(), documents.tolist(), strict=True))
+    return _sorted_in_parts(negated, passages, documents)
+
+
+def _sorted_in_parts(negated: Float32, passages: Int64, documents: Int64) -> Iterator[tuple[float, int, int]]:
+    """Sorted all at once, made into Python numbers only as far as they are wanted."""
+    order = np.lexsort((passages, negated))
     for start in range(0, len(order), READ_ROWS):
         part = order[start : start + READ_ROWS]
-        yield from zip(scores[part].tolist(), passages[part].tolist(), documents[part].tolist(), strict=True)
+        yield from zip(negated[part].tolist(), passages[part].tolist(), documents[part].tolist(), strict=True)
