@@ -21,7 +21,7 @@ _MAX_STREAMS = 8  # each has states of its own, 30 MB; with more cores each gets
 # thread 110 and others 1024. In 0 bulk work never starves.
 _NICENESS = 10
 _LEAST_PRIORITY = 19
-_KEPT_KERNELS = "100"  # of few shapes, and each stream keeps its own
+_KEPT_KERNELS = "200"  # a stream
 
 
 def stream_count(threads: int) -> int:
