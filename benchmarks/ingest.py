@@ -33,6 +33,7 @@ from tests.postgres import running_postgres
 from tests.production.processes import Deployment, RedisServer
 
 BARE_TEXTS = 2000
+AS_SHIPPED = {"threads": "0", "lease_s": "60", "sweep_every_s": "10"}
 STAGE = re.compile(r'^cognate_ingest_stage_seconds_sum\{.*stage="(\w+)".*\} (\S+)$', re.MULTILINE)
 
 
@@ -72,9 +73,10 @@ def production(workers: int) -> Iterator[Running]:
         broker.start()
         deployment = Deployment(Path(folder), postgres.url(postgres.create_migrated_database()), broker)
         try:
-            api = deployment.api()
-            staff = [deployment.worker(f"worker-{n}") for n in range(workers)]
-            deployment.start(api, *staff, deployment.scheduler())
+            api = deployment.api(**AS_SHIPPED)
+            # As in production; the tests give each process one thread and short leases.
+            staff = [deployment.worker(f"worker-{n}", **AS_SHIPPED) for n in range(workers)]
+            deployment.start(api, *staff, deployment.scheduler(**AS_SHIPPED))
             url = str(api.http.base_url).rstrip("/")
             yield Running(url, {one.name: one.pid for one in staff})
         finally:

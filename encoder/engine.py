@@ -30,12 +30,13 @@ class EngineSettings:
     Where bulk work takes turns with searches, a search that arrives waits for the micro-batch in progress, so
     bulk ones are small (`bulk_batch_tokens_busy`) for `busy_s` after each interactive request, and large
     (`bulk_batch_tokens`) otherwise; after `interactive_run` interactive micro-batches in a row bulk work that
-    waits gets one. Bulk streams always compute large ones.
+    waits gets one. Bulk streams always compute `stream_batch_tokens`: one core is no faster with more.
     """
 
     interactive_batch_tokens: int = 512
     bulk_batch_tokens: int = 1024
     bulk_batch_tokens_busy: int = 96
+    stream_batch_tokens: int = 512
     bulk_window_tokens: int = 16384
     busy_s: float = 1.0
     interactive_run: int = 8
@@ -238,7 +239,10 @@ class Engine:
 
     def _take(self, lane: Lane) -> list[Item]:
         batch = self._lanes[lane].take_batch(
-            self._batch_tokens(lane), self._backend.padded_length, self._clock()
+            self._batch_tokens(lane),
+            self._backend.padded_length,
+            self._clock(),
+            in_few_shapes=lane not in self._own_lanes,
         )
         if lane is Lane.BULK:
             self._changed.notify_all()  # there is room for who waits in `submit`
@@ -278,7 +282,7 @@ class Engine:
         if lane is Lane.INTERACTIVE:
             return settings.interactive_batch_tokens
         if lane not in self._own_lanes:
-            return settings.bulk_batch_tokens
+            return settings.stream_batch_tokens
         is_busy = self._clock() - self._interactive_seen_s <= settings.busy_s
         return settings.bulk_batch_tokens_busy if is_busy else settings.bulk_batch_tokens
 

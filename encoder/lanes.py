@@ -121,20 +121,26 @@ class LaneQueue:
     def has_work(self) -> bool:
         return bool(self._window or self._requests)
 
-    def take_batch(self, max_tokens: int, padded_length: Callable[[int], int], now_s: float) -> list[Item]:
-        """Texts that fill `max_tokens` when padded to the longest; empty if all that waited was cancelled."""
+    def take_batch(
+        self, max_tokens: int, padded_length: Callable[[int], int], now_s: float, in_few_shapes: bool = False
+    ) -> list[Item]:
+        """Texts that fill `max_tokens` when padded to the longest; empty if all that waited was cancelled.
+
+        With `in_few_shapes` their number is a power of two, unless one was cancelled.
+        """
         if not self._window:
             self._fill_window(now_s)
-        batch: list[Item] = []
-        while self._window:
-            width = padded_length(batch[0].tokens if batch else self._window[-1].tokens)
-            if batch and (len(batch) + 1) * width > max_tokens:
-                break
-            item = self._window.pop()
-            self.waiting_tokens -= item.tokens
-            if not item.request.is_over:
-                batch.append(item)
-                self._taken_tokens += item.tokens
+        while self._window and self._window[-1].request.is_over:
+            self.waiting_tokens -= self._window.pop().tokens
+        if not self._window:
+            return []
+        rows = min(max(1, max_tokens // padded_length(self._window[-1].tokens)), len(self._window))
+        if in_few_shapes:
+            rows = 1 << (rows.bit_length() - 1)
+        taken, self._window = self._window[-rows:][::-1], self._window[:-rows]
+        self.waiting_tokens -= sum(item.tokens for item in taken)
+        batch = [item for item in taken if not item.request.is_over]
+        self._taken_tokens += sum(item.tokens for item in batch)
         return batch
 
     def stats(self) -> LaneStats:

@@ -20,6 +20,8 @@ _MAX_STREAMS = 8  # each has states of its own, 30 MB; with more cores each gets
 # A search that comes while bulk work has all cores gets one at once and most of it: the kernel weighs such a
 # thread 110 and others 1024. In 0 bulk work never starves.
 _NICENESS = 10
+_LEAST_PRIORITY = 19
+_KEPT_KERNELS = "200"  # a stream
 
 
 def stream_count(threads: int) -> int:
@@ -37,6 +39,7 @@ class BulkStreams:
             "PERFORMANCE_HINT": "THROUGHPUT",
             "NUM_STREAMS": str(count),
             "INFERENCE_NUM_THREADS": str(threads),
+            "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
         }
         self._compiling = threading.Lock()
         self._compiled: ov.CompiledModel | None = None
@@ -75,7 +78,9 @@ def _on_yielding_thread(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             if sys.platform == "linux":  # elsewhere niceness belongs to the process
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+                me = threading.get_native_id()
+                inherited = os.getpriority(os.PRIO_PROCESS, me)
+                os.setpriority(os.PRIO_PROCESS, me, min(inherited + _NICENESS, _LEAST_PRIORITY))
             results.append(work())
         except BaseException as error:  # the thread's edge: it belongs to the caller
             errors.append(error)

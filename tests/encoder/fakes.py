@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -11,7 +12,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from core.types import Float32
-from encoder.backends.base import Int32
+from encoder.backends.base import Forward, Int32
 from encoder.config import ModelConfig, Pooling
 from encoder.parameters import expected_shapes
 
@@ -25,9 +26,10 @@ class FakeBackend:
     `batches` lists the ids of first tokens of each batch, in the order in which they ran.
     """
 
-    def __init__(self, is_open: bool = True, needs_one_thread: bool = False, bulk_streams: int = 0) -> None:
+    bulk_streams: tuple[Forward, ...] = ()
+
+    def __init__(self, is_open: bool = True, needs_one_thread: bool = False) -> None:
         self.needs_one_thread = needs_one_thread
-        self.bulk_streams = (self.forward,) * bulk_streams
         self.threads: list[str] = []
         self.batches: list[list[int]] = []
         self.sizes: list[int] = []
@@ -58,6 +60,30 @@ class FakeBackend:
 
     def release(self, batches: int = 1) -> None:
         self._permits.release(batches)
+
+
+class StreamsBackend(FakeBackend):
+    """Has bulk streams, which hold their batches until `let_go` is set; `streamed` tells stream and ids."""
+
+    def __init__(self, streams: int) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+        self.streamed: list[tuple[int, list[int]]] = []
+        self._streaming = threading.Semaphore(0)
+        self.bulk_streams = tuple(partial(self._stream, number) for number in range(streams))
+
+    def await_streams(self, batches: int) -> None:
+        """Returns once so many more batches have entered streams."""
+        for _ in range(batches):
+            assert self._streaming.acquire(timeout=WAIT_S), "no batch came"
+
+    def _stream(self, number: int, token_ids: Int32, lengths: Int32) -> Float32:
+        self.streamed.append((number, token_ids[:, 0].tolist()))
+        self._streaming.release()
+        assert self.let_go.wait(WAIT_S), "the test never let this batch go"
+        if (token_ids == POISON).any():
+            raise ValueError("poisoned")
+        return np.stack([token_ids[:, 0], lengths], axis=1).astype(np.float32)
 
 
 class FakeClock:

@@ -14,7 +14,15 @@ from core.errors import Overloaded, Unavailable
 from core.types import Float32, Lane
 from encoder.backends.base import Int32
 from encoder.engine import Engine, EngineSettings
-from tests.encoder.fakes import POISON, WAIT_S, FakeBackend, FakeClock, text_of, texts_of
+from tests.encoder.fakes import (
+    POISON,
+    WAIT_S,
+    FakeBackend,
+    FakeClock,
+    StreamsBackend,
+    text_of,
+    texts_of,
+)
 
 BULK, INTERACTIVE = Lane.BULK, Lane.INTERACTIVE
 
@@ -28,6 +36,16 @@ def running(
         yield engine
     finally:
         backend.release(1_000_000)
+        engine.close()
+
+
+@contextmanager
+def running_streams(backend: StreamsBackend, settings: EngineSettings | None = None) -> Iterator[Engine]:
+    engine = Engine(backend, 2, settings or EngineSettings(stream_batch_tokens=8))
+    try:
+        yield engine
+    finally:
+        backend.let_go.set()
         engine.close()
 
 
@@ -337,3 +355,51 @@ def test_counters_tell_useful_from_computed_tokens_and_how_long_requests_waited(
     assert stats.interactive.wait_sum_s == pytest.approx(0.2)
     assert stats.interactive.waits[8] == 1  # over 0.1 s, at most 0.25 s
     assert stats.interactive.waiting_tokens == 0
+
+
+def test_a_search_runs_beside_bulk_work_on_streams_instead_of_waiting_for_it() -> None:
+    backend = StreamsBackend(2)
+    with running_streams(backend) as engine:
+        bulk = engine.submit([text_of(i, 8) for i in (1, 2)], BULK)
+        backend.await_streams(2)
+        assert engine.encode(texts_of([3]), INTERACTIVE).tolist() == [[3, 1]]
+        assert not bulk.done()
+        backend.let_go.set()
+        assert bulk.result(WAIT_S).tolist() == [[1, 8], [2, 8]]
+    assert backend.batches == [[3]]
+
+
+def test_streams_share_the_texts_of_one_request_and_take_powers_of_two() -> None:
+    backend = StreamsBackend(3)
+    backend.let_go.set()
+    firsts = list(range(700, 1000))
+    with running_streams(backend, EngineSettings(stream_batch_tokens=24)) as engine:
+        vectors = engine.encode(texts_of(firsts, tokens=3), BULK)
+    assert vectors.tolist() == [[first, 3] for first in firsts]
+    assert {len(firsts) for _, firsts in backend.streamed} <= {1, 2, 4, 8}
+    assert backend.batches == []
+
+
+def test_a_request_fails_once_though_two_streams_fail_with_its_texts() -> None:
+    backend = StreamsBackend(2)
+    with running_streams(backend, EngineSettings(stream_batch_tokens=1)) as engine:
+        bad = engine.submit(texts_of([POISON, POISON]), BULK)
+        backend.await_streams(2)
+        backend.let_go.set()
+        with pytest.raises(ValueError, match="poisoned"):
+            bad.result(WAIT_S)
+        assert engine.encode(texts_of([1]), BULK).tolist() == [[1, 1]]
+
+
+def test_closing_waits_for_streams_and_fails_what_they_did_not_begin() -> None:
+    backend = StreamsBackend(1)
+    engine = Engine(backend, 2, EngineSettings(bulk_window_tokens=1))
+    begun = engine.submit(texts_of([1]), BULK)
+    backend.await_streams(1)
+    waiting = engine.submit(texts_of([2]), BULK)
+    engine.close(wait=False)
+    backend.let_go.set()
+    engine.close()
+    assert begun.result(WAIT_S).tolist() == [[1, 1]]
+    with pytest.raises(Unavailable, match="stopped"):
+        waiting.result(WAIT_S)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from core.types import Float32
 from encoder.backends import openvino_backend
+from encoder.backends.base import Forward
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.backends.torch_backend import TorchBackend
 from encoder.config import Activation, ModelConfig, Pooling
@@ -83,9 +87,39 @@ def test_a_large_model_gets_no_copies_of_fixed_shape(monkeypatch: pytest.MonkeyP
     assert openvino(tiny_config())._fixed == {}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_streams_give_what_the_reference_gives_at_the_same_time(threads: int) -> None:
+    config = tiny_config()
+    backend = OpenVinoBackend(config, random_weights(config), Precision.F32, threads)
+    reference = TorchBackend(config, random_weights(config))
+    assert len(backend.bulk_streams) == threads
+    batches = [random_batch(config, [1 + seed, 3, 12], seed) for seed in range(12)]
+
+    def run(stream: Forward) -> list[Float32]:
+        return [stream(*batch) for batch in batches]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for found in pool.map(run, backend.bulk_streams):
+            for vectors, batch in zip(found, batches, strict=True):
+                np.testing.assert_allclose(vectors, reference.forward(*batch), atol=2e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness of threads is Linux's")
+def test_threads_of_streams_give_way_and_others_do_not() -> None:
+    config = tiny_config()
+    before = set(os.listdir("/proc/self/task"))
+    backend = OpenVinoBackend(config, random_weights(config), Precision.F32, threads=2)
+    for stream in backend.bulk_streams:
+        stream(*random_batch(config, LENGTHS))
+    started = set(os.listdir("/proc/self/task")) - before
+    niceness = [os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in started]
+    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert len([nice for nice in niceness if nice > ours]) >= 2
+
+
 def test_lengths_are_rounded_up_to_few_shapes_but_not_past_the_position_table() -> None:
     backend = openvino(replace(tiny_config(), max_positions=90))
-    assert [backend.padded_length(t) for t in (1, 4, 5, 64, 65, 80, 81)] == [4, 4, 8, 64, 80, 80, 90]
+    assert [backend.padded_length(t) for t in (1, 4, 5, 64, 65, 80, 81, 89)] == [4, 4, 8, 64, 72, 80, 88, 90]
 
 
 def test_results_stay_as_they_are_when_the_backend_runs_again() -> None:
