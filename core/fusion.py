@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from math import isfinite
 from typing import Literal
 
@@ -11,7 +12,6 @@ from core.errors import InvalidInput
 from core.types import IndexHit
 
 Method = Literal["convex", "rrf"]
-Score = Callable[[int], float]  # of a document
 METHODS: tuple[Method, ...] = ("convex", "rrf")
 DENSE_WEIGHT = 0.8
 RRF_K = 60
@@ -50,10 +50,6 @@ class Found:
     scored: Sequence[IndexHit] = ()
     perfect: float = 1.0
 
-    def until(self, depth: int) -> Found:
-        """The same with only the best `depth` hits ranked, and the others scored."""
-        return replace(self, ranked=self.ranked[:depth], scored=(*self.scored, *self.ranked[depth:]))
-
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -91,8 +87,8 @@ def missing(hits: Sequence[IndexHit], others: Sequence[IndexHit]) -> list[int]:
     return [hit.document_id for hit in others if hit.document_id not in known]
 
 
-def fuse(dense: Found, lexical: Found, fusion: Fusion) -> list[FusedHit]:
-    """All documents ranked by either index, best first; equal scores by document id.
+def fuse(dense: Found, lexical: Found, fusion: Fusion, limit: int | None = None) -> list[FusedHit]:
+    """All documents ranked by either index, best first, or the first `limit`; equal scores by document id.
 
     `convex` (Bruch, Gai, Ingber 2023, "An analysis of fusion functions for hybrid retrieval", section 3) with
     the theoretical instead of the observed maximum, so that a score depends on the query and its document
@@ -109,14 +105,50 @@ def fuse(dense: Found, lexical: Found, fusion: Fusion) -> list[FusedHit]:
     that window (100, 200, 400, ... of each index), the next documents by those of the next. So pages continue
     one another, whatever window each was made with, and scores fall within each half.
     """
-    settled: dict[int, FusedHit] = {}
+    sides = _Side.of(dense), _Side.of(lexical)
+    settled: dict[int, tuple[float, int]] = {}
     longest = max(len(dense.ranked), len(lexical.ranked))
     for depth in _depths(longest):
-        for hit in _fuse_within(dense.until(depth), lexical.until(depth), fusion):
+        for negated, document in _within(sides, depth, fusion):
             if len(settled) >= depth // 2 and depth < longest:
                 break
-            settled.setdefault(hit.document_id, hit)
-    return list(settled.values())
+            settled.setdefault(document, (-negated, depth))
+    return [_hit(document, *found, *sides) for document, found in islice(settled.items(), limit)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What one index tells, by document."""
+
+    scores: Mapping[int, float]
+    ranks: Mapping[int, int]
+    passages: Mapping[int, int]
+    perfect: float
+
+    @classmethod
+    def of(cls, found: Found) -> _Side:
+        every = (*found.scored, *found.ranked)
+        return cls(
+            {hit.document_id: hit.score for hit in every},
+            {hit.document_id: rank for rank, hit in enumerate(found.ranked, start=1)},
+            {hit.document_id: hit.passage_id for hit in every},
+            found.perfect,
+        )
+
+    def component(self, document: int, depth: int) -> Component | None:
+        """Its score, and its rank if that is within `depth`."""
+        if document not in self.scores:
+            return None
+        rank = self.ranks.get(document)
+        return Component(self.scores[document], rank if rank is not None and rank <= depth else None)
+
+
+def _hit(document: int, score: float, depth: int, dense: _Side, lexical: _Side) -> FusedHit:
+    """By the dense passage if there is one."""
+    passage = dense.passages.get(document, lexical.passages.get(document, -1))
+    return FusedHit(
+        document, passage, score, dense.component(document, depth), lexical.component(document, depth)
+    )
 
 
 def _depths(longest: int) -> Iterator[int]:
@@ -128,46 +160,23 @@ def _depths(longest: int) -> Iterator[int]:
     yield depth
 
 
-def _fuse_within(dense: Found, lexical: Found, fusion: Fusion) -> list[FusedHit]:
-    of_dense, of_lexical = _components(dense), _components(lexical)
-    passages = {
-        hit.document_id: hit.passage_id
-        for found in (lexical, dense)  # the dense passage goes before the lexical one
-        for hit in (*found.scored, *found.ranked)
-    }
-    score = _reciprocal(of_dense, of_lexical) if fusion.method == "rrf" else _convex(dense, lexical, fusion)
-    ranked = {hit.document_id for found in (dense, lexical) for hit in found.ranked}
-    scores = {document: score(document) for document in ranked}
-    return [
-        FusedHit(
-            document, passages[document], scores[document], of_dense.get(document), of_lexical.get(document)
-        )
-        for document in sorted(ranked, key=lambda document: (-scores[document], document))
-    ]
-
-
-def _components(found: Found) -> dict[int, Component]:
-    ranked = {hit.document_id: Component(hit.score, rank) for rank, hit in enumerate(found.ranked, start=1)}
-    return {hit.document_id: Component(hit.score, None) for hit in found.scored} | ranked
-
-
-def _convex(dense: Found, lexical: Found, fusion: Fusion) -> Score:
-    of_dense, of_lexical, weight = _shares(dense), _shares(lexical), fusion.dense_weight
-    return lambda document: (
-        weight * of_dense.get(document, 0.0) + (1 - weight) * of_lexical.get(document, 0.0)
+def _within(sides: tuple[_Side, _Side], depth: int, fusion: Fusion) -> list[tuple[float, int]]:
+    """Negated fused score and document of all that one side ranks within `depth`, in order."""
+    ranked = {document for side in sides for document, rank in side.ranks.items() if rank <= depth}
+    if fusion.method == "rrf":
+        return sorted((-_reciprocal(document, sides, depth), document) for document in ranked)
+    weights = fusion.dense_weight, 1 - fusion.dense_weight
+    # A perfect score of 0 is that of a query without words: it has no share in the fused score.
+    one, other = (
+        w / side.perfect if side.perfect > 0 else 0.0 for w, side in zip(weights, sides, strict=True)
+    )
+    of_dense, of_lexical = (side.scores for side in sides)
+    return sorted(
+        (-(one * of_dense.get(document, 0.0) + other * of_lexical.get(document, 0.0)), document)
+        for document in ranked
     )
 
 
-def _shares(found: Found) -> dict[int, float]:
-    """Scores by document as shares of the perfect one; none where there is none: a query without words."""
-    if found.perfect <= 0:
-        return {}
-    return {hit.document_id: hit.score / found.perfect for hit in (*found.scored, *found.ranked)}
-
-
-def _reciprocal(*components: Mapping[int, Component]) -> Score:
-    def score(document: int) -> float:
-        found = (of.get(document) for of in components)
-        return sum(1 / (RRF_K + one.rank) for one in found if one and one.rank is not None)
-
-    return score
+def _reciprocal(document: int, sides: tuple[_Side, _Side], depth: int) -> float:
+    ranks = (side.ranks.get(document) for side in sides)
+    return sum(1 / (RRF_K + rank) for rank in ranks if rank is not None and rank <= depth)

@@ -20,4 +20,7 @@ def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]
     """Words of the text whose stem is one of `stems`, as character offsets, in order."""
     if not stems:
         return ()
-    return tuple(Span(*match.span()) for match in WORD.finditer(text) if stem(match.group()) in stems)
+    words = {word for word in set(WORD.findall(text)) if stem(word) in stems}
+    if not words:
+        return ()
+    return tuple(Span(*match.span()) for match in WORD.finditer(text) if match.group() in words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def rank(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | 
             found = enumerate(lexical_hits(view, subject.texts, wanted, allowed), start=1)
             return [_single(hit, None, Component(hit.score, place)) for place, hit in found]
         case Mode.HYBRID:
-            return _hybrid(view, subject, wanted, allowed)[:wanted]
+            return fuse(*both_sides(view, subject, wanted, allowed), subject.fusion, wanted)
 
 
 def lexical_hits(
@@ -81,12 +81,8 @@ def _weighted(texts: Sequence[WeightedQuery], score: Callable[[str], list[IndexH
         for hit in score(one.text):
             before = totals.get(hit.document_id)
             total = one.weight / size * hit.score + (before.score if before else 0.0)
-            totals[hit.document_id] = replace(before or hit, score=total)
+            totals[hit.document_id] = (before or hit)._replace(score=total)
     return list(totals.values())
-
-
-def _hybrid(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | None) -> list[FusedHit]:
-    return fuse(*both_sides(view, subject, wanted, allowed), subject.fusion)
 
 
 def both_sides(
@@ -114,7 +110,7 @@ def _covered(
     known = [hit.document_id for hit in ranked]
     shares = {hit.document_id: hit for hit in coverage(view, texts, np.array([*known, *others], np.int64))}
     scored = [shares[document] for document in others if document in shares]
-    return Found([shares.get(hit.document_id, replace(hit, score=0.0)) for hit in ranked], scored)
+    return Found([shares.get(hit.document_id) or hit._replace(score=0.0) for hit in ranked], scored)
 
 
 def _dense(view: IndexView, subject: Subject, k: int, allowed: DocumentSet | None) -> list[IndexHit]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -383,9 +383,8 @@ class LogPage:
     is_last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IndexHit:
-    """Best passage of one document; `score` is the inner product of unit vectors."""
+class IndexHit(NamedTuple):
+    """Best passage of one document. A tuple, because a search makes hundreds of them."""
 
     document_id: int
     passage_id: int

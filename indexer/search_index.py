@@ -6,8 +6,9 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from core.document_set import DocumentSet
@@ -44,7 +45,7 @@ class SearchView:
     vector_view: View
     words: LexicalView
     attributes: AttributeView
-    language: str
+    stem: Callable[[str], str]
 
     @property
     def seq(self) -> int:
@@ -64,9 +65,6 @@ class SearchView:
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
         return self.words.coverage(text, document_ids)
-
-    def stem(self, word: str) -> str:
-        return shown_stem(self.language, word)
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         return self.vector_view.vectors(document_ids)
@@ -108,7 +106,7 @@ class SearchIndex:
         self._attributes = AttributeIndex(settings.attributes, state.attributes if state else None)
         vectors = state.vectors if state else None
         self._vectors = CollectionIndex(d, settings.index, vectors, build_threads, recall_target)
-        self._language = settings.language
+        self._stem = partial(shown_stem, settings.language)
         self._folder = folder
         self._lock = threading.Lock()
         self._applied_s = -math.inf
@@ -195,4 +193,4 @@ class SearchIndex:
     def _publish(self) -> None:
         words, attributes = self._words.publish(), self._attributes.publish()
         self._stats = self._vectors.stats()
-        self._view = SearchView(self._vectors.view, words, attributes, self._language)
+        self._view = SearchView(self._vectors.view, words, attributes, self._stem)

@@ -82,7 +82,7 @@ class View:
         raise AssertionError
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        return [replace(hit, score=hit.score / 10) for hit in self.lexical_scores(text, document_ids)]
+        return [hit._replace(score=hit.score / 10) for hit in self.lexical_scores(text, document_ids)]
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         """Neighbouring pairs are the same vector."""
