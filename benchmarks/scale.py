@@ -215,7 +215,9 @@ def peers(files: Files, seconds: float) -> None:
             points.append(_timed(files, name, kind, effort, search, seconds))
         if all(point.recall >= ENOUGH for point in points[-3:]):
             break
-    files.result("peers", kind).write_text(json.dumps([asdict(point) for point in points]))
+    for name, is_ours in (("points", True), ("peers", False)):
+        chosen = [asdict(point) for point in points if (point.system == "cognate") is is_ours]
+        files.result(name, kind).write_text(json.dumps(chosen))
 
 
 def chart(folder: Path, path: Path) -> None:

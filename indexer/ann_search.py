@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +25,9 @@ MARGIN = 2
 # So many given rows are scored in the time that a graph takes for one of `efSearch` (d = 384).
 ROWS_PER_STEP = 40
 # Lists are scanned in packed codes: so many rows of them in the time that one given row is scored.
-CODES_PER_ROW = 4
-MAX_MORE_PROBES = 4
+CODES_PER_ROW = 40
+# An index that compares every row skips those that do not live; scoring given rows jumps about in memory.
+SKIPPED_PER_ROW = 4
 
 
 def is_scan_cheaper(index: Any, wide: int, alive: Alive, effort: float) -> bool:
@@ -37,7 +39,7 @@ def is_scan_cheaper(index: Any, wide: int, alive: Alive, effort: float) -> bool:
     if isinstance(inner, faiss.IndexIVF):
         scanned = n * _probes(inner, alive, effort) // int(inner.nlist)
         return alive.count * CODES_PER_ROW <= scanned
-    return alive.count * CODES_PER_ROW <= n
+    return alive.count * SKIPPED_PER_ROW <= n
 
 
 def search_index(index: Any, xq: Float32, wide: int, alive: Alive, effort: float) -> tuple[Float32, Int64]:
@@ -93,8 +95,8 @@ def _steps(n: int, wide: int, alive: Alive, effort: float) -> int:
 
 
 def _probes(lists: Any, alive: Alive, effort: float) -> int:
-    """How many lists to search; more of them where few of their rows live."""
+    """How many lists to search; more of them where few rows live, whose neighbours lie further away."""
     count = int(lists.nlist)
     probes = effort * max(MIN_PROBES, count * PROBED_SHARE)
-    more = min(MAX_MORE_PROBES, int(lists.ntotal) / max(alive.count, 1))
+    more = math.sqrt(int(lists.ntotal) / max(alive.count, 1))
     return min(max(int(probes * more), 1), count)

@@ -16,8 +16,9 @@ HNSW = "HNSW32"
 FLAT_LIMIT = 20_000
 # Above, a graph takes too long to build and twice the memory of codes beside half-precision vectors.
 HNSW_LIMIT = 1_000_000
-# Lists for so many passages; beyond the last, the most lists.
-LISTS = ((4_000_000, 4_096), (40_000_000, 16_384))
+# Lists for so many passages; beyond the last, the most lists. Each costs every search a comparison, which at
+# a million passages is not won back (docs/scaling.md).
+LISTS = ((4_000_000, 1_024), (16_000_000, 4_096), (64_000_000, 16_384))
 MOST_LISTS = 65_536
 MAX_FACTORY_LENGTH = 100
 HNSW_M = (4, 64)

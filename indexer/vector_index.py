@@ -114,7 +114,8 @@ class View:
         pending = list(range(len(xq))) if segments else []
         fetch = max(2 * k, MIN_FETCH)
         while pending and fetch <= max(4 * k, SCAN_FETCH):
-            found = _candidates(segments, xq[pending], min(fetch, passages))
+            some = xq if len(pending) == len(xq) else xq[pending]
+            found = _candidates(segments, some, min(fetch, passages))
             unsure = []
             for row, query in enumerate(pending):
                 hits[query], is_sure = _collapse(found, row, k)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cognate.collectors import BoundedRead
+from cognate.collectors import BoundedRead, IndexCollector
 from cognate.metrics import new_registry, served_metrics
 from cognate.settings import Settings
 from core.errors import StartRefused, Unavailable
@@ -77,3 +77,12 @@ def test_a_port_that_is_taken_is_refused_with_what_to_do() -> None:
             served_metrics(settings, CollectorRegistry()),
         ):
             pass
+
+
+def test_indexes_tell_lag_and_recall_by_collection() -> None:
+    registry = CollectorRegistry()
+    registry.register(IndexCollector(lambda: {"news": 3}, lambda: {"news": 0.97}, lambda: 1))
+    labels = {"collection": "news"}
+    assert registry.get_sample_value("cognate_index_lag_changes", labels) == 3
+    assert registry.get_sample_value("cognate_index_recall_at_10", labels) == 0.97
+    assert registry.get_sample_value("cognate_index_snapshots_refused") == 1

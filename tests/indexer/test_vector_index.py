@@ -157,9 +157,9 @@ def test_the_kind_follows_the_size() -> None:
     assert choose_factory("auto", FLAT_LIMIT, D) == "Flat"
     assert choose_factory("auto", FLAT_LIMIT + 1, D) == "HNSW32"
     assert choose_factory("auto", HNSW_LIMIT, 384) == "HNSW32"
-    assert choose_factory("auto", HNSW_LIMIT + 1, 384) == "IVF4096,PQ192x4fs"
+    assert choose_factory("auto", HNSW_LIMIT + 1, 384) == "IVF1024,PQ192x4fs"
     assert choose_factory("auto", 10**9, 384) == "IVF65536,PQ192x4fs"
-    assert choose_factory("auto", 5 * 10**6, 15) == "IVF16384,SQ8"
+    assert choose_factory("auto", 5 * 10**6, 15) == "IVF4096,SQ8"
 
 
 @pytest.mark.parametrize("d", [1, 2, 15, 16, 384, 768])
