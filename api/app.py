@@ -23,7 +23,7 @@ from api.routes import (
     search,
     tei,
 )
-from api.threads import Writers
+from api.threads import Searchers, Writers
 from core.services import Services
 
 
@@ -38,6 +38,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.config = config
     app.state.metrics = Metrics(services.metrics)
     app.state.writers = Writers()
+    app.state.searchers = Searchers()
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)
     # Routes are tried in order, and search is the one called most.

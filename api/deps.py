@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
-from api.threads import Writers
+from api.threads import Searchers, Writers
 from core.services import Services
 
 
@@ -29,6 +29,10 @@ async def _writers(request: Request) -> Writers:
     return cast(Writers, request.app.state.writers)
 
 
+async def _searchers(request: Request) -> Searchers:
+    return cast(Searchers, request.app.state.searchers)
+
+
 async def _job_feed(request: Request) -> JobFeed:
     return cast(JobFeed, request.app.state.job_feed)
 
@@ -41,5 +45,6 @@ ServicesDep = Annotated[Services, Depends(_services)]
 ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 WritersDep = Annotated[Writers, Depends(_writers)]
+SearchersDep = Annotated[Searchers, Depends(_searchers)]
 JobFeedDep = Annotated[JobFeed, Depends(_job_feed)]
 RequestIdDep = Annotated[str, Depends(_request_id)]

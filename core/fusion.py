@@ -15,7 +15,7 @@ Method = Literal["convex", "rrf"]
 METHODS: tuple[Method, ...] = ("convex", "rrf")
 DENSE_WEIGHT = 0.8
 RRF_K = 60
-WINDOW = 100
+WINDOW = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from core.types import Span
 
@@ -17,10 +17,27 @@ def query_stems(query: str, stem: Stem) -> frozenset[str]:
 
 
 def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]:
-    """Words of the text whose stem is one of `stems`, as character offsets, in order."""
-    if not stems:
-        return ()
-    words = {word for word in set(WORD.findall(text)) if stem(word) in stems}
-    if not words:
-        return ()
-    return tuple(Span(*match.span()) for match in WORD.finditer(text) if match.group() in words)
+    """Words of the text whose stem is one of `stems`, as character offsets, in order.
+
+    Only words are looked at that begin as a stem does, in two or three letters, which spares most of a text.
+    """
+    lowered = text.lower()
+    if len(lowered) != len(text):  # some letters become two; those are left as they are
+        lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+    found = {span for start in {one[: _beginning(one)] for one in stems} for span in _words(start, lowered)}
+    spans = [Span(start, end) for start, end in sorted(found) if stem(text[start:end]) in stems]
+    return tuple(spans)
+
+
+def _beginning(stem: str) -> int:
+    """How many letters words keep when they are stemmed: sky and skies have two in common."""
+    return max(2, min(3, len(stem) - 1))
+
+
+def _words(beginning: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where words stand that begin so."""
+    start = text.find(beginning)
+    while start >= 0:
+        if not text[start - 1 : start].isalnum() and (word := WORD.match(text, start)):
+            yield word.span()
+        start = text.find(beginning, start + 1)

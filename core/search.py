@@ -11,6 +11,7 @@ import numpy as np
 from core.candidates import Candidates
 from core.collections import CollectionService
 from core.diversity import diversified
+from core.document_set import DocumentSet
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
 from core.fusion import WINDOW, Component, Found, FusedHit
@@ -172,20 +173,14 @@ class SearchService:
         with clock:
             allowed = None if request.filter is None else view.select(request.filter)
             facets = view.facets(request.facets, allowed) if request.facets else {}
-
-        def ranker(asked: int) -> list[FusedHit]:
-            with clock:
-                return rank(view, subject, asked, allowed)
-
-        is_by_vector = subject.mode is Mode.DENSE
-        live = LiveHits(self.documents, collection, subject.vector, is_by_vector, frozenset(request.like))
-        found = live.read(ranker, depth(request, subject))
+        found = self._found(collection, request, subject, view, allowed, clock)
         if subject.is_reranked:
             found = self._reranked(request.words, found)
         page = self._arranged(request, view, found)[request.offset : request.offset + request.k]
         fetch_s = time.perf_counter() - started - clock.seconds
+        hits = self._shown(request, view, page)
         return SearchResult(
-            self._shown(request, view, page),
+            self._explained(request, hits) if request.explain else hits,
             encode_ms,
             clock.seconds * 1000,
             fetch_s * 1000,
@@ -194,6 +189,23 @@ class SearchService:
             subject.vector is not None and any(truncated(self.encoder, [t.text for t in subject.texts])),
             facets,
         )
+
+    def _found(
+        self,
+        collection: Collection,
+        request: SearchRequest,
+        subject: Subject,
+        view: IndexView,
+        allowed: DocumentSet | None,
+        clock: Stopwatch,
+    ) -> list[LiveHit]:
+        def ranker(asked: int) -> list[FusedHit]:
+            with clock:
+                return rank(view, subject, asked, allowed)
+
+        is_by_vector = subject.mode is Mode.DENSE
+        live = LiveHits(self.documents, collection, subject.vector, is_by_vector, frozenset(request.like))
+        return live.read(ranker, depth(request, subject))
 
     def _reranked(self, query: str, found: Sequence[LiveHit]) -> list[LiveHit]:
         """The hits in the order of the reranker's relevance, which becomes their score."""
@@ -220,14 +232,13 @@ class SearchService:
 
     def _shown(self, request: SearchRequest, view: IndexView, page: Sequence[LiveHit]) -> tuple[Hit, ...]:
         stems = query_stems(request.words, view.stem) if request.highlight else frozenset()
-        shown = tuple(
+        return tuple(
             Hit(
                 hit.row, hit.ranked.score, rank, highlights(hit.row.text, stems, view.stem),
                 hit.ranked.dense, hit.ranked.lexical, hit.rerank,
             )
             for rank, hit in enumerate(page, start=request.offset + 1)
         )  # fmt: skip
-        return self._explained(request, shown) if request.explain else shown
 
     def _explained(self, request: SearchRequest, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """The hits with explanations of their dense scores, from which highlights are then taken."""

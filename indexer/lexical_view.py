@@ -24,7 +24,6 @@ Float64 = npt.NDArray[np.float64]
 MAX_QUERY_TERMS: Final = 512
 MAX_QUERY_CHARACTERS: Final = 100_000
 MIN_FETCH: Final = 32
-PASSAGES_A_DOCUMENT: Final = 8  # most have fewer; all of a few given documents are best fetched at once
 # Up to here fetching without the filter costs less than a clause of the allowed documents: measured.
 FREE_FETCH: Final = 4_000
 # tantivy adds a passage's terms up in any order, so that equal passages differ in the last bits.
@@ -89,22 +88,9 @@ class LexicalView:
             return []
         return self._best(_restricted(query, ids), len(ids))
 
-    def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        """The passage of each document (n,) that covers most of the text, of those that hold a word of it.
-
-        The score is the share covered, in (0, 1]: the idf of the words that the passage holds, however often,
-        divided by that of all words of the text; words of no passage are the rarest. Best first, equal
-        shares by passage id.
-        """
-        worth = {term: count * self._idf(term) for term, count in self._terms(text).items()}
-        ids = np.unique(document_ids)
-        if not worth or not len(ids) or not self.passages:
-            return []
-        clauses = [(tantivy.Occur.Should, _constant_query(term, value)) for term, value in worth.items()]
-        query = _restricted(tantivy.Query.boolean_query(clauses), ids)
-        hits = self._best(query, len(ids), PASSAGES_A_DOCUMENT * len(ids))
-        total = sum(worth.values())
-        return [IndexHit(hit.document_id, hit.passage_id, min(hit.score / total, 1.0)) for hit in hits]
+    def worth(self, text: str) -> dict[str, float]:
+        """The idf of each term of the text times its count there; terms of no passage are the rarest."""
+        return {term: count * self._idf(term) for term, count in self._terms(text).items()}
 
     def _idf(self, term: str) -> float:
         n = self.searcher.doc_freq("text", term)
@@ -121,8 +107,8 @@ class LexicalView:
             fetch *= 4
         return self._best(_restricted(query, allowed.ids()), k)
 
-    def _best(self, query: tantivy.Query, k: int, at_first: int = 0) -> list[IndexHit]:
-        fetch = max(MIN_FETCH, 2 * k, at_first)
+    def _best(self, query: tantivy.Query, k: int) -> list[IndexHit]:
+        fetch = max(MIN_FETCH, 2 * k)
         while True:
             hits, is_sure = _collapse(self._fetch(query, fetch), k)
             if is_sure:
@@ -164,11 +150,6 @@ class LexicalView:
 def _term_query(term: str, count: int) -> tantivy.Query:
     query = tantivy.Query.term_query(SCHEMA, "text", term, "freq")
     return query if count == 1 else tantivy.Query.boost_query(query, float(count))
-
-
-def _constant_query(term: str, score: float) -> tantivy.Query:
-    """The score for every passage that holds the term."""
-    return tantivy.Query.const_score_query(tantivy.Query.term_query(SCHEMA, "text", term, "basic"), score)
 
 
 def _restricted(query: tantivy.Query, document_ids: Int64) -> tantivy.Query:

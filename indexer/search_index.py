@@ -29,9 +29,11 @@ from indexer.attributes_snapshot import Arrays
 from indexer.attributes_view import AttributeView
 from indexer.collection_index import RECALL_TARGET, CollectionIndex, Cursor, IndexState
 from indexer.lexical import LexicalIndex
+from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_view import LexicalView
 from indexer.lexical_words import shown_stem
 from indexer.main_index import Build
+from indexer.term_sets import TermSets
 from indexer.vector_index import View
 
 FACET_VALUES = 100  # at most, of one field
@@ -45,6 +47,7 @@ class SearchView:
     vector_view: View
     words: LexicalView
     attributes: AttributeView
+    terms: TermSets
     stem: Callable[[str], str]
 
     @property
@@ -64,7 +67,7 @@ class SearchView:
         return self.words.score(text, document_ids)
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        return self.words.coverage(text, document_ids)
+        return self.terms.coverage(self.words.worth(text), document_ids)
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         return self.vector_view.vectors(document_ids)
@@ -82,6 +85,7 @@ class SearchState:
 
     vectors: IndexState
     attributes: Arrays
+    terms: Arrays
     words: Path
 
 
@@ -104,6 +108,7 @@ class SearchIndex:
         saved = state.words if state else None
         self._words = LexicalIndex(folder, settings.language, saved)
         self._attributes = AttributeIndex(settings.attributes, state.attributes if state else None)
+        self._terms = TermSets(analyzer_of(settings.language), state.terms if state else None)
         vectors = state.vectors if state else None
         self._vectors = CollectionIndex(d, settings.index, vectors, build_threads, recall_target)
         self._stem = partial(shown_stem, settings.language)
@@ -139,6 +144,7 @@ class SearchIndex:
         with self._lock:
             self._vectors.apply(page)
             self._words.apply(page.entries)
+            self._terms.apply(page.entries)
             self._attributes.apply(page.entries)
             self._applied_s = time.monotonic()
             self._publish()
@@ -171,15 +177,15 @@ class SearchIndex:
         """The present state, safe to read while the index changes; its words go to a new `folder`."""
         with self._lock:
             self._words.save(folder)
-            vectors, attributes = self._vectors.capture(), self._view.attributes
-        return SearchState(vectors, attributes.arrays(), folder)
+            vectors, attributes, terms = self._vectors.capture(), self._view.attributes, self._terms.arrays()
+        return SearchState(vectors, attributes.arrays(), terms, folder)
 
     def stats(self) -> IndexStats:
         """Of what is published; in passages: living ones, those in delta, dead ones still kept."""
         stats, attributes = self._stats, self._view.attributes
         return replace(
             stats,
-            bytes=stats.bytes + self._words.bytes + self._attributes.bytes,
+            bytes=stats.bytes + self._words.bytes + self._terms.bytes + self._attributes.bytes,
             fields=attributes.fields,
             unindexed=attributes.unindexed,
         )
@@ -193,4 +199,4 @@ class SearchIndex:
     def _publish(self) -> None:
         words, attributes = self._words.publish(), self._attributes.publish()
         self._stats = self._vectors.stats()
-        self._view = SearchView(self._vectors.view, words, attributes, self._stem)
+        self._view = SearchView(self._vectors.view, words, attributes, self._terms, self._stem)

@@ -22,10 +22,11 @@ from indexer.delta import DeltaRows
 from indexer.main_index import MainIndex, is_lossless, stored_vectors
 from indexer.search_index import SearchIndex, SearchState
 from indexer.snapshot_files import sha256, sync_folder, write_array, write_index, write_text
+from indexer.term_sets import Arrays
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
 
 class Layout:
@@ -43,6 +44,7 @@ class Layout:
     ORIGINALS: Final = "originals.npy"
     WORDS: Final = "words"
     ATTRIBUTES: Final = "attributes"
+    TERMS: Final = "terms"
 
     @staticmethod
     def collection(root: Path, uid: str) -> Path:
@@ -158,10 +160,8 @@ def _write(folder: Path, collection: Collection, state: SearchState) -> None:
     write_index(folder / Layout.MAIN, vectors.main.index)
     for name, array in _arrays(vectors):
         write_array(folder / name, array)
-    (folder / Layout.ATTRIBUTES).mkdir()
-    for name, array in state.attributes.items():
-        write_array(folder / Layout.ATTRIBUTES / f"{name}.npy", array)
-    sync_folder(folder / Layout.ATTRIBUTES)
+    _write_arrays(folder / Layout.ATTRIBUTES, state.attributes)
+    _write_arrays(folder / Layout.TERMS, state.terms)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = _identity(collection) | {
         "seq": vectors.applied_seq,
@@ -191,6 +191,13 @@ def _arrays(state: IndexState) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         yield Layout.ORIGINALS, main.vectors
 
 
+def _write_arrays(folder: Path, arrays: Arrays) -> None:
+    folder.mkdir()
+    for name, array in arrays.items():
+        write_array(folder / f"{name}.npy", array)
+    sync_folder(folder)
+
+
 def _identity(collection: Collection) -> dict[str, Any]:
     return {
         "format": FORMAT_VERSION,
@@ -202,9 +209,9 @@ def _identity(collection: Collection) -> dict[str, Any]:
 
 def _read(folder: Path, collection: Collection) -> SearchState:
     manifest = _read_manifest(folder, collection)
-    files = (folder / Layout.ATTRIBUTES).glob("*.npy")
-    attributes = {path.stem: _load(path) for path in files}
-    return SearchState(_read_vectors(folder, manifest, collection), attributes, folder / Layout.WORDS)
+    vectors = _read_vectors(folder, manifest, collection)
+    attributes, terms = _load_all(folder / Layout.ATTRIBUTES), _load_all(folder / Layout.TERMS)
+    return SearchState(vectors, attributes, terms, folder / Layout.WORDS)
 
 
 def _read_vectors(folder: Path, manifest: Mapping[str, Any], collection: Collection) -> IndexState:
@@ -247,6 +254,10 @@ def _read_manifest(folder: Path, collection: Collection) -> Mapping[str, Any]:
 def _expect(what: str, found: object, expected: object) -> None:
     if found != expected:
         raise Rejected(f"{what}: found {found}, expected {expected}")
+
+
+def _load_all(folder: Path) -> Arrays:
+    return {path.stem: _load(path) for path in folder.glob("*.npy")}
 
 
 def _load(path: Path) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import json_response, search_body
 from api.bodies import SearchBatchBody, SearchBody
-from api.deps import MetricsDep, ServicesDep
+from api.deps import MetricsDep, SearchersDep, ServicesDep
 from api.json_body import StrictRoute
 from core.search import SearchResult
 
@@ -16,11 +16,17 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class
 
 
 @router.post("/search")
-def search(name: str, body: SearchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
+async def search(
+    name: str, body: SearchBody, services: ServicesDep, metrics: MetricsDep, searchers: SearchersDep
+) -> Response:
     started = time.perf_counter()
-    result = services.search.search(name, body.request())
-    _observe(metrics, result)
-    return json_response(search_body(result, (time.perf_counter() - started) * 1000))
+
+    def answer() -> Response:
+        result = services.search.search(name, body.request())
+        _observe(metrics, result)
+        return json_response(search_body(result, (time.perf_counter() - started) * 1000))
+
+    return await searchers.run(answer, may_wait=bool(body.min_seq or body.rerank or body.explain))
 
 
 @router.post("/search/batch")

@@ -13,7 +13,7 @@ from indexer.collection_index import CollectionIndex
 from indexer.exact import Alive, search_exactly
 from indexer.main_index import Build, MainIndex, build_main
 from indexer.recall import EFFORTS, Sample, with_measured_recall
-from indexer.search_index import SearchIndex, SearchState
+from indexer.search_index import SearchState
 from indexer.snapshot import SnapshotStore
 from tests.indexer.fakes import D, FakeDatabase, search_index, unit_rows
 
@@ -97,7 +97,8 @@ def test_a_target_out_of_reach_is_told_in_the_log_and_in_the_stats(
 def test_effort_survives_a_restart(tmp_path: Path) -> None:
     captured = index_of(MANY_LISTS, recall_target=0.99).capture()
     nothing = search_index(tmp_path, MANY_LISTS)
-    before = SearchState(captured, nothing.view.attributes.arrays(), words_of(nothing, tmp_path))
+    other = nothing.capture(tmp_path / "words")
+    before = SearchState(captured, other.attributes, other.terms, other.words)
     index = search_index(tmp_path, MANY_LISTS, before, recall_target=0.99)
     index.compact()
     assert index.stats().effort > 1
@@ -108,11 +109,6 @@ def test_effort_survives_a_restart(tmp_path: Path) -> None:
     assert loaded is not None
     restarted = search_index(tmp_path, MANY_LISTS, loaded, recall_target=0.99)
     assert restarted.stats() == index.stats()
-
-
-def words_of(index: SearchIndex, folder: Path) -> Path:
-    """A folder of the words that the index holds."""
-    return index.capture(folder / "words").words
 
 
 def test_a_build_tells_how_far_it_is() -> None:
