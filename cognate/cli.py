@@ -150,12 +150,22 @@ def search(
     query: str,
     collection: CollectionName,
     k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
+    mode: Annotated[str | None, typer.Option(help="hybrid, dense or lexical.")] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help='As JSON: \'{"field": "year", "gte": 2020}\'.')
+    ] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Order the best hits by the reranker.")] = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
-    """Find the documents nearest to a query."""
-    answer = Client(url, api_key).search(collection, query, k)
+    """Find the documents that answer a query, by words and by meaning."""
+    options: dict[str, Any] = {"mode": mode} if mode else {}
+    if filter_ is not None:
+        options["filter"] = _read_json(filter_, "--filter")
+    if rerank:
+        options["rerank"] = True
+    answer = Client(url, api_key).search(collection, query, k, **options)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
@@ -165,6 +175,13 @@ def search(
             f"       {' '.join(hit['passage']['text'].split())[:300]}", markup=False, highlight=False
         )
     console.print(f"{len(answer['hits'])} hits in {answer['took_ms']['total']:.1f} ms")
+
+
+def _read_json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; {option} takes JSON.") from None
 
 
 @app.command()

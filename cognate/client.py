@@ -54,8 +54,9 @@ class Client:
             )
         return dict(_checked(answer)["job"])
 
-    def search(self, collection: str, query: str, k: int) -> Json:
-        return self._call("POST", f"/v1/collections/{collection}/search", json={"query": query, "k": k})
+    def search(self, collection: str, query: str, k: int, **options: Any) -> Json:
+        body = {"query": query, "k": k, **options}
+        return self._call("POST", f"/v1/collections/{collection}/search", json=body)
 
     def quality(self, collection: str, modes: str, k: int) -> Json:
         given = {"modes": modes, "k": k}

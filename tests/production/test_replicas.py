@@ -46,7 +46,7 @@ def write(http: httpx.Client, writer: str) -> None:
 
 def answers(http: httpx.Client, query: str) -> dict[str, float]:
     """Id -> score of every document there is."""
-    body = {"query": query, "k": 100}
+    body = {"query": query, "k": 100, "mode": "dense"}
     hits = http.post(f"/v1/collections/{NAME}/search", json=body).raise_for_status().json()["hits"]
     assert len({hit["id"] for hit in hits}) == len(hits)
     return {hit["id"]: hit["score"] for hit in hits}
