@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,9 +22,11 @@ from indexer.lexical_files import DamagedIndex
 from indexer.main_index import BuildCancelled
 from indexer.search_index import SearchView
 from indexer.snapshot import SnapshotStore
+from indexer.snapshot_files import write_text
 
 logger = logging.getLogger(__name__)
 
+PROBE_BYTES = 1 << 20
 WORKING = "indexes"  # folder beside the snapshots, of files that indexes keep while they are served
 
 
@@ -61,7 +64,8 @@ class IndexFollower:
         self._collections = collections
         self._notifier = notifier
         self._snapshots = SnapshotStore(snapshots)
-        self._working = snapshots.with_name(WORKING)
+        self._preferred = snapshots.with_name(WORKING)
+        self._working = self._preferred
         self._opened = itertools.count(1)
         self._settings = settings or FollowerSettings()
         self._followed: dict[int, Followed] = {}
@@ -74,7 +78,7 @@ class IndexFollower:
 
     def start(self) -> None:
         """Loads snapshots and replays the log, so that all committed by now is served; then follows on."""
-        shutil.rmtree(self._working, ignore_errors=True)  # of a process that was killed
+        self._working = working_folder(self._preferred)
         listed = self._collections.list()
         self._snapshots.drop_others({collection.uid for collection in listed})
         self._notifier.subscribe(self._on_news)
@@ -96,6 +100,7 @@ class IndexFollower:
         for followed in self._all():
             self._guard(self._save, followed)
             self._guard(Followed.close, followed)
+        shutil.rmtree(self._working, ignore_errors=True)
 
     def view(self, collection: Collection) -> SearchView:
         """The newest view. A collection seen for the first time gets an empty one, and is then followed."""
@@ -171,7 +176,7 @@ class IndexFollower:
         state = self._snapshots.load(collection) if with_snapshot else None
         try:
             return Followed(collection, state, new_folder, settings.build_threads, settings.recall_target)
-        except (DamagedIndex, OSError, ValueError) as error:
+        except (DamagedIndex, ValueError) as error:
             if state is None:
                 raise
             self._snapshots.reject(collection, error)
@@ -282,3 +287,19 @@ class IndexFollower:
             logger.info("compaction_given_up", extra={"collection": followed.collection.name})
         except Exception:
             logger.exception("index_upkeep_failed", extra={"collection": followed.collection.name})
+
+
+def working_folder(preferred: Path) -> Path:
+    """`preferred`, emptied of what a killed process left; another one if its disk is full.
+
+    Indexes are served from there, so that a full disk costs snapshots but no searches. Raises OSError.
+    """
+    shutil.rmtree(preferred, ignore_errors=True)
+    try:
+        preferred.mkdir(parents=True)
+        write_text(preferred / "probe", " " * PROBE_BYTES)
+    except OSError as error:
+        other = Path(tempfile.mkdtemp(prefix="cognate-indexes-"))
+        logger.error("working_folder_refused", extra={"reason": str(error), "path": str(other)})
+        return other
+    return preferred
