@@ -72,7 +72,7 @@ def runs(url: str, queries: Sequence[str], documents: int, seconds: float) -> It
 def peer_runs(queries: Sequence[str], data_dir: Path, seconds: float) -> list[SearchRun]:
     from benchmarks.search_peer import measure
 
-    return measure(queries, data_dir / "cognate.db", COLLECTION, seconds)
+    return [measure(queries, data_dir / "cognate.db", COLLECTION, seconds)]
 
 
 def main() -> None:
