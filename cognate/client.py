@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -32,14 +33,14 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
     def create_collection(self, name: str) -> Json:
-        return self._call("PUT", f"/v1/collections/{name}", json={})
+        return self._call("PUT", f"/v1/collections/{_quoted(name)}", json={})
 
     def collection(self, name: str) -> Json:
-        return self._call("GET", f"/v1/collections/{name}")
+        return self._call("GET", f"/v1/collections/{_quoted(name)}")
 
     def add(self, collection: str, documents: Sequence[Json], wait: bool = False) -> Json:
         """The job of these documents, which are retried while the server says that it is overloaded."""
-        path = f"/v1/collections/{collection}/documents"
+        path = f"/v1/collections/{_quoted(collection)}/documents"
         while True:
             answer = self._send("POST", path, json={"documents": list(documents)}, params={"wait": wait})
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
@@ -50,33 +51,36 @@ class Client:
         """The job of an import."""
         with path.open("rb") as file:
             answer = self._send(
-                "POST", f"/v1/collections/{collection}/import", files={"file": (path.name, file)}, data=fields
+                "POST",
+                f"/v1/collections/{_quoted(collection)}/import",
+                files={"file": (path.name, file)},
+                data=fields,
             )
         return dict(_checked(answer)["job"])
 
     def search(self, collection: str, query: str, k: int, **options: Any) -> Json:
         body = {"query": query, "k": k, **options}
-        return self._call("POST", f"/v1/collections/{collection}/search", json=body)
+        return self._call("POST", f"/v1/collections/{_quoted(collection)}/search", json=body)
 
     def quality(self, collection: str, modes: str, k: int) -> Json:
         given = {"modes": modes, "k": k}
-        return self._call("GET", f"/v1/collections/{collection}/quality", params=given)
+        return self._call("GET", f"/v1/collections/{_quoted(collection)}/quality", params=given)
 
     def tune(self, collection: str, is_applied: bool, folds: int) -> Json:
         body = {"apply": is_applied, "folds": folds}
-        return self._call("POST", f"/v1/collections/{collection}/tune", json=body)
+        return self._call("POST", f"/v1/collections/{_quoted(collection)}/tune", json=body)
 
     def classify(self, texts: Sequence[str], labels: Sequence[str | Json]) -> Json:
         return self._call("POST", "/v1/classify", json={"texts": list(texts), "labels": list(labels)})
 
     def job(self, job_id: str) -> Json:
-        return self._call("GET", f"/v1/jobs/{job_id}")
+        return self._call("GET", f"/v1/jobs/{_quoted(job_id)}")
 
     def jobs(self) -> list[Json]:
         return list(self._call("GET", "/v1/jobs")["jobs"])
 
     def cancel(self, job_id: str) -> Json:
-        return self._call("POST", f"/v1/jobs/{job_id}/cancel")
+        return self._call("POST", f"/v1/jobs/{_quoted(job_id)}/cancel")
 
     def create_backup(self, name: str | None, collection: str | None) -> Json:
         """The job that makes it."""
@@ -87,21 +91,21 @@ class Client:
         return list(self._call("GET", "/v1/admin/backups")["backups"])
 
     def backup(self, name: str) -> Json:
-        return self._call("GET", f"/v1/admin/backups/{name}")
+        return self._call("GET", f"/v1/admin/backups/{_quoted(name)}")
 
     def restore_backup(
         self, name: str, collection: str | None = None, new_name: str | None = None, replace: bool = False
     ) -> Json:
         """The job that restores it."""
         body = {"collection": collection, "as": new_name, "replace": replace}
-        return dict(self._call("POST", f"/v1/admin/backups/{name}/restore", json=body)["job"])
+        return dict(self._call("POST", f"/v1/admin/backups/{_quoted(name)}/restore", json=body)["job"])
 
     def verify_backup(self, name: str) -> Json:
         """The job that verifies it."""
-        return dict(self._call("POST", f"/v1/admin/backups/{name}/verify")["job"])
+        return dict(self._call("POST", f"/v1/admin/backups/{_quoted(name)}/verify")["job"])
 
     def delete_backup(self, name: str) -> None:
-        self._call("DELETE", f"/v1/admin/backups/{name}")
+        self._call("DELETE", f"/v1/admin/backups/{_quoted(name)}")
 
     def follow(self, job_ids: Sequence[str], on_progress: Callable[[list[Json]], None]) -> list[Json]:
         """Polls the jobs until all are over; they are given to `on_progress` each time."""
@@ -125,6 +129,11 @@ class Client:
                 f"No answer from {self._url} ({type(error).__name__}). Start a server with 'cognate serve',"
                 " or name another with --url or COGNATE_URL."
             ) from None
+
+
+def _quoted(name: str) -> str:
+    """As one part of a path, whatever is in it; dots alone would name another path."""
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _checked(answer: httpx.Response) -> Json:

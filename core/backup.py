@@ -23,6 +23,7 @@ NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 MAX_ATTEMPTS: Final = 10  # also those that ended with the process
 ADVANCE_EVERY_S: Final = 0.5
 SERVED_WITHIN_S: Final = 600.0
+SERVED_SLICE_S: Final = 1.0  # after which it is looked whether anybody still waits for it
 
 # Waits until this process serves a collection up to a seq, or for so many seconds.
 WaitServed = Callable[[Collection, int, float], bool]
@@ -146,7 +147,15 @@ class BackupService:
             collection = self.collections.get(target)
         except NotFound:  # deleted already
             return
-        self.wait_served(collection, restored.seq, SERVED_WITHIN_S)
+        deadline = time.monotonic() + SERVED_WITHIN_S
+        while time.monotonic() < deadline and not self.is_stopping():
+            if self.wait_served(collection, restored.seq, SERVED_SLICE_S):
+                return
+            try:
+                if self.collections.get(target).id != collection.id:
+                    return
+            except NotFound:
+                return
 
     def _going(self, job_id: str, total: int, before: int = 0) -> Going:
         """Notes progress now and then, and ends the work when the job is over or the process stops."""

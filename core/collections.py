@@ -40,6 +40,7 @@ class CollectionService:
     ) -> tuple[Collection, bool]:
         """The collection and whether it is new. Raises InvalidInput or Conflict."""
         check_name(name)
+        check_text(description, "'description'")
         if encoder is not None and encoder != self.encoder.info.id:
             raise InvalidInput(
                 f"Encoder {encoder!r} is not loaded; this server runs {self.encoder.info.id!r}."

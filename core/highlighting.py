@@ -19,11 +19,12 @@ def query_stems(query: str, stem: Stem) -> frozenset[str]:
 def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]:
     """Words of the text whose stem is one of `stems`, as character offsets, in order.
 
-    Only words are looked at that begin as a stem does, in two or three letters, which spares most of a text.
+    Of English letters, only words are looked at that begin as a stem does, in two or three letters.
     """
+    if not text.isascii():  # stems of other letters may begin otherwise: haus of Häuser
+        every = (match.span() for match in WORD.finditer(text))
+        return tuple(Span(start, end) for start, end in every if stem(text[start:end]) in stems)
     lowered = text.lower()
-    if len(lowered) != len(text):  # some letters become two; those are left as they are
-        lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
     found = {span for start in {one[: _beginning(one)] for one in stems} for span in _words(start, lowered)}
     spans = [Span(start, end) for start, end in sorted(found) if stem(text[start:end]) in stems]
     return tuple(spans)

@@ -62,7 +62,9 @@ class LiveHits:
             for hit in ranked
         ]
         live = [hit for hit in hits if hit is not None]
-        return sorted(live, key=lambda hit: (-hit.ranked.score, hit.ranked.passage_id)) if replaced else live
+        if replaced and self.is_by_vector:
+            return sorted(live, key=lambda hit: (-hit.ranked.score, hit.ranked.passage_id))
+        return live
 
     def _replaced(self, gone: Sequence[FusedHit]) -> dict[int, LiveHit]:
         """Document id -> hit by the best of its present passages, for those that are still searchable."""

@@ -13,6 +13,8 @@ from core.ports import IndexView
 from core.search_request import Mode, WeightedQuery
 from core.types import Float32, IndexHit, Int64
 
+CANDIDATES = 10_000  # by words of each of several texts
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
@@ -30,7 +32,7 @@ def combined(vectors: Float32, weights: Sequence[float]) -> Float32:
 
     As inner products are linear, the score of a passage is the weighted mean of its scores.
     """
-    scale = np.asarray(weights, dtype=np.float32) / float(np.abs(weights).sum())
+    scale = np.asarray(weights, dtype=np.float64) / float(np.abs(weights).sum())
     return np.asarray(scale @ vectors, dtype=np.float32)
 
 
@@ -53,10 +55,14 @@ def rank(view: IndexView, subject: Subject, wanted: int, allowed: DocumentSet | 
 def lexical_hits(
     view: IndexView, texts: Sequence[WeightedQuery], k: int, allowed: DocumentSet | None
 ) -> list[IndexHit]:
-    """At most k documents by BM25; of several texts the weighted mean, over the best k of each."""
+    """At most k documents by BM25; of several texts the weighted mean, over the best 10,000 of each.
+
+    So many whatever k is, so that a longer list continues a shorter one.
+    """
     if len(texts) == 1:
         return view.lexical(texts[0].text, k, allowed)
-    found = {hit.document_id for one in texts if one.weight > 0 for hit in view.lexical(one.text, k, allowed)}
+    wanted = [one.text for one in texts if one.weight > 0]
+    found = {hit.document_id for text in wanted for hit in view.lexical(text, CANDIDATES, allowed)}
     hits = lexical_scores(view, texts, np.array(sorted(found), dtype=np.int64))
     return sorted(hits, key=lambda hit: (-hit.score, hit.passage_id))[:k]
 

@@ -23,9 +23,9 @@ from core.ranking import Subject, both_sides, combined, rank
 from core.rerank import RerankService
 from core.search_defaults import fusion_of
 from core.search_request import Mode, SearchLimits, SearchRequest, check_request
-from core.types import Collection, Facet, Float32, PassageRow, PassageText, SearchDefaults, Span
+from core.types import Collection, Facet, Float32, Lane, PassageRow, PassageText, SearchDefaults, Span
 
-RERANKED = 50  # hits that are reranked; no page goes beyond them
+RERANKED = 50  # hits that are reranked; those behind them stay where they are
 DIVERSIFIED = 100  # hits among which the unlike ones are looked for
 
 
@@ -91,11 +91,22 @@ class SearchService:
         seen = self._seen.get(name)
         if seen is None or seq > seen.seq:
             return self._search_all(self._open(name), requests, seq)
-        results = self._search_all(seen, requests, seq)
+        try:
+            results = self._search_all(seen, requests, seq)
+        except (InvalidInput, NotFound, Unavailable):
+            if (present := self._open(name)).id == seen.id:
+                raise
+            return self._search_all(present, requests, seq)
         is_full = all(len(r.hits) == request.k for r, request in zip(results, requests, strict=True))
         if is_full or (present := self._open(name)).id == seen.id:
             return results
         return self._search_all(present, requests, seq)
+
+    def may_wait(self, name: str, request: SearchRequest) -> bool:
+        """Whether it may have to wait long: for the index, or for a model that reads passages."""
+        seen = self._seen.get(name)
+        is_reranked = seen is not None and _is_reranked(request, self.indexes.newest(seen).search)
+        return bool(request.min_seq or request.explain or request.rerank or is_reranked)
 
     def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]:
         """For each text what a hybrid search would fuse. Raises NotFound or EncoderMismatch."""
@@ -175,7 +186,7 @@ class SearchService:
             facets = view.facets(request.facets, allowed) if request.facets else {}
         found = self._found(collection, request, subject, view, allowed, clock)
         if subject.is_reranked:
-            found = self._reranked(request.words, found)
+            found = [*self._reranked(request.words, found[:RERANKED]), *found[RERANKED:]]
         page = self._arranged(request, view, found)[request.offset : request.offset + request.k]
         fetch_s = time.perf_counter() - started - clock.seconds
         hits = self._shown(request, view, page)
@@ -210,7 +221,7 @@ class SearchService:
     def _reranked(self, query: str, found: Sequence[LiveHit]) -> list[LiveHit]:
         """The hits in the order of the reranker's relevance, which becomes their score."""
         passages = [PassageText(hit.row.title, hit.row.text) for hit in found]
-        scores = self.reranking.rerank(query, passages)
+        scores = self.reranking.rerank(query, passages, Lane.INTERACTIVE)
         order = np.argsort(-scores, kind="stable").tolist()
         relevance = self.reranking.relevance(scores).tolist()
         return [
@@ -278,15 +289,15 @@ def depth(request: SearchRequest, subject: Subject) -> int:
     """How many hits are needed to know which stand on the page."""
     wanted = request.offset + request.k
     if subject.is_reranked:
-        return RERANKED
+        wanted = max(wanted, RERANKED)
     return max(wanted, DIVERSIFIED) if request.diversity else wanted
 
 
 def _is_reranked(request: SearchRequest, defaults: SearchDefaults) -> bool:
-    """As the request says; a collection's default holds for what can be reranked."""
+    """As the request says; a collection's default holds for what can be reranked, a single query."""
     if request.rerank is not None:
         return request.rerank
-    return bool(defaults.rerank) and request.query is not None and request.offset + request.k <= RERANKED
+    return bool(defaults.rerank) and request.query is not None
 
 
 def _mode(request: SearchRequest, defaults: SearchDefaults) -> Mode:

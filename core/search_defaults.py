@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.collections import CollectionService
+from core.documents import check_text
 from core.errors import InvalidInput
 from core.fusion import Fusion
 from core.ports import CollectionStore, Notifier
@@ -29,6 +30,7 @@ class SearchDefaultsService:
         NotFound, EncoderMismatch or InvalidInput.
         """
         self.collections.open(name)
+        check_text(description or "", "'description'")
         if search is not None:
             check_defaults(search, self.modes)
         changed = self.store.change(name, description, search)

@@ -78,6 +78,8 @@ class Followed:
         self.collection = collection
         if collection.seq < self.index.applied_seq and self._aside is None:
             self._start_again(f"the database is at seq {collection.seq}, the index further")
+        elif self.index.is_broken and self._aside is None and time.monotonic() >= self._retry_at:
+            self._start_again("the last attempt to build it anew failed")
         elif collection.purged_seq > self._floor:
             self._start_again(f"the log is purged up to {collection.purged_seq}, seen up to {self._floor}")
         self._floor = max(self._floor, self._target.applied_seq)
@@ -123,8 +125,9 @@ class Followed:
 
     def _start_again(self, reason: str) -> None:
         logger.warning("index_rebuild_started", extra={"collection": self.collection.name, "reason": reason})
-        if self._aside is not None:
-            self._aside.close()
+        old, self._aside = self._aside, None
+        if old is not None:
+            old.close()
         self._aside, self._floor = self._new_index(None), self.collection.seq
 
     def _new_index(self, state: SearchState | None) -> SearchIndex:

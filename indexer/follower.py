@@ -200,7 +200,7 @@ class IndexFollower:
             return
         for gone in known - {collection.id for collection in listed}:
             self._drop(gone)
-        self._catch_up(listed)
+        self._catch_up(listed)  # which raises nothing: this thread must never end
 
     def _catch_up(self, listed: list[Collection]) -> None:
         """Brings collections up to date, a page of each in turn, so that a long log delays no other."""
@@ -210,8 +210,12 @@ class IndexFollower:
 
     def _see(self, collection: Collection) -> Followed | None:
         """The followed collection if there is something to read for it."""
-        followed = self._open(collection, with_snapshot=True)
-        followed.see(collection)
+        try:
+            followed = self._open(collection, with_snapshot=True)
+            followed.see(collection)
+        except Exception:  # a full disk, say: tried again with the next listing
+            logger.exception("index_not_opened", extra={"collection": collection.name})
+            return None
         return followed if followed.is_behind else None
 
     def _advance(self, followed: Followed) -> bool:
@@ -228,7 +232,7 @@ class IndexFollower:
                 followed.apply(page)
         except Exception:
             logger.exception("log_not_applied", extra={"collection": followed.collection.name})
-            followed.fail()
+            self._guard(Followed.fail, followed)
             return False
         with self._applied:
             self._applied.notify_all()
@@ -248,23 +252,29 @@ class IndexFollower:
             self._chores.wait(self._settings.snapshot_interval_s)
             self._chores.clear()
             for followed in self._all():
-                self._guard(self._tend, followed)
+                for chore in (self._compact, self._rest, self._save_when_due):
+                    self._guard(chore, followed)
             self._stopping.wait(self._settings.poll_interval_s)
 
-    def _tend(self, followed: Followed) -> None:
-        if followed.index.is_compaction_due():
-            started = time.monotonic()
-            followed.compact(lambda: self._stopping.is_set() or followed.is_dropped.is_set())
-            stats = followed.index.stats()
-            fields = {
-                "collection": followed.collection.name,
-                "took_s": round(time.monotonic() - started, 3),
-                "kind": stats.kind,
-                "recall_at_10": stats.recall_at_10,
-                "effort": stats.effort,
-            }
-            logger.info("index_compacted", extra=fields)
+    def _compact(self, followed: Followed) -> None:
+        if not followed.index.is_compaction_due():
+            return
+        started = time.monotonic()
+        followed.compact(lambda: self._stopping.is_set() or followed.is_dropped.is_set())
+        stats = followed.index.stats()
+        fields = {
+            "collection": followed.collection.name,
+            "took_s": round(time.monotonic() - started, 3),
+            "kind": stats.kind,
+            "recall_at_10": stats.recall_at_10,
+            "effort": stats.effort,
+        }
+        logger.info("index_compacted", extra=fields)
+
+    def _rest(self, followed: Followed) -> None:
         followed.index.rest()
+
+    def _save_when_due(self, followed: Followed) -> None:
         is_old = time.monotonic() - followed.saved_at >= self._settings.snapshot_interval_s
         if is_old and followed.unsaved >= self._settings.snapshot_min_changes:
             self._save(followed)
@@ -272,7 +282,10 @@ class IndexFollower:
     def _save(self, followed: Followed) -> None:
         if not followed.unsaved or followed.is_dropped.is_set():
             return
-        state = self._snapshots.save(followed.collection, followed.index)
+        index = followed.index
+        state = self._snapshots.save(followed.collection, index)
+        if state is not None and followed.index is not index:
+            return  # one that was rebuilt has taken its place
         if state is not None:
             followed.saved(state, time.monotonic())
         else:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ class LexicalIndex:
         self._lock = threading.Lock()
         self._compacting = threading.Lock()
         self._generation = 0
+        self._bytes = 0
         shutil.rmtree(folder, ignore_errors=True)
         if saved is not None:
             check_about(saved, language)
@@ -58,7 +60,9 @@ class LexicalIndex:
     @property
     def bytes(self) -> int:
         """Size on disk of what is committed. Of memory, the index takes what the system caches of that."""
-        return committed_bytes(self._store.folder)
+        with suppress(OSError):  # closed, or just replaced
+            self._bytes = committed_bytes(self._store.folder)
+        return self._bytes
 
     def apply(self, entries: Sequence[LogEntry]) -> None:
         """Replaces all passages of each entry's document; seen from the next `publish` on."""
@@ -90,7 +94,10 @@ class LexicalIndex:
 
     def is_compaction_due(self) -> bool:
         """Whether so many deleted passages are kept that they take room and bend the scores."""
-        dead = dead_passages(self._store.folder)
+        try:
+            dead = dead_passages(self._store.folder)
+        except OSError:  # closed, or just replaced
+            return False
         return dead > max(MIN_DEAD, MAX_DEAD_SHARE * (dead + self._searcher.num_docs))
 
     def compact(self) -> bool:
@@ -128,11 +135,16 @@ class LexicalIndex:
 
     def _swap(self, store: LexicalStore) -> None:
         with self._lock:
-            old, self._store = self._store, store
-            self._changed.clear()
-            self._searcher = store.searcher()
+            old, before = self._store, (self._searcher, dict(self._changed))
             since, self._since = self._since or [], None
-            self._apply(since)
+            try:
+                self._store, self._searcher = store, store.searcher()
+                self._changed.clear()
+                self._apply(since)
+            except BaseException:  # the one before has had all that was applied meanwhile, too
+                self._store, (self._searcher, self._changed) = old, before
+                shutil.rmtree(store.folder, ignore_errors=True)
+                raise
         old.rest()
         shutil.rmtree(old.folder, ignore_errors=True)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import tantivy
 
-from indexer.lexical_analyzer import STEMMERS, analyzer_of
+from indexer.lexical_analyzer import MAX_TERM_BYTES, STEMMERS, analyzer_of
 
 STOP_WORDS: Final = frozenset({"da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pt", "ru", "sv"})
 REMEMBERED_WORDS: Final = 65_536
@@ -16,6 +16,8 @@ REMEMBERED_WORDS: Final = 65_536
 @lru_cache(maxsize=REMEMBERED_WORDS)
 def shown_stem(language: str, word: str) -> str:
     """The word as it is indexed; empty for a stop word of the language, which is not worth highlighting."""
+    if len(word) > MAX_TERM_BYTES:  # not indexed, and not worth remembering
+        return ""
     return " ".join(_shown(language).analyze(analyzer_of(language).prepare(word)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import threading
@@ -12,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from core.document_set import DocumentSet
+from core.errors import EncoderMismatch
 from core.filters import Filter
 from core.memory import return_freed_memory
 from core.types import (
@@ -35,6 +37,8 @@ from indexer.lexical_words import shown_stem
 from indexer.main_index import Build
 from indexer.term_sets import TermSets
 from indexer.vector_index import View
+
+logger = logging.getLogger(__name__)
 
 FACET_VALUES = 100  # at most, of one field
 REST_AFTER_S = 5.0
@@ -114,6 +118,7 @@ class SearchIndex:
         self._stem = partial(shown_stem, settings.language)
         self._folder = folder
         self._lock = threading.Lock()
+        self._is_broken = False
         self._applied_s = -math.inf
         self._publish()
 
@@ -125,6 +130,11 @@ class SearchIndex:
     @property
     def applied_seq(self) -> int:
         return self._view.seq
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a page was applied by halves; then the index must be built anew."""
+        return self._is_broken
 
     @property
     def cursor(self) -> Cursor:
@@ -139,15 +149,23 @@ class SearchIndex:
     def apply(self, page: LogPage) -> None:
         """Applies a page of the log to all parts, then publishes; applying it again changes nothing.
 
-        Raises EncoderMismatch, before any change, if a vector has another d than the collection.
+        Raises EncoderMismatch, before any change, if a vector has another d than the collection. After any
+        other exception the parts are out of step: what was published before stays, nothing more is, and the
+        index is never saved; it must be built anew.
         """
         with self._lock:
-            self._vectors.apply(page)
-            self._words.apply(page.entries)
-            self._terms.apply(page.entries)
-            self._attributes.apply(page.entries)
+            try:
+                self._vectors.apply(page)
+                self._words.apply(page.entries)
+                self._terms.apply(page.entries)
+                self._attributes.apply(page.entries)
+                self._publish()
+            except EncoderMismatch:
+                raise
+            except BaseException:
+                self._is_broken = True
+                raise
             self._applied_s = time.monotonic()
-            self._publish()
 
     def is_compaction_due(self) -> bool:
         return self._vectors.is_compaction_due() or self._words.is_compaction_due()
@@ -157,6 +175,8 @@ class SearchIndex:
 
         Raises BuildCancelled, leaving the vectors as they were.
         """
+        if self._is_broken:
+            return False
         is_done = self._vectors.compact(build)
         if self._words.is_compaction_due():
             self._words.compact()
@@ -174,8 +194,13 @@ class SearchIndex:
             return_freed_memory()
 
     def capture(self, folder: Path) -> SearchState:
-        """The present state, safe to read while the index changes; its words go to a new `folder`."""
+        """The present state, safe to read while the index changes; its words go to a new `folder`.
+
+        Raises OSError, and RuntimeError if the parts are out of step.
+        """
         with self._lock:
+            if self._is_broken:
+                raise RuntimeError("a page was applied by halves")
             self._words.save(folder)
             vectors, attributes, terms = self._vectors.capture(), self._view.attributes, self._terms.arrays()
         return SearchState(vectors, attributes.arrays(), terms, folder)
@@ -191,12 +216,17 @@ class SearchIndex:
         )
 
     def close(self) -> None:
-        """Frees memory and disk; views that are still searched stay as they are."""
-        with self._lock:
-            self._words.rest()
+        """Frees memory and disk, as far as it can; views that are still searched stay as they are."""
+        try:
+            with self._lock:
+                self._words.rest()
+        except Exception:  # a disk that refuses, say: nothing of it is needed any more
+            logger.warning("index_not_closed", exc_info=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _publish(self) -> None:
+        if self._is_broken:
+            return
         words, attributes = self._words.publish(), self._attributes.publish()
         self._stats = self._vectors.stats()
         self._view = SearchView(self._vectors.view, words, attributes, self._terms, self._stem)

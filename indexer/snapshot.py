@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from core.errors import CognateError
 from core.types import Collection
 from indexer.collection_index import IndexState
 from indexer.delta import DeltaRows
@@ -89,7 +90,7 @@ class SnapshotStore:
             sync_folder(home)
             for folder in older:
                 shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, RuntimeError) as error:  # the latter from FAISS
+        except (OSError, RuntimeError, ValueError, CognateError) as error:  # also from indexes
             shutil.rmtree(aside, ignore_errors=True)
             logger.error("snapshot_not_written", extra=_fields(collection, home, error))
             return None

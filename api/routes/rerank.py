@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Literal
 
+import orjson
 from fastapi import APIRouter, Response
 from pydantic import Field
 
@@ -63,6 +64,14 @@ class CohereRerankBody(Body):
         """What is read of each document. Raises InvalidInput naming the one at fault."""
         return [self._text(document, i) for i, document in enumerate(self.documents)]
 
+    def check_echo(self) -> None:
+        """Raises InvalidInput for a document that is to come back and cannot."""
+        for i, document in enumerate(self.documents if self.return_documents else ()):
+            try:
+                orjson.dumps(document)
+            except TypeError as error:
+                raise InvalidInput(f"documents[{i}] cannot be returned as JSON: {error}.") from None
+
     def _text(self, document: str | dict[str, Any], i: int) -> str:
         if isinstance(document, str):
             return document
@@ -100,6 +109,7 @@ def _answer(body: CohereRerankBody, service: RerankService, version: str, long: 
     model = service.reranker.info.id
     if body.model not in (None, model):
         raise NotFound(f"The model {body.model[:200]!r} does not exist; this server reranks with {model!r}.")
+    body.check_echo()
     ranking = service.rank(body.query, body.texts(), body.reading(long))
     relevance = service.relevance(ranking.scores)
     results: list[dict[str, Any]] = []

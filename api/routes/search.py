@@ -20,13 +20,14 @@ async def search(
     name: str, body: SearchBody, services: ServicesDep, metrics: MetricsDep, searchers: SearchersDep
 ) -> Response:
     started = time.perf_counter()
+    request = body.request()
 
     def answer() -> Response:
-        result = services.search.search(name, body.request())
+        result = services.search.search(name, request)
         _observe(metrics, result)
         return json_response(search_body(result, (time.perf_counter() - started) * 1000))
 
-    return await searchers.run(answer, may_wait=bool(body.min_seq or body.rerank or body.explain))
+    return await searchers.run(answer, may_wait=services.search.may_wait(name, request))
 
 
 @router.post("/search/batch")

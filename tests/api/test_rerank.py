@@ -259,3 +259,11 @@ def test_a_reranker_folder_that_is_none_stops_the_start(tmp_path: Path) -> None:
         open_runtime(settings, FakeEncoder()),
     ):
         pass
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("odd", ['"\\ud800"', "1" + "0" * 26])
+def test_a_document_that_cannot_come_back_is_refused(client: TestClient, version: str, odd: str) -> None:
+    content = f'{{"query": "a", "return_documents": true, "documents": [{{"text": "a", "x": {odd}}}]}}'
+    answer = client.post(f"/{version}/rerank", content=content, headers={"Content-Type": "application/json"})
+    assert 400 <= answer.status_code < 500, answer.text

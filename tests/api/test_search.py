@@ -149,3 +149,19 @@ def test_a_language_is_checked_at_creation(client: TestClient) -> None:
     assert answer.status_code == 422
     assert "'xx' is not known" in answer.json()["detail"]
     assert client.put("/v1/collections/german", json={"language": "de"}).status_code == 201
+
+
+def test_a_collection_made_anew_is_filtered_at_once(client: TestClient, animals: str) -> None:
+    low = {"field": "sound", "eq": "low"}
+    search(client, animals, query="animal", filter=low, k=1)
+    client.delete(animals)
+    client.put(animals, json={})
+    documents = [{"id": "new", "text": "A new animal.", "metadata": {"sound": "low"}}]
+    client.post(f"{animals}/documents?wait=true", json={"documents": documents})
+    assert ids(search(client, animals, query="animal", filter=low, k=1)) == ["new"]
+    assert ids(search(client, animals, like=["new"])) == []
+
+
+def test_a_description_with_nul_is_refused(client: TestClient, news: str) -> None:
+    assert client.put("/v1/collections/nul", json={"description": "a\0b"}).status_code == 422
+    assert client.patch(news, json={"description": "a\0b"}).status_code == 422

@@ -381,3 +381,36 @@ def test_what_a_request_leaves_open_the_collection_decides() -> None:
     assert (result.mode, ids(result)) == ("lexical", ["d8", "d0"])
     result = searching.search("news", SearchRequest("cat", k=2, mode="dense", rerank=False))
     assert (result.mode, ids(result)) == ("dense", ["d0", "d1"])
+
+
+def test_pages_of_several_queries_continue_one_another() -> None:
+    rng = np.random.default_rng(0)
+    order = [rng.permutation(300), rng.permutation(300)]
+    words = {
+        name: [IndexHit(int(i), int(i), 9 - place / 50) for place, i in enumerate(places)]
+        for name, places in zip(("cat", "dog"), order, strict=True)
+    }
+    searching = service(View(hits(300), words))
+    both = (WeightedQuery("cat"), WeightedQuery("dog", -0.5))
+    for mode in ("lexical", "hybrid"):
+        whole = ids(searching.search("news", SearchRequest(queries=both, k=90, mode=mode)))
+        pages = [
+            ids(searching.search("news", SearchRequest(queries=both, k=10, offset=start, mode=mode)))
+            for start in range(0, 90, 10)
+        ]
+        assert [name for page in pages for name in page] == whole
+
+
+def test_a_collection_made_anew_is_searched_though_the_old_one_refuses() -> None:
+    class Emptied(View):
+        def select(self, filter_: Filter) -> DocumentSet:
+            raise InvalidInput("Field 'f' is unknown")
+
+    collections = Collections()
+    searching = service(View(hits(6)), collections=collections)
+    searching.search("news", SearchRequest("q", k=3))
+    collections.present = replace(COLLECTION, id=2)
+    views = {1: Emptied([]), 2: View(hits(6))}
+    indexes: Any = searching.indexes
+    indexes.view = lambda collection: views[collection.id]
+    assert len(searching.search("news", SearchRequest("q", k=3, filter=AnyOf("f", ("x",)))).hits) == 3

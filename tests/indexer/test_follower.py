@@ -15,6 +15,7 @@ import pytest
 
 from core.types import Collection, SearchDefaults
 from indexer.follower import FollowerSettings, IndexFollower
+from indexer.lexical import LexicalIndex
 from indexer.snapshot import Layout
 from tests.indexer.fakes import FakeDatabase, FakeNotifier, assert_same_hits, brute_force, unit_rows
 
@@ -342,3 +343,39 @@ def test_a_refused_snapshot_is_told_and_tried_again_only_when_it_is_due(
         world.root.unlink()
         eventually(lambda: len(world.snapshots()) == 1)
         eventually(lambda: follower.refused_snapshots() == 0)
+
+
+def test_an_index_that_cannot_be_made_ends_no_thread_and_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = world.database.add_collection("a")
+    with world.following() as follower:
+        with monkeypatch.context() as patch:
+            patch.setattr(LexicalIndex, "__init__", refuse)
+            second = world.database.add_collection("b")
+            world.put(second, 1)
+            eventually(lambda: "index_not_opened" in caplog.text)
+        seq = world.put(first, 1, 2)
+        world.put(second, 2)
+        eventually(lambda: follower.view(first).seq == seq)
+        eventually(lambda: follower.view(second).seq == 2)
+
+
+def test_a_page_that_fails_on_a_full_disk_is_applied_once_there_is_room(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection = world.database.add_collection("a")
+    world.put(collection, 1)
+    with world.following() as follower:
+        with monkeypatch.context() as patch:
+            patch.setattr(LexicalIndex, "apply", refuse)
+            patch.setattr(LexicalIndex, "__init__", refuse)
+            seq = world.put(collection, 2, 3)
+            eventually(lambda: "log_not_applied" in caplog.text)
+            assert follower.view(collection).seq == 1
+        eventually(lambda: follower.view(collection).seq == seq)
+        world.assert_served(follower, collection)
+
+
+def refuse(*_: object) -> None:
+    raise OSError("the disk is full")

@@ -6,12 +6,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
+import tantivy
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from core.filters import AnyOf, Bound, Not, Range
 from core.types import Collection, IndexHit
+from indexer.lexical import LexicalIndex
+from indexer.lexical_store import LexicalStore
 from indexer.search_index import SearchIndex, SearchView
 from indexer.snapshot import SnapshotStore
 from tests.indexer.fakes import WORDS, FakeDatabase, assert_same_hits, brute_force, search_index, unit_rows
@@ -134,3 +138,54 @@ def test_the_working_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     index = search_index(tmp_path)
     index.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_that_took_a_page_by_halves_shows_and_saves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, rng = FakeDatabase(), np.random.default_rng(0)
+    id_ = database.add_collection("news").id
+    index = search_index(tmp_path)
+    database.put(id_, {1: unit_rows(rng, 1)})
+    catch_up(index, database, id_)
+    view = index.view
+    database.put(id_, {2: unit_rows(rng, 1)})
+    with monkeypatch.context() as patch:
+        patch.setattr(LexicalIndex, "apply", refuse)
+        with pytest.raises(OSError, match="full"):
+            index.apply(database.read(id_, index.cursor, 10))
+    assert not index.compact()
+    index.rest()
+    assert index.view is view
+    with pytest.raises(RuntimeError, match="by halves"):
+        index.capture(tmp_path / "words")
+    assert SnapshotStore(tmp_path / "snapshots").save(database.collections[id_], index) is None
+    index.close()
+
+
+def refuse(*_: object) -> None:
+    raise OSError("the disk is full")
+
+
+def test_words_applied_during_a_compaction_that_fails_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, rng = FakeDatabase(), np.random.default_rng(0)
+    id_ = database.add_collection("news").id
+    database.put(id_, {i: unit_rows(rng, 1) for i in range(1, 9)})
+    index = LexicalIndex(tmp_path / "words", "en")
+    index.apply(database.read(id_, (0, 0), 100).entries)
+    rebuilt = LexicalIndex._rebuilt
+
+    def meanwhile(self: LexicalIndex, captured: tantivy.Searcher) -> LexicalStore:
+        database.put(id_, {20: unit_rows(rng, 1)})
+        self.apply(database.read(id_, (1, 2**62), 100).entries)
+        store = rebuilt(self, captured)
+        monkeypatch.setattr(store, "add", refuse)
+        return store
+
+    monkeypatch.setattr(LexicalIndex, "_rebuilt", meanwhile)
+    with pytest.raises(OSError, match="full"):
+        index.compact()
+    assert documents(index.publish().search("number20", 5)) == [20]
+    assert len(index.publish().search("common", 50)) == 9
