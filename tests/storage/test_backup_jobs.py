@@ -186,5 +186,5 @@ def test_what_is_chosen_must_be_there_and_one_name_is_for_one_collection(desk: D
 
 
 def test_default_names_sort_by_time(desk: Desk) -> None:
-    assert default_name("news", desk.world.clock.now) == "20300101-000000-news"
-    assert default_name(None, desk.world.clock.now) == "20300101-000000"
+    assert default_name("news", desk.world.clock.now) == "20300101-000000-000-news"
+    assert default_name(None, desk.world.clock.now) == "20300101-000000-000"
