@@ -26,6 +26,22 @@ from api.routes import (
 from api.threads import Searchers, Writers
 from core.services import Services
 
+# Routes are tried in order, and search is the one called most.
+MODULES = (
+    search,
+    classify,
+    collections,
+    documents,
+    jobs,
+    explain,
+    quality,
+    openai,
+    tei,
+    rerank,
+    operations,
+    backups,
+)
+
 
 def create_app(services: Services, config: ApiConfig) -> FastAPI:
     """An ASGI app; the caller owns the services and stops them."""
@@ -41,21 +57,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.searchers = Searchers()
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)
-    # Routes are tried in order, and search is the one called most.
-    for module in (
-        search,
-        classify,
-        collections,
-        documents,
-        jobs,
-        explain,
-        quality,
-        openai,
-        tei,
-        rerank,
-        operations,
-        backups,
-    ):
+    for module in MODULES:
         app.include_router(module.router)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)
     return app

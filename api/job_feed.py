@@ -11,7 +11,7 @@ import anyio
 
 from api.threads import Writers
 from core.errors import NotFound, Overloaded, Unavailable
-from core.ports import JobStore
+from core.ports.stores import JobStore
 from core.types import Job
 
 POLL_S = 0.25

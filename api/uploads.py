@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.threads import Writers
 from core.errors import InvalidInput, TooLarge
-from core.ports import UploadStore, UploadWriter
+from core.ports.work import UploadStore, UploadWriter
 
 BLOCK_BYTES: Final = 1 << 20
 MAX_FIELD_BYTES: Final = 1 << 20

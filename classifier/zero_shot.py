@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.lengths import truncated
-from core.ports import Encoder
+from core.ports.models import Encoder
 from core.types import Classification, Float32, Label, Lane
 
 BULK_FROM_TEXTS = 32

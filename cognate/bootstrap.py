@@ -28,7 +28,7 @@ from core.embed import EmbedLimits, EmbedService
 from core.errors import CognateError, StartRefused
 from core.explain import ExplainService
 from core.memory import bound_heaps
-from core.ports import Encoder, PartsEncoder, Reranker, TokenEncoder
+from core.ports.models import Encoder, PartsEncoder, Reranker, TokenEncoder
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchService
 from core.search_request import SearchLimits

@@ -17,7 +17,7 @@ from cognate.settings import read_settings
 from core.errors import InvalidInput, StartRefused, Unavailable
 
 if TYPE_CHECKING:  # the heavy rooms are loaded when the command runs
-    from core.ports import Encoder, LabelScorer
+    from core.ports.models import Encoder, LabelScorer
     from evaluation.datasets import DataSet
     from evaluation.results import Report
     from evaluation.systems import Progress as Shown

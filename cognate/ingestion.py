@@ -15,7 +15,9 @@ from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
 from core.metering import IngestMeter
-from core.ports import Encoder, IndexRegistry, Notifier, TaskQueue
+from core.ports.indexes import IndexRegistry
+from core.ports.models import Encoder
+from core.ports.work import Notifier, TaskQueue
 from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
 from indexer.imports import FileImportReader

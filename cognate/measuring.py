@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from core.collections import CollectionService
 from core.judged_search import BulkEncoder, JudgedSearch
 from core.judgements import JudgementLimits, JudgementService
-from core.ports import CollectionStore, Notifier
+from core.ports.stores import CollectionStore
+from core.ports.work import Notifier
 from core.quality import QualityLimits, QualityService
 from core.search import SearchService
 from core.search_defaults import SearchDefaultsService

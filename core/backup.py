@@ -14,7 +14,9 @@ from core.backup_types import Backup, BackupJobs, BackupStore, Going, Move, Rest
 from core.collections import check_name, require_encoder
 from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
 from core.ingest import describe_error, request_details
-from core.ports import CollectionStore, Encoder, JobStore, Notifier, TaskQueue
+from core.ports.models import Encoder
+from core.ports.stores import CollectionStore, JobStore
+from core.ports.work import Notifier, TaskQueue
 from core.types import Collection, Job, JobKind, Task, TaskKind
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.documents import check_text
 from core.errors import InvalidInput
-from core.ports import LabelScorer
+from core.ports.models import LabelScorer
 from core.types import Classification, Label
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from core.documents import check_text
 from core.errors import EncoderMismatch, InvalidInput
 from core.filters import MAX_FIELD_BYTES
-from core.ports import CollectionStore, Encoder, IndexRegistry
+from core.ports.indexes import IndexRegistry
+from core.ports.models import Encoder
+from core.ports.stores import CollectionStore
 from core.types import Collection, CollectionSettings, DocumentCounts, EncoderInfo, IndexStats
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

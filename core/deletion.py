@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from core.errors import Unavailable
 from core.filters import Filter
-from core.ports import DocumentStore, IndexRegistry, Notifier
+from core.ports.indexes import IndexRegistry
+from core.ports.stores import DocumentStore
+from core.ports.work import Notifier
 from core.types import Collection
 
 log = logging.getLogger(__name__)

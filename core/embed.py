@@ -9,7 +9,7 @@ import numpy as np
 
 from core.documents import check_text
 from core.errors import InvalidInput, TooLarge
-from core.ports import TokenEncoder
+from core.ports.models import TokenEncoder
 from core.types import Float32, Int32, Lane
 
 BULK_FROM_INPUTS = 8

@@ -9,25 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from core.documents import check_text
 from core.errors import InvalidInput, NotFound
-from core.ports import DocumentStore, PartsEncoder
+from core.ports.models import PartsEncoder
+from core.ports.stores import DocumentStore
 from core.types import Collection, Float32, PassageText, Span, TokenField, TokenParts
 
 MAX_TEXT_BYTES = 1024 * 1024
 HIGHLIGHT_SHARE = 0.5
-
-
-class Unit(StrEnum):
-    """What contributions are added up to."""
-
-    TOKEN = "token"
-    WORD = "word"
-    SENTENCE = "sentence"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from typing import Any
 from core.documents import validate_document
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.ingest import IngestService, describe_error, request_details
-from core.ports import CollectionStore, ImportReader, UploadStore
+from core.ports.stores import CollectionStore
+from core.ports.work import ImportReader, UploadStore
 from core.types import (
     Collection,
     ImportFields,

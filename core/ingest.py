@@ -13,7 +13,10 @@ from core.documents import DocumentLimits, validate_batch
 from core.errors import EncoderMismatch, Overloaded, Unavailable
 from core.leases import LeaseKeeper, LeaseLost
 from core.metering import IngestMeter, IngestStage, NoMeter, timed
-from core.ports import BatchStore, Chunker, DocumentStore, Encoder, JobStore, Notifier, TaskQueue
+from core.ports.indexes import Chunker
+from core.ports.models import Encoder
+from core.ports.stores import BatchStore, DocumentStore, JobStore
+from core.ports.work import Notifier, TaskQueue
 from core.turns import Turns
 from core.types import (
     REQUEST_ID,

@@ -11,7 +11,9 @@ from typing import Protocol
 from core.candidates import Candidates
 from core.collections import CollectionService
 from core.errors import Conflict, Overloaded
-from core.ports import Encoder, IndexRegistry, JudgementStore, RankingScorer
+from core.ports.indexes import IndexRegistry
+from core.ports.models import Encoder, RankingScorer
+from core.ports.stores import JudgementStore
 from core.search import SearchResult
 from core.search_request import SearchRequest
 from core.types import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from core.collections import CollectionService
 from core.documents import DocumentLimits, check_text
 from core.errors import InvalidInput, TooLarge
-from core.ports import JudgementStore
+from core.ports.stores import JudgementStore
 from core.search_request import SearchLimits
 from core.types import JudgedPage, JudgedQuery, JudgementCounts
 

@@ -8,7 +8,7 @@ import time
 from contextvars import copy_context
 from types import TracebackType
 
-from core.ports import BatchStore
+from core.ports.stores import BatchStore
 from core.types import ClaimedBatch
 
 log = logging.getLogger(__name__)

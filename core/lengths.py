@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.ports import Encoder
+from core.ports.models import Encoder
 
 _SPECIAL_TOKENS = 2  # around every text
 _LETTERS_A_TOKEN = 0.25  # at least; one letter can become a few tokens, but not a whole text of them

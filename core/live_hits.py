@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from core.fusion import Component, FusedHit
-from core.ports import DocumentStore
+from core.ports.stores import DocumentStore
 from core.types import Collection, Float16, Float32, PassageRow
 
 Ranker = Callable[

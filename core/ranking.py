@@ -9,7 +9,7 @@ import numpy as np
 
 from core.document_set import DocumentSet
 from core.fusion import Component, Found, FusedHit, Fusion, fuse, missing, window
-from core.ports import IndexView
+from core.ports.indexes import IndexView
 from core.search_request import Mode, WeightedQuery
 from core.types import Float32, IndexHit, Int64
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from core.documents import check_text
 from core.errors import InvalidInput, TooLarge
-from core.ports import Encoder, Reranker
+from core.ports.models import Encoder, Reranker
 from core.types import Float32, Int64, Lane, PassageText, RerankerInfo
 
 BULK_FROM_PAIRS = 33

@@ -18,7 +18,9 @@ from core.fusion import WINDOW, Component, Found, FusedHit
 from core.highlighting import highlights, query_stems
 from core.lengths import truncated
 from core.live_hits import LiveHit, LiveHits
-from core.ports import DocumentStore, Encoder, IndexRegistry, IndexView
+from core.ports.indexes import IndexRegistry, IndexView
+from core.ports.models import Encoder
+from core.ports.stores import DocumentStore
 from core.ranking import Subject, both_sides, combined, rank
 from core.rerank import RerankService
 from core.search_defaults import fusion_of

@@ -10,7 +10,8 @@ from core.collections import CollectionService
 from core.documents import check_text
 from core.errors import InvalidInput
 from core.fusion import Fusion
-from core.ports import CollectionStore, Notifier
+from core.ports.stores import CollectionStore
+from core.ports.work import Notifier
 from core.types import Collection, SearchDefaults
 
 

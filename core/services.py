@@ -15,7 +15,10 @@ from core.imports import ImportService
 from core.ingest import IngestService
 from core.judgements import JudgementService
 from core.metering import MetricSource
-from core.ports import DocumentStore, Encoder, IndexRegistry, JobStore, UploadStore
+from core.ports.indexes import IndexRegistry
+from core.ports.models import Encoder
+from core.ports.stores import DocumentStore, JobStore
+from core.ports.work import UploadStore
 from core.quality import QualityService
 from core.rerank import RerankService
 from core.search import SearchService

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from core.ports import Encoder, LabelScorer
+from core.ports.models import Encoder, LabelScorer
 from core.types import EncoderInfo, Float32, Int64, Lane, PassageText
 from evaluation.datasets import CorpusDocument, Query
 

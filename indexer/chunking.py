@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from core.ports import TokenSpans
+from core.ports.models import TokenSpans
 from core.types import CollectionSettings, Int64, PassageText, Span
 
 SPECIAL_TOKENS = 2

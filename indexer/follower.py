@@ -14,7 +14,8 @@ from pathlib import Path
 
 from core.errors import NotFound
 from core.metering import IngestMeter, IngestStage, NoMeter, timed
-from core.ports import ChangeLog, CollectionStore, Notifier
+from core.ports.stores import ChangeLog, CollectionStore
+from core.ports.work import Notifier
 from core.types import Collection, IndexStats
 from indexer.collection_index import RECALL_TARGET
 from indexer.followed import Followed

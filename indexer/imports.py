@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InvalidInput, TooLarge
 from core.imports import count_characters
-from core.ports import OpenFile
+from core.ports.work import OpenFile
 from core.types import ImportFields, ImportPlan, RejectedItem
 from indexer.fields import METADATA, plan_fields
 from indexer.plain_values import check_names, to_plain_row, to_text

@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 
 from core.errors import InvalidInput, TooLarge
-from core.ports import OpenFile
+from core.ports.work import OpenFile
 from core.types import RejectedItem
 from indexer.csv_records import csv_records
 from indexer.json_items import BLOCK_CHARACTERS, json_items, kind_of

@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 import pyarrow
 
 from core.errors import TooLarge
-from core.ports import OpenFile
+from core.ports.work import OpenFile
 
 MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024 * 1024
 MAX_UNPACKED_PARQUET_BYTES: Final = 4 * 1024 * 1024 * 1024

@@ -80,7 +80,7 @@ class _Candidates:
 
 
 class View:
-    """Implements `core.ports.IndexView`. Safe to search from any number of threads at once.
+    """The vectors of a `SearchView`. Safe to search from any number of threads at once.
 
     Exact when the main part is; documents of equal score are ordered by passage id.
     """

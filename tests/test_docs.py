@@ -9,20 +9,7 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
-from api.routes import (
-    backups,
-    classify,
-    collections,
-    documents,
-    explain,
-    jobs,
-    openai,
-    operations,
-    quality,
-    rerank,
-    search,
-    tei,
-)
+from api.app import MODULES
 from cognate.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -43,23 +30,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert settings_table() in (ROOT / "docs/settings.md").read_text(), settings_table()
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        backups,
-        classify,
-        collections,
-        documents,
-        explain,
-        jobs,
-        openai,
-        operations,
-        quality,
-        rerank,
-        search,
-        tei,
-    ],
-)
+@pytest.mark.parametrize("module", MODULES)
 def test_every_route_is_documented(module: object) -> None:
     text = (ROOT / "docs/api.md").read_text()
     routes = [route for route in module.router.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]  # a module

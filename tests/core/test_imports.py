@@ -18,7 +18,7 @@ from core.documents import DocumentLimits
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.imports import MAX_ATTEMPTS, ImportService
 from core.ingest import IngestService
-from core.ports import OpenFile
+from core.ports.work import OpenFile
 from core.types import (
     Accepted,
     Collection,

@@ -16,7 +16,7 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks.encode import stdlib_docstrings
 from core.errors import CheckpointError, InvalidInput, Unavailable
-from core.ports import Encoder
+from core.ports.models import Encoder
 from core.types import Float32, Lane, PassageText
 from encoder.checkpoint import load_checkpoint, load_reference
 from encoder.convert_minilm import REFERENCE_TEXTS, convert, source_folder

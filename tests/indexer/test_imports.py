@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import CognateError, InvalidInput
-from core.ports import ImportReader, OpenFile
+from core.ports.work import ImportReader, OpenFile
 from core.types import ImportFields, RejectedItem
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader

@@ -12,7 +12,7 @@ from core.deletion import DeletionService
 from core.document_set import DocumentSet
 from core.errors import InvalidInput, Unavailable
 from core.filters import Filter, parse_filter
-from core.ports import IndexRegistry
+from core.ports.indexes import IndexRegistry
 from core.types import Collection
 from indexer.attributes import AttributeIndex
 from tests.fakes import RecordingNotifier

@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import NotFound, StartRefused, StorageFull, Unavailable
-from core.ports import UploadStore
+from core.ports.work import UploadStore
 from core.types import ImportFields
 from indexer.imports import FileImportReader
 from storage import uploads

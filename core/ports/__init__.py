@@ -1,0 +1,1 @@
+"""What the use cases need from the other rooms, by the room that gives it."""
