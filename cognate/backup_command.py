@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cognate.client import Client
 from cognate.options import DEFAULT_URL, Key, Url
@@ -36,7 +36,7 @@ def create(
 @backup_app.command("list")
 def list_all(url: Url = DEFAULT_URL, api_key: Key = "") -> None:
     """List the backups, newest first."""
-    table = Table("name", "created_at", "bytes", "documents", "collections", "problem")
+    table = Table(Column("name", no_wrap=True), "created_at", "bytes", "documents", "collections", "problem")
     for backup in Client(url, api_key).backups():
         held = backup["collections"]
         documents = sum(one["documents"]["total"] for one in held)
