@@ -1,0 +1,200 @@
+"""Ports of trained classifiers: the heads, their store, and encoders tuned for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from core.classifier_types import (
+    Classifier,
+    ClassifierVersion,
+    CollectionSource,
+    DocumentVectors,
+    ExampleChanges,
+    Examples,
+    GivenLabel,
+    Head,
+    HeadScores,
+    LabelingRule,
+    LabelledText,
+    StoredExample,
+    SuggestedRow,
+    TrainedHead,
+    TrainingOptions,
+    VersionOrigin,
+)
+from core.ports.models import Encoder
+from core.types import EncoderInfo, Float32, Int64
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Going = Callable[[float], None]  # told the share done (0 to 1) now and then; raises to end the work
+
+
+class Heads(Protocol):
+    """Trains and applies heads; holds no state and knows no database."""
+
+    def train(self, examples: Examples, options: TrainingOptions, going: Going) -> TrainedHead:
+        """The best head by cross-validation, calibrated, with its report. Raises InvalidInput."""
+        ...
+
+    def refit(self, head: Head, examples: Examples, options: TrainingOptions) -> TrainedHead:
+        """The same kind and hyper-parameters fitted to changed examples, in at most about a second.
+
+        New labels may have come; without enough for calibration the earlier calibration is kept.
+        """
+        ...
+
+    def scores(self, head: Head, vectors: Float32) -> HeadScores:
+        """For `vectors` (n, d). Arithmetic on arrays alone: fit for the path of a request."""
+        ...
+
+    def linear(self, head: Head, label: str) -> tuple[Float32, float] | None:
+        """Weights (d,) and bias of a label's logit; None where the head is not linear in the vector."""
+        ...
+
+    def suggest(
+        self, head: Head, documents: DocumentVectors, labelled: Float32, k: int
+    ) -> list[SuggestedRow]:
+        """At most k documents whose label would help most, first; `labelled` (m, d) are the examples'."""
+        ...
+
+    def plot(self, report: Mapping[str, Any], name: str) -> bytes:
+        """A PNG: confusion, calibration or learning_curve. Raises NotFound for another name or no data."""
+        ...
+
+
+class EncoderTuner(Protocol):
+    """Contrastive few-shot tuning of adapters in the service's own encoder."""
+
+    def tune(self, texts: Sequence[str], truth: npt.NDArray[Any], seed: int, going: Going) -> Arrays:
+        """Adapter arrays for `truth` (n, c). Raises Unavailable when torch is not installed."""
+        ...
+
+    def encoder(self, adapters: Arrays) -> Encoder:
+        """The service's encoder with these adapters; the last few are kept."""
+        ...
+
+
+class ClassifierStore(Protocol):
+    """Classifiers, their examples, versions and labelling rules."""
+
+    def put(
+        self,
+        name: str,
+        encoder: EncoderInfo,
+        options: TrainingOptions,
+        descriptions: Mapping[str, str],
+        source: CollectionSource | None,
+        examples: Sequence[LabelledText] | None,
+        job_details: Mapping[str, Any],
+    ) -> tuple[Classifier, str]:
+        """Creates or changes a classifier and queues a training job, whose id is returned.
+
+        `examples` replace the stored ones; None keeps them. Versions stay, and the active one serves on.
+        Raises Conflict while an earlier training of this name is not over.
+        """
+        ...
+
+    def get(self, name: str) -> Classifier:
+        """Raises NotFound."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """With examples, versions and rules. Raises NotFound, or Conflict while a training is not over."""
+        ...
+
+    def examples(self, classifier_id: int, limit: int | None = None, after: int = 0) -> list[StoredExample]:
+        """In order of id."""
+        ...
+
+    def vectors(self, classifier_id: int) -> dict[int, Float32]:
+        """Example id -> embedding (d,), of those stored."""
+        ...
+
+    def save_vectors(self, classifier_id: int, vectors: Mapping[int, Float32]) -> None: ...
+
+    def change_examples(
+        self, classifier_id: int, changed: Sequence[LabelledText], removed: Sequence[str]
+    ) -> ExampleChanges:
+        """Adds examples, corrects the labels of texts already there, removes those of the given texts."""
+        ...
+
+    def replace_examples(
+        self, classifier_id: int, examples: Sequence[LabelledText], vectors: Float32
+    ) -> None:
+        """Puts these, encoded already, in the place of all earlier ones (training from a collection)."""
+        ...
+
+    def add_version(
+        self,
+        classifier_id: int,
+        origin: VersionOrigin,
+        trained: TrainedHead,
+        encoder: EncoderInfo,
+        data_hash: str,
+        examples: int,
+        adapters: Arrays | None = None,
+    ) -> ClassifierVersion:
+        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone."""
+        ...
+
+    def versions(self, classifier_id: int) -> list[ClassifierVersion]:
+        """Newest first."""
+        ...
+
+    def version(self, classifier_id: int, number: int) -> ClassifierVersion:
+        """Raises NotFound."""
+        ...
+
+    def head(self, classifier_id: int, number: int) -> tuple[Head, Arrays | None]:
+        """The head and, of a tuned version, its adapters. Raises NotFound."""
+        ...
+
+    def report(self, classifier_id: int, number: int) -> Mapping[str, Any]:
+        """Raises NotFound."""
+        ...
+
+    def activate(self, classifier_id: int, number: int) -> ClassifierVersion:
+        """Raises NotFound."""
+        ...
+
+    def rules(self, collection_id: int) -> list[LabelingRule]: ...
+
+    def add_rule(self, rule: LabelingRule) -> None:
+        """Replaces a rule of the same collection and field. Raises NotFound."""
+        ...
+
+    def remove_rule(self, collection_id: int, field: str) -> None:
+        """Raises NotFound."""
+        ...
+
+    def list(self) -> list[Classifier]:
+        """By name."""
+        ...
+
+
+class LabelStore(Protocol):
+    """Reads vectors of documents in pages, and writes labels into their metadata."""
+
+    def document_vectors(self, collection_id: int, after: int, limit: int) -> DocumentVectors:
+        """Searchable documents with an id greater than `after`, in order of id."""
+        ...
+
+    def labelled(
+        self, collection_id: int, field: str, after: int, limit: int
+    ) -> tuple[list[tuple[str, tuple[str, ...]]], DocumentVectors]:
+        """(text, values of the metadata field as text) and vectors, of searchable documents that have any."""
+        ...
+
+    def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
+        """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
+
+        Stays when the caller sends the document's metadata anew; documents gone meanwhile are left out.
+        """
+        ...
+
+    def rows(self, collection_id: int, document_ids: Int64) -> dict[int, tuple[str, str, str]]:
+        """Document id -> (external id, title, text) of searchable ones."""
+        ...
