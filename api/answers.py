@@ -93,7 +93,7 @@ def job_body(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "fields": job.details.get("fields"),
-        **({"backup": job.details["backup"]} if "backup" in job.details else {}),
+        **{name: job.details[name] for name in ("backup", "classifier") if name in job.details},
         "errors": [{"id": error.id, "reason": error.reason} for error in job.errors],
     }
 

@@ -11,11 +11,14 @@ from api.metrics import Metrics
 from api.middleware import Edge
 from api.routes import (
     backups,
+    classifiers,
     classify,
+    classify_dialects,
     collections,
     documents,
     explain,
     jobs,
+    labelling,
     openai,
     operations,
     quality,
@@ -38,6 +41,9 @@ MODULES = (
     openai,
     tei,
     rerank,
+    classify_dialects,
+    classifiers,
+    labelling,
     operations,
     backups,
 )

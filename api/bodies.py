@@ -7,13 +7,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 from core.backup_types import RestoreRequest
-from core.classify import ClassifyLimits
 from core.filters import parse_filter
 from core.fusion import Fusion, Method
 from core.judgements import SentQuery
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
 from core.tune import TuneRequest
-from core.types import CollectionSettings, Label, SearchDefaults
+from core.types import CollectionSettings, SearchDefaults
 
 T = TypeVar("T")
 
@@ -188,23 +187,6 @@ class TuneBody(Body):
 
     def request(self) -> TuneRequest:
         return TuneRequest(self.folds, self.seed, self.apply)
-
-
-class LabelBody(Body):
-    name: str
-    description: str = ""
-    examples: Items[str] = Field(default_factory=list)
-
-    def label(self) -> Label:
-        return Label(self.name, self.description, tuple(self.examples))
-
-
-class ClassifyBody(Body):
-    texts: Items[str] = Field(max_length=ClassifyLimits().max_texts)
-    labels: Items[str | LabelBody] = Field(max_length=ClassifyLimits().max_labels)
-
-    def typed_labels(self) -> list[Label]:
-        return [Label(item) if isinstance(item, str) else item.label() for item in self.labels]
 
 
 class ExplainBody(Body):

@@ -12,6 +12,7 @@ class ApiConfig:
 
     `allowed_hosts` are names the Host header may have; none = any. Without keys it keeps web pages of other
     origins from reaching a loopback server through a name that points to it (DNS rebinding).
+    `default_classifier` answers in dialects whose requests name none.
     """
 
     version: str
@@ -21,6 +22,7 @@ class ApiConfig:
     max_upload_bytes: int = 2 * 1024**3
     max_documents: int = 10_000
     wait_limit_s: float = 30.0
+    default_classifier: str = ""
 
 
 def digest(key: str) -> bytes:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
+
+ERROR_SHAPE: Final = "error_shape"  # in a request's state: the dialect that its body told
+BODY_TAGS: Final = ("contract", "cohere")  # of the bodies that one route tells apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ def _tei_body(status: int, message: str) -> dict[str, Any]:
     return {"error": message, "error_type": kinds.get(status, "Backend" if status >= 500 else "Validation")}
 
 
+def _vllm_body(status: int, message: str) -> dict[str, Any]:
+    kind = HTTPStatus(status).phrase.title().replace(" ", "").removesuffix("Error") + "Error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": status}}
+
+
 def _cohere_body(_status: int, message: str) -> dict[str, Any]:
     """Cohere's clients read `message`, Jina's `detail`."""
     return {"message": message, "detail": message}
@@ -43,6 +51,7 @@ def _cohere_body(_status: int, message: str) -> dict[str, Any]:
 # OpenAI and Cohere answer 400 where others answer 413, 415 or 422.
 OPENAI = ErrorShape(_openai_body, {413: 400, 415: 400, 422: 400})
 TEI = ErrorShape(_tei_body, {})
+VLLM = ErrorShape(_vllm_body, {413: 400, 415: 400, 422: 400})
 COHERE = ErrorShape(_cohere_body, {413: 400, 415: 400, 422: 400})
 SHAPES: Mapping[str, ErrorShape] = {
     "/v1/embeddings": OPENAI,
@@ -50,6 +59,8 @@ SHAPES: Mapping[str, ErrorShape] = {
     "/embed": TEI,
     "/info": TEI,
     "/rerank": TEI,
+    "/predict": TEI,
+    "/classify": VLLM,
     "/v1/rerank": COHERE,
     "/v2/rerank": COHERE,
 }

@@ -33,6 +33,8 @@ class StrictRequest(Request):
 class StrictRoute(APIRoute):
     """Route class of all our routes."""
 
+    request_class: type[StrictRequest] = StrictRequest
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         known = {field.alias for field in self.dependant.query_params}
@@ -42,7 +44,7 @@ class StrictRoute(APIRoute):
             if unknown:
                 listed = ", ".join(sorted(known)) or "none"
                 raise HTTPException(422, f"Unknown query parameter {unknown[0]!r}; this route has {listed}.")
-            return await handle(StrictRequest(request.scope, request.receive))
+            return await handle(self.request_class(request.scope, request.receive))
 
         return strict
 

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.dialects import shape_of
+from api.dialects import BODY_TAGS, ERROR_SHAPE, ErrorShape, shape_of
 from core.errors import (
     CognateError,
     Conflict,
@@ -39,6 +39,7 @@ STATUS_OF: Mapping[type[CognateError], HTTPStatus] = {
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 MAX_ERRORS = 100
+NO_FIELDS = ("body", *BODY_TAGS)  # in the places that validation errors name
 
 
 def problem(
@@ -48,9 +49,13 @@ def problem(
     request_id: str,
     errors: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
+    shape: ErrorShape | None = None,
 ) -> Response:
-    """The answer of the route at `path` to an error: problem+json (RFC 9457), or its dialect's shape."""
-    if shape := shape_of(path):
+    """The answer of the route at `path` to an error: problem+json (RFC 9457), or its dialect's shape.
+
+    `shape` is given where the path alone does not tell the dialect.
+    """
+    if shape := shape or shape_of(path):
         status = shape.renamed.get(status, status)
         content = orjson.dumps(shape.body(status, detail))
         return Response(content, status, headers, media_type="application/json")
@@ -82,8 +87,9 @@ def _answer(
     errors: Sequence[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    request_id = str(request.scope.get("state", {}).get("request_id", ""))
-    return problem(request.url.path, status, _printable(detail), request_id, errors, headers)
+    state = request.scope.get("state", {})
+    request_id, shape = str(state.get("request_id", "")), state.get(ERROR_SHAPE)
+    return problem(request.url.path, status, _printable(detail), request_id, errors, headers, shape)
 
 
 def _on_cognate_error(request: Request, error: Exception) -> Response:
@@ -125,7 +131,7 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _explain(item: Mapping[str, Any]) -> dict[str, Any]:
     """One validation error as field and reason, without echoing what was sent."""
-    field = ".".join(str(part) for part in item["loc"] if part != "body") or "body"
+    field = ".".join(str(part) for part in item["loc"] if part not in NO_FIELDS) or "body"
     reason = "is not a known field" if item["type"] == "extra_forbidden" else item["msg"]
     return {"field": _printable(field), "reason": reason}
 

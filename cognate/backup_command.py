@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from cognate.client import Client
 from cognate.options import DEFAULT_URL, Key, Url
-from cognate.progress import follow_jobs
+from cognate.progress import finish_job
 
 backup_app = typer.Typer(no_args_is_help=True, help="Backups of collections, made while the server runs.")
 console = Console()
@@ -28,7 +28,7 @@ def create(
 ) -> None:
     """Back up a collection, or all of them, as they are at this moment."""
     client = Client(url, api_key)
-    job = _finish(client, client.create_backup(name, collection), "the backup")
+    job = finish_job(client, client.create_backup(name, collection), console, "the backup")
     made = client.backup(job["backup"])
     console.print(f"Backup {made['name']}: {job['done']:,} documents, {made['bytes']:,} bytes.")
 
@@ -66,7 +66,7 @@ def restore(
 ) -> None:
     """Bring back a collection, or all of them; each is seen when it is whole."""
     client = Client(url, api_key)
-    job = _finish(client, client.restore_backup(name, collection, new_name, replace), "restoring")
+    job = finish_job(client, client.restore_backup(name, collection, new_name, replace), console, "restoring")
     console.print(f"Restored {job['done']:,} documents.")
 
 
@@ -74,7 +74,7 @@ def restore(
 def verify(name: Name, url: Url = DEFAULT_URL, api_key: Key = "") -> None:
     """Read a backup to its end and compare all checksums."""
     client = Client(url, api_key)
-    job = _finish(client, client.verify_backup(name), "verifying")
+    job = finish_job(client, client.verify_backup(name), console, "verifying")
     console.print(f"Backup {name} is whole: {job['done']:,} documents.")
 
 
@@ -83,18 +83,3 @@ def delete(name: Name, url: Url = DEFAULT_URL, api_key: Key = "") -> None:
     """Delete a backup."""
     Client(url, api_key).delete_backup(name)
     console.print(f"Backup {name} is deleted.")
-
-
-def _finish(client: Client, job: dict[str, Any], title: str) -> dict[str, Any]:
-    """Follows the job to its end; exit status 2 with the reason when it fails."""
-    job = follow_jobs(client, [job["id"]], console, title)[0]
-    if job["state"] != "succeeded":
-        reasons = "; ".join(error["reason"] for error in job["errors"])
-        told = (
-            f"error: {title} has {job['state']}: {reasons}"
-            if reasons
-            else f"error: {title} was {job['state']}"
-        )
-        Console(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2)
-    return job

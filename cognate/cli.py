@@ -1,5 +1,5 @@
-"""The command line: serve, worker, scheduler, demo, ingest, search, classify, jobs, db, backup, bench,
-eval, quality, tune, train.
+"""The command line: serve, worker, scheduler, demo, ingest, search, classify, classifier, jobs, db, backup,
+bench, eval, quality, tune, train.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cognate.backup_command import backup_app
+from cognate.classifier_command import classifier_app
+from cognate.classify_command import classify
 from cognate.client import FINAL_STATES, Client
 from cognate.eval_command import evaluate
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
@@ -29,7 +31,9 @@ database = typer.Typer(no_args_is_help=True, help="The database schema.")
 app.add_typer(database, name="db")
 app.add_typer(train_app, name="train")
 app.add_typer(backup_app, name="backup")
+app.add_typer(classifier_app, name="classifier")
 app.command("eval")(evaluate)
+app.command()(classify)
 app.command()(quality)
 app.command()(tune)
 console = Console()
@@ -182,23 +186,6 @@ def _read_json(text: str, option: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise typer.BadParameter(f"{error}; {option} takes JSON.") from None
-
-
-@app.command()
-def classify(
-    texts: Annotated[list[str], typer.Argument(help="Texts to classify.")],
-    labels: Annotated[list[str], typer.Option("--label", "-l", help="A label; give it twice or more.")],
-    as_json: AsJson = False,
-    url: Url = DEFAULT_URL,
-    api_key: Key = "",
-) -> None:
-    """Classify texts by label names alone (zero-shot)."""
-    answer = Client(url, api_key).classify(texts, labels)
-    if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    for text, result in zip(texts, answer["results"], strict=True):
-        console.print(f"{result['label']}  {result['score']:.3f}  {text}", markup=False)
 
 
 @app.command()

@@ -33,18 +33,18 @@ class Client:
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
     def create_collection(self, name: str) -> Json:
-        return self._call("PUT", f"/v1/collections/{_quoted(name)}", json={})
+        return self._call("PUT", f"/v1/collections/{quoted(name)}", json={})
 
     def collection(self, name: str) -> Json:
-        return self._call("GET", f"/v1/collections/{_quoted(name)}")
+        return self._call("GET", f"/v1/collections/{quoted(name)}")
 
     def add(self, collection: str, documents: Sequence[Json], wait: bool = False) -> Json:
         """The job of these documents, which are retried while the server says that it is overloaded."""
-        path = f"/v1/collections/{_quoted(collection)}/documents"
+        path = f"/v1/collections/{quoted(collection)}/documents"
         while True:
             answer = self._send("POST", path, json={"documents": list(documents)}, params={"wait": wait})
             if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                return dict(_checked(answer)["job"])
+                return dict(checked(answer)["job"])
             time.sleep(float(answer.headers.get("Retry-After", "1")))
 
     def upload(self, collection: str, path: Path, fields: dict[str, str]) -> Json:
@@ -52,35 +52,35 @@ class Client:
         with path.open("rb") as file:
             answer = self._send(
                 "POST",
-                f"/v1/collections/{_quoted(collection)}/import",
+                f"/v1/collections/{quoted(collection)}/import",
                 files={"file": (path.name, file)},
                 data=fields,
             )
-        return dict(_checked(answer)["job"])
+        return dict(checked(answer)["job"])
 
     def search(self, collection: str, query: str, k: int, **options: Any) -> Json:
         body = {"query": query, "k": k, **options}
-        return self._call("POST", f"/v1/collections/{_quoted(collection)}/search", json=body)
+        return self._call("POST", f"/v1/collections/{quoted(collection)}/search", json=body)
 
     def quality(self, collection: str, modes: str, k: int) -> Json:
         given = {"modes": modes, "k": k}
-        return self._call("GET", f"/v1/collections/{_quoted(collection)}/quality", params=given)
+        return self._call("GET", f"/v1/collections/{quoted(collection)}/quality", params=given)
 
     def tune(self, collection: str, is_applied: bool, folds: int) -> Json:
         body = {"apply": is_applied, "folds": folds}
-        return self._call("POST", f"/v1/collections/{_quoted(collection)}/tune", json=body)
+        return self._call("POST", f"/v1/collections/{quoted(collection)}/tune", json=body)
 
     def classify(self, texts: Sequence[str], labels: Sequence[str | Json]) -> Json:
         return self._call("POST", "/v1/classify", json={"texts": list(texts), "labels": list(labels)})
 
     def job(self, job_id: str) -> Json:
-        return self._call("GET", f"/v1/jobs/{_quoted(job_id)}")
+        return self._call("GET", f"/v1/jobs/{quoted(job_id)}")
 
     def jobs(self) -> list[Json]:
         return list(self._call("GET", "/v1/jobs")["jobs"])
 
     def cancel(self, job_id: str) -> Json:
-        return self._call("POST", f"/v1/jobs/{_quoted(job_id)}/cancel")
+        return self._call("POST", f"/v1/jobs/{quoted(job_id)}/cancel")
 
     def create_backup(self, name: str | None, collection: str | None) -> Json:
         """The job that makes it."""
@@ -91,21 +91,21 @@ class Client:
         return list(self._call("GET", "/v1/admin/backups")["backups"])
 
     def backup(self, name: str) -> Json:
-        return self._call("GET", f"/v1/admin/backups/{_quoted(name)}")
+        return self._call("GET", f"/v1/admin/backups/{quoted(name)}")
 
     def restore_backup(
         self, name: str, collection: str | None = None, new_name: str | None = None, replace: bool = False
     ) -> Json:
         """The job that restores it."""
         body = {"collection": collection, "as": new_name, "replace": replace}
-        return dict(self._call("POST", f"/v1/admin/backups/{_quoted(name)}/restore", json=body)["job"])
+        return dict(self._call("POST", f"/v1/admin/backups/{quoted(name)}/restore", json=body)["job"])
 
     def verify_backup(self, name: str) -> Json:
         """The job that verifies it."""
-        return dict(self._call("POST", f"/v1/admin/backups/{_quoted(name)}/verify")["job"])
+        return dict(self._call("POST", f"/v1/admin/backups/{quoted(name)}/verify")["job"])
 
     def delete_backup(self, name: str) -> None:
-        self._call("DELETE", f"/v1/admin/backups/{_quoted(name)}")
+        self._call("DELETE", f"/v1/admin/backups/{quoted(name)}")
 
     def follow(self, job_ids: Sequence[str], on_progress: Callable[[list[Json]], None]) -> list[Json]:
         """Polls the jobs until all are over; they are given to `on_progress` each time."""
@@ -119,7 +119,7 @@ class Client:
             time.sleep(POLL_S)
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
-        return _checked(self._send(method, path, **options))
+        return checked(self._send(method, path, **options))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
@@ -131,12 +131,13 @@ class Client:
             ) from None
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """As one part of a path, whatever is in it; dots alone would name another path."""
     return quote(name, safe="").replace(".", "%2E")
 
 
-def _checked(answer: httpx.Response) -> Json:
+def checked(answer: httpx.Response) -> Json:
+    """The JSON of an answer. Raises RequestFailed when it is a refusal."""
     if answer.is_success:
         return dict(answer.json()) if answer.content else {}
     is_problem = "json" in answer.headers.get("content-type", "")

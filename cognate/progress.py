@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.client import Client
 
 
-def follow_jobs(client: Client, job_ids: Sequence[str], console: Console, title: str) -> list[dict[str, Any]]:
+def follow_jobs(
+    client: Client, job_ids: Sequence[str], console: Console, title: str, unit: str = "documents"
+) -> list[dict[str, Any]]:
     """Shows a bar until the jobs are over; the jobs at their end."""
     columns = (
         TextColumn("{task.description}"),
@@ -26,10 +29,27 @@ def follow_jobs(client: Client, job_ids: Sequence[str], console: Console, title:
         def show(jobs: list[dict[str, Any]]) -> None:
             finished = sum(job["done"] + job["failed"] for job in jobs)
             seconds = bar.tasks[line].elapsed or 0.0
-            rate = f"{finished / seconds:,.0f} documents/s" if seconds > 1 else ""
+            rate = f"{finished / seconds:,.0f} {unit}/s" if seconds > 1 else ""
             bar.update(line, completed=finished, total=sum(job["total"] for job in jobs), rate=rate)
 
         return client.follow(job_ids, show)
+
+
+def finish_job(
+    client: Client, job: dict[str, Any], console: Console, title: str, unit: str = "documents"
+) -> dict[str, Any]:
+    """Follows the job to its end; exit status 2 with the reason when it does not succeed."""
+    job = follow_jobs(client, [job["id"]], console, title, unit)[0]
+    if job["state"] != "succeeded":
+        reasons = "; ".join(error["reason"] for error in job["errors"])
+        told = (
+            f"error: {title} has {job['state']}: {reasons}"
+            if reasons
+            else f"error: {title} was {job['state']}"
+        )
+        Console(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2)
+    return job
 
 
 def summarise(jobs: Sequence[dict[str, Any]], console: Console) -> int:

@@ -39,6 +39,7 @@ def make_app(services: Services, settings: Settings) -> FastAPI:
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         wait_limit_s=settings.wait_limit_s,
+        default_classifier=settings.default_classifier,
     )
     return create_app(services, config)
 

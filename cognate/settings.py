@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     zero_shot_temperature: float = Field(
         default=0.057, gt=0, description="Softmax temperature of zero-shot classification."
     )
+    default_classifier: str = Field(
+        default="",
+        description="Classifier of `/predict` and `/classify` requests that name none; empty = the only one"
+        " there is.",
+    )
     log_level: LogLevel = Field(
         default=LogLevel.INFO, description="Level of the log: DEBUG, INFO, WARNING or ERROR."
     )

@@ -13,6 +13,7 @@ from api.answers import json_response
 from api.bodies import Body, Items
 from api.deps import ServicesDep
 from api.json_body import StrictRoute
+from core.classifier_types import Classifier
 from core.errors import NotFound
 from core.services import Services
 from core.types import Float32
@@ -53,7 +54,8 @@ def create_embeddings(body: EmbeddingsBody, services: ServicesDep) -> Response:
 
 @router.get("/models")
 def list_models(services: ServicesDep) -> Response:
-    return json_response({"object": "list", "data": [_encoder(services), _reranker(services)]})
+    classifiers = [_classifier(one) for one in services.classifiers.list()]
+    return json_response({"object": "list", "data": [_encoder(services), _reranker(services), *classifiers]})
 
 
 @router.get("/models/{model:path}")
@@ -61,7 +63,10 @@ def get_model(model: str, services: ServicesDep) -> Response:
     for known in (_encoder(services), _reranker(services)):
         if known["id"] == model:
             return json_response(known)
-    raise _unknown(services, model)
+    try:
+        return json_response(_classifier(services.classifiers.get(model)))
+    except NotFound:
+        raise _unknown(services, model) from None
 
 
 def _check_model(services: Services, model: str) -> None:
@@ -72,6 +77,18 @@ def _check_model(services: Services, model: str) -> None:
 def _unknown(services: Services, model: str) -> NotFound:
     known = f"{services.encoder.info.id!r} for embeddings and {services.rerank.reranker.info.id!r} to rerank"
     return NotFound(f"The model {model[:200]!r} does not exist; this server runs {known}.")
+
+
+def _classifier(classifier: Classifier) -> dict[str, Any]:
+    return {
+        "id": classifier.name,
+        "object": "model",
+        "created": int(classifier.created_at.timestamp()),
+        "owned_by": "cognate",
+        "kind": "classifier",
+        "fingerprint": classifier.encoder.fingerprint,
+        "version": classifier.active,
+    }
 
 
 def _reranker(services: Services) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""Routes that label whole collections with a trained classifier."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from api.answers import job_body, json_response
+from api.classifier_answers import rules_body
+from api.classifier_bodies import LabelCollectionBody
+from api.deps import RequestIdDep, ServicesDep
+from api.json_body import StrictRoute
+
+router = APIRouter(prefix="/v1/collections/{name}/classify", tags=["classify"], route_class=StrictRoute)
+
+
+@router.post("", status_code=202)
+def label_collection(
+    name: str, body: LabelCollectionBody, services: ServicesDep, request_id: RequestIdDep
+) -> Response:
+    job = services.classifiers.label_collection(
+        name, body.classifier, body.write_to, body.on_arrival, request_id
+    )
+    return json_response({"job": job_body(job)}, 202)
+
+
+@router.get("")
+def list_rules(name: str, services: ServicesDep) -> Response:
+    return json_response(rules_body(services.classifiers.rules(name)))
+
+
+@router.delete("/{field:path}", status_code=204)
+def delete_rule(name: str, field: str, services: ServicesDep) -> Response:
+    services.classifiers.remove_rule(name, field)
+    return Response(status_code=204)

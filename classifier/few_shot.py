@@ -1,0 +1,82 @@
+"""Classification by the examples of one call: a head trained on the fly, kept for calls with the same ones.
+
+The label's name, read as words, is one more example of it: that helps where there are few
+(docs/classification.md has the numbers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from classifier.zero_shot import BULK_FROM_TEXTS, wordings_of
+from core.classifier_types import Examples, Head, HeadKind, TrainingOptions
+from core.lengths import truncated
+from core.ports.classifiers import Heads
+from core.ports.models import Encoder
+from core.types import Classification, Label, Lane, PassageText
+
+MAX_KEPT: Final = 16
+OPTIONS: Final = TrainingOptions(head=HeadKind.LOGISTIC, multi_label=False, out_of_scope=False)
+
+
+class FewShotScorer:
+    """Implements core.ports.LabelScorer for labels with examples. Safe to share between threads."""
+
+    def __init__(self, encoder: Encoder, heads: Heads) -> None:
+        self._encoder, self._heads = encoder, heads
+        self._kept: OrderedDict[bytes, Head] = OrderedDict()
+        self._lock, self._training = threading.Lock(), threading.Lock()
+
+    def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]:
+        """One result a text: the most probable label, its probability and those of all labels."""
+        head = self._head(labels)
+        lane = Lane.BULK if len(texts) >= BULK_FROM_TEXTS else Lane.INTERACTIVE
+        vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], lane)  # (n, d)
+        probabilities = self._heads.scores(head, vectors).probabilities  # (n, c)
+        return [
+            Classification(
+                head.labels[int(row.argmax())],
+                float(row.max()),
+                dict(zip(head.labels, row.tolist(), strict=True)),
+                is_cut,
+            )
+            for row, is_cut in zip(probabilities, truncated(self._encoder, texts), strict=True)
+        ]
+
+    def _head(self, labels: Sequence[Label]) -> Head:
+        key = hashlib.sha256(repr([(one.name, one.examples) for one in labels]).encode()).digest()
+        head = self._known(key)
+        if head is not None:
+            return head
+        with self._training:  # one at a time: it takes all cores
+            head = self._known(key) or self._train(labels)
+        with self._lock:
+            self._kept[key] = head
+            while len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return head
+
+    def _known(self, key: bytes) -> Head | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _train(self, labels: Sequence[Label]) -> Head:
+        wordings = [wordings_of(label) for label in labels]
+        texts = [text for of_label in wordings for text in of_label]
+        owners = np.repeat(np.arange(len(labels)), [len(of_label) for of_label in wordings])  # (n,)
+        vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], Lane.BULK)
+        truth = owners[:, None] == np.arange(len(labels))  # (n, c)
+        names = tuple(label.name for label in labels)
+        return self._heads.train(Examples(names, tuple(texts), vectors, truth), OPTIONS, _go_on).head
+
+
+def _go_on(share: float) -> None:
+    """Nobody cancels a training that a caller waits for."""

@@ -1,0 +1,130 @@
+"""`cognate classify`: labels for texts or a whole file, by label names alone or by a trained classifier."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cognate.classifier_client import ClassifierClient
+from cognate.client import Json, in_batches
+from cognate.labelled_files import read_texts
+from cognate.options import DEFAULT_URL, AsJson, Key, Url
+
+BATCH = 256
+BATCH_EXPLAINED = 32
+TOKENS_SHOWN = 5
+NEIGHBOURS_SHOWN = 3
+COLUMNS = ("id", "text", "label", "score", "abstained")
+
+Write = Callable[[Json], None]
+Answer = Callable[[Sequence[str]], list[Json]]
+
+
+def classify(
+    texts: Annotated[list[str] | None, typer.Argument(help="Texts to classify.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help=".csv .tsv .jsonl .json .parquet, instead of texts."),
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(help="Column of the text; guessed when absent.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", "-l", help="A label; give it twice or more.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="Labels by commas, instead.")] = "",
+    classifier: Annotated[str | None, typer.Option(help="A trained classifier, instead of labels.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help=".jsonl or .csv; default: the terminal.")
+    ] = None,
+    evidence: Annotated[
+        bool, typer.Option("--evidence", help="Why: tokens and nearest examples; with --classifier.")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Classify texts by label names alone (zero-shot), or with a trained classifier."""
+    names = [*(label or ()), *(name.strip() for name in labels.split(",") if name.strip())]
+    if bool(names) == bool(classifier):
+        raise typer.BadParameter("give either labels (-l or --labels) or --classifier")
+    if bool(texts) == bool(file):
+        raise typer.BadParameter("give either texts or --file")
+    if evidence and not classifier:
+        raise typer.BadParameter("--evidence goes with --classifier")
+    answer = _answer(ClassifierClient(url, api_key), names, classifier, evidence)
+    rows = _rows(texts or [], file, text_field)
+    with _writer(output, as_json) as write:
+        for batch in in_batches(rows, BATCH_EXPLAINED if evidence else BATCH):
+            _classify_batch(batch, answer, write)
+
+
+def _answer(client: ClassifierClient, labels: list[str], classifier: str | None, evidence: bool) -> Answer:
+    """Asks the server about a batch of texts."""
+    if classifier is None:
+        return lambda texts: list(client.classify(texts, labels)["results"])
+    return lambda texts: list(client.classify_with(classifier, texts, evidence)["results"])
+
+
+def _rows(texts: Sequence[str], file: Path | None, text_field: str | None) -> Iterable[Json]:
+    if file is not None:
+        return read_texts(file, text_field)
+    return ({"id": str(i), "text": text} for i, text in enumerate(texts, start=1))
+
+
+def _classify_batch(batch: Sequence[Json], answer: Answer, write: Write) -> None:
+    for row, result in zip(batch, answer([row["text"] for row in batch]), strict=True):
+        write({**row, **result})
+
+
+@contextmanager
+def _writer(output: Path | None, as_json: bool) -> Iterator[Write]:
+    """What takes the results, one at a time."""
+    if output is None:
+        yield _print_json if as_json else _print
+        return
+    if output.suffix not in (".jsonl", ".csv"):
+        raise typer.BadParameter(
+            f"{output.name}: results are written as .jsonl or .csv", param_hint="--output"
+        )
+    with output.open("w", encoding="utf-8", newline="") as file:
+        if output.suffix == ".jsonl":
+            yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file)
+            return
+        table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        table.writeheader()
+        yield table.writerow
+
+
+def _print_json(row: Json) -> None:
+    typer.echo(json.dumps(row, ensure_ascii=False))
+
+
+def _print(row: Json) -> None:
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    told = f"  ({row.get('reason', 'abstained')})" if row["abstained"] else ""
+    console.print(f"{', '.join(given_labels(row))}  {row['score']:.3f}{told}  {row['text']}")
+    for line in evidence_lines(row.get("evidence")):
+        console.print(f"    {line}")
+
+
+def given_labels(result: Json) -> list[str]:
+    """What a result says: its labels, or where it has none the most probable one."""
+    return list(result.get("labels") or [result["label"]])
+
+
+def evidence_lines(evidence: dict[str, Any] | None) -> Iterator[str]:
+    """The tokens that add most, and the nearest examples."""
+    if evidence is None:
+        return
+    strongest = sorted(evidence["tokens"], key=lambda token: -abs(token["contribution"]))[:TOKENS_SHOWN]
+    if strongest:
+        yield "tokens: " + ", ".join(f"{one['text']} {one['contribution']:+.2f}" for one in strongest)
+    for one in evidence["neighbours"][:NEIGHBOURS_SHOWN]:
+        text = " ".join(one["text"].split())[:100]
+        yield f"like {one['similarity']:.2f}  {', '.join(one['labels'])}: {text}"
