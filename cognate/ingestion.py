@@ -21,13 +21,13 @@ from core.ports.work import Notifier, TaskQueue
 from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
 from indexer.imports import FileImportReader
-from storage.backup_jobs import SqlBackupJobs
 from storage.backups import SqlBackups
 from storage.batches import SqlBatchStore
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
+from storage.long_jobs import SqlLongJobs
 from storage.task_trace import SqlTaskTrace
 from storage.uploads import FsspecUploadStore
 
@@ -128,7 +128,7 @@ def make_ingestion(
     )
     backups = BackupService(
         SqlBackups(database, stores.backups, __version__),
-        SqlBackupJobs(database),
+        SqlLongJobs(database),
         ingest.jobs,
         imports.collections,
         encoder,

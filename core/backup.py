@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from core.backup_types import Backup, BackupJobs, BackupStore, Going, Move, Restored, RestoreRequest
+from core.backup_types import Backup, BackupStore, Going, Move, Restored, RestoreRequest
 from core.collections import check_name, require_encoder
 from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
 from core.ingest import describe_error, request_details
 from core.ports.models import Encoder
-from core.ports.stores import CollectionStore, JobStore
+from core.ports.stores import CollectionStore, JobStore, LongJobs
 from core.ports.work import Notifier, TaskQueue
 from core.types import Collection, Job, JobKind, Task, TaskKind
 
@@ -36,7 +36,7 @@ class BackupService:
     """`wait_served` lets a restore end when its collection can be searched in this process."""
 
     backups: BackupStore
-    work: BackupJobs
+    work: LongJobs
     jobs: JobStore
     collections: CollectionStore
     encoder: Encoder
