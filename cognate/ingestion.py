@@ -14,6 +14,7 @@ from core.backup import BackupService, no_index
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.long_jobs import LongJobRunner
 from core.metering import IngestMeter
 from core.ports.indexes import IndexRegistry
 from core.ports.models import Encoder
@@ -128,13 +129,11 @@ def make_ingestion(
     )
     backups = BackupService(
         SqlBackups(database, stores.backups, __version__),
-        SqlLongJobs(database),
-        ingest.jobs,
+        LongJobRunner(SqlLongJobs(database), ingest.jobs, background.queue, background.is_stopping),
         imports.collections,
         encoder,
         background.queue,
         background.notifier,
-        background.is_stopping,
         indexes.wait_for if indexes is not None else no_index,
     )
     return Ingestion(ingest, imports, backups, SqlTaskTrace(database))

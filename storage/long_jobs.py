@@ -46,12 +46,20 @@ class SqlLongJobs:
         return int(attempts)
 
     @repeated
-    def advance(self, job_id: str, done: int, total: int) -> None:
-        """Notes the documents done. Raises Conflict when the job is over, for example cancelled."""
-        counts = {"done": done, "total": max(done, total)}  # more may have come since it began
+    def advance(self, job_id: str, done: int, total: int, position: Mapping[str, Any] | None = None) -> None:
+        """Notes the documents done, and in the job's details where to go on from.
+
+        Raises Conflict when the job is over, for example cancelled.
+        """
+        values: dict[str, Any] = {
+            "done": done,
+            "total": max(done, total),
+        }  # more may have come since it began
         with self._database.write() as connection:
-            lock_open(connection, job_id)
-            connection.execute(update(Jobs).where(Jobs.id == job_id).values(**counts))
+            details = lock_open(connection, job_id)
+            if position is not None:
+                values["details"] = details | dict(position)
+            connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
 
     @repeated
     def succeed(self, job_id: str, done: int) -> None:

@@ -235,8 +235,11 @@ class LongJobs(Protocol):
         """Marks it as running; how often that was done. Raises Conflict when it is over."""
         ...
 
-    def advance(self, job_id: str, done: int, total: int) -> None:
-        """Notes what is done of all there is to do. Raises Conflict when the job is over: cancelled, say."""
+    def advance(self, job_id: str, done: int, total: int, position: Mapping[str, Any] | None = None) -> None:
+        """Notes what is done of all there is to do, and in the job's details where to go on from.
+
+        Raises Conflict when the job is over: cancelled, say.
+        """
         ...
 
     def succeed(self, job_id: str, done: int) -> None:

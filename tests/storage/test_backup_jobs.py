@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.backup import MAX_ATTEMPTS, BackupService, choose, default_name, no_index
+from core.backup import BackupService, choose, default_name, no_index
 from core.backup_types import Backup, Going, Move, Restored, RestoreRequest
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
+from core.long_jobs import MAX_ATTEMPTS, LongJobRunner
 from core.types import EncoderInfo, JobState, Task, TaskKind
 from storage.backups import SqlBackups
 from storage.long_jobs import SqlLongJobs
@@ -49,13 +50,11 @@ class Desk:
         database = self.world.database
         return BackupService(
             store(database, local_uploads(self.folder, BACKUPS), "test"),
-            SqlLongJobs(database),
-            self.world.jobs,
+            LongJobRunner(SqlLongJobs(database), self.world.jobs, self.queue, lambda: self.is_stopping),
             self.world.collections,
             FakeEncoder(info=encoder),
             self.queue,
             self.notifier,
-            lambda: self.is_stopping,
             no_index,
         )
 
