@@ -21,13 +21,13 @@ from core.backup_types import Move
 from core.types import CollectionSettings, EncodedDocument, EncoderInfo, JobKind, NewDocument, Span
 from indexer.follower import IndexFollower
 from migrations.upgrade import upgrade
-from storage.backup_jobs import SqlBackupJobs
 from storage.backups import SqlBackups
 from storage.batches import SqlBatchStore
 from storage.change_log import SqlChangeLog
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
+from storage.long_jobs import SqlLongJobs
 from storage.uploads import BACKUPS, local_uploads
 from workers.notifier import LocalNotifier
 
@@ -77,7 +77,7 @@ def main() -> None:
             fill(database, corpus, count)
         store, jobs = (
             SqlBackups(database, local_uploads(folder / "b", BACKUPS), "bench"),
-            SqlBackupJobs(database),
+            SqlLongJobs(database),
         )
         with timed("create"):
             made = store.create("j", "b", None, lambda done: None)

@@ -14,6 +14,7 @@ from core.backup import BackupService, no_index
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.long_jobs import LongJobRunner
 from core.metering import IngestMeter
 from core.ports.indexes import IndexRegistry
 from core.ports.models import Encoder
@@ -21,13 +22,13 @@ from core.ports.work import Notifier, TaskQueue
 from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
 from indexer.imports import FileImportReader
-from storage.backup_jobs import SqlBackupJobs
 from storage.backups import SqlBackups
 from storage.batches import SqlBatchStore
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
+from storage.long_jobs import SqlLongJobs
 from storage.task_trace import SqlTaskTrace
 from storage.uploads import FsspecUploadStore
 
@@ -128,13 +129,11 @@ def make_ingestion(
     )
     backups = BackupService(
         SqlBackups(database, stores.backups, __version__),
-        SqlBackupJobs(database),
-        ingest.jobs,
+        LongJobRunner(SqlLongJobs(database), ingest.jobs, background.queue, background.is_stopping),
         imports.collections,
         encoder,
         background.queue,
         background.notifier,
-        background.is_stopping,
         indexes.wait_for if indexes is not None else no_index,
     )
     return Ingestion(ingest, imports, backups, SqlTaskTrace(database))

@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from core.backup_types import Backup, BackupJobs, BackupStore, Going, Move, Restored, RestoreRequest
+from core.backup_types import Backup, BackupStore, Move, Restored, RestoreRequest
 from core.collections import check_name, require_encoder
-from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
-from core.ingest import describe_error, request_details
+from core.errors import Conflict, InvalidInput, NotFound
+from core.long_jobs import LongJobRunner
 from core.ports.models import Encoder
-from core.ports.stores import CollectionStore, JobStore
+from core.ports.stores import CollectionStore
 from core.ports.work import Notifier, TaskQueue
 from core.types import Collection, Job, JobKind, Task, TaskKind
 
 log = logging.getLogger(__name__)
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-MAX_ATTEMPTS: Final = 10  # also those that ended with the process
-ADVANCE_EVERY_S: Final = 0.5
 SERVED_WITHIN_S: Final = 600.0
 SERVED_SLICE_S: Final = 1.0  # after which it is looked whether anybody still waits for it
 
@@ -36,13 +34,11 @@ class BackupService:
     """`wait_served` lets a restore end when its collection can be searched in this process."""
 
     backups: BackupStore
-    work: BackupJobs
-    jobs: JobStore
+    long: LongJobRunner
     collections: CollectionStore
     encoder: Encoder
     queue: TaskQueue
     notifier: Notifier
-    is_stopping: Callable[[], bool]
     wait_served: WaitServed
 
     def create(self, name: str | None, collection: str | None, request_id: str = "") -> Job:
@@ -55,7 +51,7 @@ class BackupService:
         if self.backups.exists(name):
             raise Conflict(f"backup {name!r} exists; choose another name, or delete it")
         details = {"backup": name, "collections": None if collection is None else [collection]}
-        return self._queue(JobKind.BACKUP, collection or "", details, request_id)
+        return self.long.open(JobKind.BACKUP, collection or "", details, request_id)
 
     def list(self) -> Sequence[Backup]:
         return self.backups.list()
@@ -73,7 +69,7 @@ class BackupService:
     def verify(self, name: str, request_id: str = "") -> Job:
         """Queues a comparison of all checksums. Raises NotFound, InvalidInput."""
         self.get(name)
-        return self._queue(JobKind.VERIFY, "", {"backup": name}, request_id)
+        return self.long.open(JobKind.VERIFY, "", {"backup": name}, request_id)
 
     def restore(self, name: str, request: RestoreRequest, request_id: str = "") -> Job:
         """Queues a restore. Raises NotFound, InvalidInput, Conflict, EncoderMismatch."""
@@ -81,49 +77,28 @@ class BackupService:
         self._check_moves(name, moves)
         details = {"backup": name, "moves": [asdict(move) for move in moves]}
         about = moves[0].target if len(moves) == 1 else ""
-        return self._queue(JobKind.RESTORE, about, details, request_id)
+        return self.long.open(JobKind.RESTORE, about, details, request_id)
 
     def run(self, job_id: str) -> None:
         """Works on a job, from its beginning if it was begun before; what was restored stays so.
 
         Raises Unavailable or Overloaded, to be tried again; any other error ends the job with its reason.
         """
-        try:
-            job = self.jobs.get(job_id)
-            if not job.state.is_final:
-                self._attempt(job)
-        except NotFound:
-            log.warning("job is gone", extra={"job_id": job_id})
-
-    def _attempt(self, job: Job) -> None:
-        attempts = self.work.begin(job.id)
-        try:
-            if attempts > MAX_ATTEMPTS:
-                raise Conflict(f"given up after {MAX_ATTEMPTS} attempts; the log says what ended them")
-            done = _RUN[job.kind](self, job)
-            self.work.succeed(job.id, done)
-            log.info("job done", extra={"kind": job.kind, "backup": job.details["backup"], "documents": done})
-        except (Unavailable, Overloaded) as error:
-            if attempts < MAX_ATTEMPTS:
-                raise
-            self.work.fail(job.id, str(error))
-        except CognateError as error:
-            log.warning("job failed", extra={"kind": job.kind, "reason": str(error)})
-            self.work.fail(job.id, str(error))
-        except Exception as error:  # the outer edge of a job: its reason is kept with it
-            log.exception("job failed", extra={"kind": job.kind})
-            self.work.fail(job.id, describe_error(error))
+        self.long.run(
+            job_id,
+            {JobKind.BACKUP: self._make, JobKind.RESTORE: self._restore, JobKind.VERIFY: self._verify},
+        )
 
     def _make(self, job: Job) -> int:
         names = job.details["collections"]
         listed = self.collections.list() if names is None else [self.collections.get(name) for name in names]
         total = sum(self.collections.counts(collection.id).total for collection in listed)
-        going = self._going(job.id, total)
+        going = self.long.going(job.id, total)
         return self.backups.create(job.id, job.details["backup"], names, going).documents
 
     def _verify(self, job: Job) -> int:
         name = job.details["backup"]
-        going = self._going(job.id, self.backups.get(name).documents)
+        going = self.long.going(job.id, self.backups.get(name).documents)
         return self.backups.verify(name, going).documents
 
     def _restore(self, job: Job) -> int:
@@ -135,7 +110,7 @@ class BackupService:
         left = [move for move in moves if move.target not in there]
         self._check_moves(name, left)
         total = before + sum(sizes[move.source] for move in left)
-        going = self._going(job.id, total, before)
+        going = self.long.going(job.id, total, before)
         for move, restored in zip(left, self.backups.restore(job.id, name, left, going), strict=True):
             self._announce(move.target, restored)
         return total
@@ -150,7 +125,7 @@ class BackupService:
         except NotFound:  # deleted already
             return
         deadline = time.monotonic() + SERVED_WITHIN_S
-        while time.monotonic() < deadline and not self.is_stopping():
+        while time.monotonic() < deadline and not self.long.is_stopping():
             if self.wait_served(collection, restored.seq, SERVED_SLICE_S):
                 return
             try:
@@ -158,21 +133,6 @@ class BackupService:
                     return
             except NotFound:
                 return
-
-    def _going(self, job_id: str, total: int, before: int = 0) -> Going:
-        """Notes progress now and then, and ends the work when the job is over or the process stops."""
-        self.work.advance(job_id, before, total)
-        noted_at = time.monotonic()
-
-        def going(done: int) -> None:
-            nonlocal noted_at
-            if self.is_stopping():
-                raise Unavailable("This process stops; the job goes on after the next start.")
-            if time.monotonic() - noted_at >= ADVANCE_EVERY_S:
-                noted_at = time.monotonic()
-                self.work.advance(job_id, before + done, total)
-
-        return going
 
     def _check_moves(self, name: str, moves: Sequence[Move]) -> None:
         saved = {one.name: one for one in self.backups.get(name).collections}
@@ -184,19 +144,6 @@ class BackupService:
                     f"Collection {move.target!r} exists. Restore under another name (as), or let it be"
                     " replaced (replace)."
                 )
-
-    def _queue(self, kind: JobKind, collection: str, details: Mapping[str, Any], request_id: str) -> Job:
-        job = self.work.open(kind, collection, {**details, **request_details(request_id)})
-        log.info("job accepted", extra={"job_id": job.id, "kind": kind, "backup": details["backup"]})
-        self.queue.enqueue([Task(TaskKind.BACKUP, job.id)])
-        return job
-
-
-_RUN: Final[Mapping[JobKind, Callable[[BackupService, Job], int]]] = {
-    JobKind.BACKUP: BackupService._make,
-    JobKind.RESTORE: BackupService._restore,
-    JobKind.VERIFY: BackupService._verify,
-}
 
 
 def no_index(collection: Collection, seq: int, timeout_s: float) -> bool:

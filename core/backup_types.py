@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
-from core.types import DocumentCounts, EncoderInfo, Job, JobKind
+from core.types import DocumentCounts, EncoderInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +103,4 @@ class BackupStore(Protocol):
 
         Raises NotFound, InvalidInput, Conflict.
         """
-        ...
-
-
-class BackupJobs(Protocol):
-    """Jobs that belong to no collection."""
-
-    def open(self, kind: JobKind, collection: str, details: Mapping[str, Any]) -> Job:
-        """A queued job; `collection` is what it is about, empty for all."""
-        ...
-
-    def begin(self, job_id: str) -> int:
-        """Marks it as running; how often that was done. Raises Conflict when it is over."""
-        ...
-
-    def advance(self, job_id: str, done: int, total: int) -> None:
-        """Notes the documents done. Raises Conflict when the job is over, for example cancelled."""
-        ...
-
-    def succeed(self, job_id: str, done: int) -> None:
-        """Ends it with so many documents done. Does nothing to a job that is over."""
-        ...
-
-    def fail(self, job_id: str, reason: str) -> None:
-        """Ends it; what is not done has failed for this reason. Final jobs are left as they are."""
         ...

@@ -69,6 +69,19 @@ class CollectionSource:
     label_field: str
 
 
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train on: examples, or a collection's labels; with neither what is stored.
+
+    `descriptions` are of labels: name -> words, which may be empty.
+    """
+
+    examples: tuple[LabelledText, ...] | None = None
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    source: CollectionSource | None = None
+    options: TrainingOptions = TrainingOptions()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
     """What a head is trained on: `vectors` (n, d) float32 unit rows, `truth` (n, c) over `labels`."""

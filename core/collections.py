@@ -102,11 +102,11 @@ class CollectionService:
         self.check_language(settings.language)
 
 
-def check_name(name: str) -> None:
-    """Raises InvalidInput unless `name` can name a collection."""
+def check_name(name: str, what: str = "Collection") -> None:
+    """Raises InvalidInput unless `name` can name a collection or classifier."""
     if not NAME_PATTERN.fullmatch(name):
         raise InvalidInput(
-            f"Collection name {name[:80]!r} is not allowed: use 1 to 64 letters, digits, '-' and '_',"
+            f"{what} name {name[:80]!r} is not allowed: use 1 to 64 letters, digits, '-' and '_',"
             " starting with a letter or digit."
         )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from core.bulk_encoding import slices
 from core.collections import check_encoder
 from core.documents import DocumentLimits, validate_batch
 from core.errors import EncoderMismatch, Overloaded, Unavailable
@@ -37,9 +38,12 @@ from core.types import (
 log = logging.getLogger(__name__)
 
 MAX_REASON_CHARACTERS = 500
-SLICE_CHARACTERS = 64 * 1024  # encoded between two checks: half a second to one on two cores
 NOT_THEIR_FAULT = (Unavailable, Overloaded, EncoderMismatch)
 HARMLESS = PassageText("", "A plain text.")
+
+
+# Adds to documents whose vectors are known what is to be published with them, labels say.
+Annotate = Callable[[Collection, Sequence[EncodedDocument]], Sequence[EncodedDocument]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class IngestService:
     turns: Turns = field(default_factory=Turns)
     owed: dict[str, tuple[ClaimedBatch, str | None]] = field(default_factory=dict)
     meter: IngestMeter = field(default_factory=NoMeter)
+    annotate: Annotate = lambda _, encoded: encoded
 
     def submit(self, collection: Collection, items: Sequence[object], request_id: str = "") -> Job:
         """Accepts the good items of one call as a job and queues them; bad items are errors of the job.
@@ -155,7 +160,9 @@ class IngestService:
 
     def _work(self, batch: ClaimedBatch, lease: LeaseKeeper) -> None:
         check_encoder(batch.collection, self.encoder)
+        encoded: Sequence[EncodedDocument]
         encoded, failed = self._encode_isolating(batch, lease)
+        encoded = self.annotate(batch.collection, encoded)
         with timed(self.meter, IngestStage.WRITE):
             seq = self.batches.complete(batch, encoded, failed)
         if seq is None:
@@ -241,27 +248,15 @@ class IngestService:
 
     def _encode_passages(self, passages: Sequence[PassageText], lease: LeaseKeeper) -> Float16:
         parts = []
-        for part in _slices(passages):
+        for part in slices(passages):
             self._require_going_on(lease)
-            parts.append(self.encoder.encode_passages(part).astype(np.float16))
+            parts.append(self.encoder.encode_passages(passages[part]).astype(np.float16))
         return np.concatenate(parts)
 
     def _require_going_on(self, lease: LeaseKeeper) -> None:
         if self.is_stopping():
             raise Unavailable("This process stops; the batch goes to another, or waits for the next start.")
         lease.check()
-
-
-def _slices(passages: Sequence[PassageText]) -> Iterator[Sequence[PassageText]]:
-    """Runs of passages of about SLICE_CHARACTERS; one empty run if there are none."""
-    start = size = 0
-    for end, passage in enumerate(passages):
-        size += len(passage.title) + len(passage.text)
-        if size >= SLICE_CHARACTERS:
-            yield passages[start : end + 1]
-            start, size = end + 1, 0
-    if start < len(passages) or not passages:
-        yield passages[start:]
 
 
 def _ids(batch: ClaimedBatch) -> dict[str, object]:

@@ -40,6 +40,26 @@ class IngestMeter(Protocol):
         ...
 
 
+class ClassifierMeter(Protocol):
+    """What trained classifiers do. Called from any thread; returns at once and raises nothing."""
+
+    def trained(self, seconds: float) -> None:
+        """A training made a version; its time from the job's beginning, encoding included."""
+        ...
+
+    def refitted(self, seconds: float) -> None:
+        """Feedback made a version."""
+        ...
+
+    def predicted(self, answered: int, abstained: int) -> None:
+        """Texts of one call."""
+        ...
+
+    def labelled(self, documents: int) -> None:
+        """Documents that got a label from stored vectors, or on arrival."""
+        ...
+
+
 class MetricSource(Protocol):
     """The metrics of one process as families of the Prometheus client."""
 
@@ -64,6 +84,22 @@ class NoMeter:
         pass
 
     def bisected(self) -> None:
+        pass
+
+
+class NoClassifierMeter:
+    """Counts nothing."""
+
+    def trained(self, seconds: float) -> None:
+        pass
+
+    def refitted(self, seconds: float) -> None:
+        pass
+
+    def predicted(self, answered: int, abstained: int) -> None:
+        pass
+
+    def labelled(self, documents: int) -> None:
         pass
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from core.backup import BackupService
+from core.classifiers import ClassifierService
 from core.classify import ClassifyService
 from core.collections import CollectionService
 from core.deletion import DeletionService
@@ -41,6 +42,7 @@ class Services:
     quality: QualityService
     tune: TuneService
     classify: ClassifyService
+    classifiers: ClassifierService
     embed: EmbedService
     rerank: RerankService
     explain: ExplainService

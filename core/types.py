@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,8 @@ class JobKind(StrEnum):
     BACKUP = "backup"
     RESTORE = "restore"
     VERIFY = "verify"  # of a backup
+    TRAIN = "train"
+    LABEL = "label"  # all documents of a collection
 
 
 class JobState(StrEnum):
@@ -78,6 +81,20 @@ class TaskKind(StrEnum):
     INGEST_BATCH = "ingest_batch"
     IMPORT_FILE = "import_file"
     BACKUP = "backup"  # makes, restores or verifies one, as its job says
+    TRAIN = "train"
+    LABEL = "label"
+
+
+# Jobs that one task works on from beginning to end, and that task; others are cut into batches.
+LONG_JOBS: Final[Mapping[JobKind, TaskKind]] = MappingProxyType(
+    {
+        JobKind.BACKUP: TaskKind.BACKUP,
+        JobKind.RESTORE: TaskKind.BACKUP,
+        JobKind.VERIFY: TaskKind.BACKUP,
+        JobKind.TRAIN: TaskKind.TRAIN,
+        JobKind.LABEL: TaskKind.LABEL,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +295,15 @@ class ClaimedBatch:
 
 @dataclass(frozen=True, slots=True)
 class EncodedDocument:
-    """Passages of one document and their vectors: `vectors` is (len(spans), d) float16, unit rows."""
+    """Passages of one document and their vectors: `vectors` is (len(spans), d) float16, unit rows.
+
+    `annotations` are what the service itself adds to the document's metadata, published together with them.
+    """
 
     document_id: int
     spans: tuple[Span, ...]
     vectors: Float16
+    annotations: Metadata | None = None
 
 
 @dataclass(frozen=True, slots=True)

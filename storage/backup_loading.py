@@ -13,7 +13,6 @@ from core.errors import Conflict
 from core.types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.backup_file import Archive, Damaged
-from storage.backup_jobs import lock_open, note_restored
 from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
 from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
 from storage.backup_writing import OWN
@@ -22,11 +21,13 @@ from storage.collections import HIDDEN, find_collection, lock_collection, remove
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.jobs import OPEN_STATES, insert_job
+from storage.long_jobs import lock_open
 from storage.schema import Base, Batches, Collections, Documents, Jobs, RevisionJobs
 
 CHUNK_ROWS: Final = 1000
 CHUNK_BYTES: Final = 4 << 20
 RESTORING: Final = f"{HIDDEN}restoring-"
+RESTORED: Final = "restored"  # in the details of a job: names of the collections that are there again
 _TABLE = Base.metadata.tables[ROOT]
 _COLUMNS = {column.name for column in _TABLE.columns} - OWN
 
@@ -160,7 +161,7 @@ class CollectionLoader:
             this = update(Collections).where(Collections.id == collection_id).values(name=move.target)
             seq = connection.execute(this.returning(Collections.seq)).scalar_one()
             batch_ids = _release_pending(connection, collection_id, move.target)
-            note_restored(connection, self._job_id, move.target)
+            _note_restored(connection, self._job_id, move.target)
         return Restored(collection_id, seq, batch_ids)
 
 
@@ -169,6 +170,13 @@ def taken(name: str) -> Conflict:
     return Conflict(
         f"collection {name!r} exists; restore under another name (as), or let it be replaced (replace)"
     )
+
+
+def _note_restored(connection: Connection, job_id: str, collection: str) -> None:
+    """Notes on an open job that a collection is there again. Raises Conflict when the job is over."""
+    details = lock_open(connection, job_id)
+    details[RESTORED] = [*details.get(RESTORED, []), collection]
+    connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
 
 
 def _release_pending(connection: Connection, collection_id: int, name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
 from core.types import (
+    LONG_JOBS,
     BatchStanding,
     BatchState,
     ClaimedBatch,
@@ -23,7 +24,7 @@ from storage.clock import Clock, utc_now
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
 from storage.faults import repeated
-from storage.jobs import OF_BACKUPS, OPEN_STATES, mark_running, storable
+from storage.jobs import OPEN_STATES, mark_running, storable
 from storage.outcomes import count_outcomes, finish_batch
 from storage.publishing import awaited_documents, mark_failed, publish
 from storage.schema import Batches, Documents, Jobs, RevisionJobs, Revisions
@@ -152,17 +153,18 @@ class SqlBatchStore:
     def unfinished(self) -> list[Task]:
         """Unfinished tasks that nobody holds: queued, or of an expired lease.
 
-        Imports and backups carry no lease: every import that still reads its file is listed, and every
-        backup, restore or verification that is not over.
+        Imports and long jobs carry no lease: every import that still reads its file is listed, and every
+        long job (a backup, a training, say) that is not over.
         """
         batches = select(Batches.id).where(_is_free(self._clock())).order_by(Batches.id)
         is_open = Jobs.state.in_(OPEN_STATES)
         imports = select(Jobs.id).where(Jobs.kind == JobKind.IMPORT, is_open, Jobs.is_complete.is_(False))
-        backups = select(Jobs.id).where(Jobs.kind.in_(OF_BACKUPS), is_open)
+        long = select(Jobs.kind, Jobs.id).where(Jobs.kind.in_(LONG_JOBS), is_open).order_by(Jobs.id)
         with self._database.read() as connection:
             tasks = [Task(TaskKind.INGEST_BATCH, id_) for id_ in connection.execute(batches).scalars()]
-            for kind, jobs in ((TaskKind.IMPORT_FILE, imports), (TaskKind.BACKUP, backups)):
-                tasks += [Task(kind, id_) for id_ in connection.execute(jobs.order_by(Jobs.id)).scalars()]
+            reading = connection.execute(imports.order_by(Jobs.id)).scalars()
+            tasks += [Task(TaskKind.IMPORT_FILE, id_) for id_ in reading]
+            tasks += [Task(LONG_JOBS[JobKind(row.kind)], row.id) for row in connection.execute(long)]
         return tasks
 
     def waiting(self) -> int:

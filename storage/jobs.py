@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from core.errors import Conflict, NotFound, Overtaken
-from core.types import BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
+from core.types import LONG_JOBS, BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
 from storage.clock import Clock, new_id, utc_now
 from storage.collections import lock_collection, no_collection
 from storage.database import Database, can_be_stored, chunked
@@ -23,7 +23,6 @@ MAX_ERRORS = 1000  # told of one job
 CANCELLED_REASON = "job cancelled before this document was embedded"
 UPDATE_FAILED = "last update failed: "
 
-OF_BACKUPS = (JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY)
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
 
 _TABLE = Jobs.__table__
@@ -164,10 +163,10 @@ def lock_job(connection: Connection, job_id: str) -> OpenJob | None:
 
 
 def cancel_alone(connection: Connection, job_id: str, now: datetime) -> None:
-    """Cancels a job without collection: a backup or a restore, which notices before its next step."""
+    """Cancels a job without collection: a backup, say, which notices before its next step."""
     connection.execute(
         update(Jobs)
-        .where(Jobs.id == job_id, Jobs.kind.in_(OF_BACKUPS), Jobs.state.in_(OPEN_STATES))
+        .where(Jobs.id == job_id, Jobs.kind.in_(LONG_JOBS), Jobs.state.in_(OPEN_STATES))
         .values(state=JobState.CANCELLED, is_complete=True, failed=Jobs.total - Jobs.done, finished_at=now)
     )
 

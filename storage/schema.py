@@ -93,7 +93,11 @@ class Collections(Base):
 
 
 class Documents(Base):
-    """`seq` is that of the last change to what is searchable; 0 while there was none."""
+    """`seq` is that of the last change to what is searchable; 0 while there was none.
+
+    `annotations` are what the service itself found out, labels say: readers see them over the metadata that
+    were sent, which stay as they are. They belong to the content, and go when it changes.
+    """
 
     __tablename__ = "documents"
     __table_args__ = (
@@ -118,6 +122,7 @@ class Documents(Base):
     title: Mapped[str] = mapped_column(Text)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
     text: Mapped[str] = mapped_column(Text)
+    annotations: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Passages(Base):
@@ -263,3 +268,84 @@ class Judgements(Base):
     )
     external_id: Mapped[str] = mapped_column(Key, primary_key=True)
     relevance: Mapped[int] = mapped_column(Integer)
+
+
+class Classifiers(Base):
+    """`active` is the number of the version that serves, `last_number` the newest ever given out.
+
+    `job_id` is the newest training; only one at a time may be open.
+    """
+
+    __tablename__ = "classifiers"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(Key, unique=True)
+    encoder_id: Mapped[str] = mapped_column(String(255))
+    encoder_fingerprint: Mapped[str] = mapped_column(Hash)
+    encoder_dim: Mapped[int] = mapped_column(Integer)
+    encoder_max_tokens: Mapped[int] = mapped_column(Integer)
+    active: Mapped[int | None] = mapped_column(Integer)
+    last_number: Mapped[int] = mapped_column(Integer)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    source: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    descriptions: Mapped[dict[str, str]] = mapped_column(JSON)
+
+
+class ClassifierExamples(Base):
+    """Labelled texts, each once; `vector` is little-endian float16, null until it is encoded."""
+
+    __tablename__ = "classifier_examples"
+    __table_args__ = (UniqueConstraint("classifier_id", "text_hash"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    classifier_id: Mapped[int] = mapped_column(ForeignKey("classifiers.id", ondelete="CASCADE"))
+    text_hash: Mapped[str] = mapped_column(Hash)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    labels: Mapped[list[str]] = mapped_column(JSON)
+    vector: Mapped[bytes | None] = mapped_column(LargeBinary)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ClassifierVersions(Base):
+    """`head` and `adapters` are arrays as storage/arrays.py writes them."""
+
+    __tablename__ = "classifier_versions"
+
+    classifier_id: Mapped[int] = mapped_column(
+        ForeignKey("classifiers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    origin: Mapped[str] = mapped_column(State)
+    kind: Mapped[str] = mapped_column(State)
+    is_multi: Mapped[bool] = mapped_column(Boolean)
+    is_tuned: Mapped[bool] = mapped_column(Boolean)
+    encoder_id: Mapped[str] = mapped_column(String(255))
+    encoder_fingerprint: Mapped[str] = mapped_column(Hash)
+    encoder_dim: Mapped[int] = mapped_column(Integer)
+    encoder_max_tokens: Mapped[int] = mapped_column(Integer)
+    data_hash: Mapped[str] = mapped_column(Hash)
+    examples: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    metrics: Mapped[dict[str, float]] = mapped_column(JSON)
+    labels: Mapped[list[str]] = mapped_column(JSON)
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    head: Mapped[bytes] = mapped_column(LargeBinary)
+    report: Mapped[dict[str, Any]] = mapped_column(JSON)
+    adapters: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class LabelingRules(Base):
+    """Documents of the collection get the classifier's label in metadata `field` when they are encoded."""
+
+    __tablename__ = "labeling_rules"
+    __table_args__ = (Index(None, "classifier_id"),)
+
+    collection_id: Mapped[int] = mapped_column(
+        ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    field: Mapped[str] = mapped_column(Key, primary_key=True)
+    classifier_id: Mapped[int] = mapped_column(ForeignKey("classifiers.id", ondelete="CASCADE"))

@@ -13,8 +13,14 @@ from core.types import TaskKind
 RUN, SWEEP, PURGE = "cognate.run", "cognate.sweep", "cognate.purge"
 INGEST, IMPORTS, MAINTENANCE, TRAINING = QUEUES = ("ingest", "imports", "maintenance", "training")
 # Imports and backups have a queue of their own: a file takes minutes, a batch a second, and a worker may
-# be told to leave files alone.
-QUEUE_OF = {TaskKind.INGEST_BATCH: INGEST, TaskKind.IMPORT_FILE: IMPORTS, TaskKind.BACKUP: IMPORTS}
+# be told to leave files alone. So have trainings.
+QUEUE_OF = {
+    TaskKind.INGEST_BATCH: INGEST,
+    TaskKind.IMPORT_FILE: IMPORTS,
+    TaskKind.BACKUP: IMPORTS,
+    TaskKind.TRAIN: TRAINING,
+    TaskKind.LABEL: TRAINING,
+}
 
 SHORTEST_VISIBILITY_S = 3600.0
 PURGE_EVERY_S = 3600.0

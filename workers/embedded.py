@@ -48,7 +48,7 @@ class _Lane:
 
 
 class EmbeddedQueue:
-    """Implements core.ports.TaskQueue: `workers` threads for batches, one for imports, one for backups.
+    """Implements core.ports.TaskQueue: `workers` threads for batches, one for each other kind of task.
 
     A task that raises is tried again, each time after a longer pause. A task that waits, runs or is to be
     tried again is not queued a second time.
@@ -57,7 +57,7 @@ class EmbeddedQueue:
     def __init__(self, workers: int = 2) -> None:
         self._lock = threading.Lock()
         self._lanes = {kind: _Lane(threading.Condition(self._lock)) for kind in TaskKind}
-        self._threads_of = {TaskKind.INGEST_BATCH: workers, TaskKind.IMPORT_FILE: 1, TaskKind.BACKUP: 1}
+        self._threads_of = dict.fromkeys(TaskKind, 1) | {TaskKind.INGEST_BATCH: workers}
         self._known: set[Task] = set()
         self._failures: Counter[Task] = Counter()
         self._order = count()

@@ -224,6 +224,33 @@ class JobStore(Protocol):
         ...
 
 
+class LongJobs(Protocol):
+    """Jobs of `LONG_JOBS`: one task works on each from beginning to end, and they belong to no collection."""
+
+    def open(self, kind: JobKind, collection: str, details: Mapping[str, Any]) -> Job:
+        """A queued job; `collection` is what it is about, empty for all."""
+        ...
+
+    def begin(self, job_id: str) -> int:
+        """Marks it as running; how often that was done. Raises Conflict when it is over."""
+        ...
+
+    def advance(self, job_id: str, done: int, total: int, position: Mapping[str, Any] | None = None) -> None:
+        """Notes what is done of all there is to do, and in the job's details where to go on from.
+
+        Raises Conflict when the job is over: cancelled, say.
+        """
+        ...
+
+    def succeed(self, job_id: str, done: int) -> None:
+        """Ends it with so many documents done. Does nothing to a job that is over."""
+        ...
+
+    def fail(self, job_id: str, reason: str) -> None:
+        """Ends it; what is not done has failed for this reason. Final jobs are left as they are."""
+        ...
+
+
 class ChangeLog(Protocol):
     def heads(self) -> dict[int, int]:
         """Collection id -> seq, for all collections."""

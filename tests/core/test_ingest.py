@@ -12,9 +12,10 @@ from typing import Any, cast
 import pytest
 
 from core import leases
+from core.bulk_encoding import SLICE_CHARACTERS
 from core.documents import DocumentLimits
 from core.errors import EncoderMismatch, Overloaded, Unavailable
-from core.ingest import SLICE_CHARACTERS, IngestService
+from core.ingest import IngestService
 from core.types import (
     BatchStanding,
     ClaimedBatch,

@@ -14,8 +14,8 @@ from core.backup_types import Move
 from core.errors import Conflict
 from core.types import JobKind
 from storage.backup_file import FORMAT, MANIFEST, VERSION, Archive, ArchiveWriter, Damaged
-from storage.backup_jobs import SqlBackupJobs
 from storage.backups import SqlBackups
+from storage.long_jobs import SqlLongJobs
 from storage.uploads import BACKUPS, local_uploads
 from tests.storage.world import World, new
 
@@ -111,7 +111,7 @@ def test_nothing_is_restored_from_a_damaged_backup(world: World, tmp_path: Path)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    job = SqlBackupJobs(world.database).open(JobKind.RESTORE, "", {})
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
     with pytest.raises(Damaged, match="damaged"):
         list(store.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
     with pytest.raises(Damaged):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from core.backup import MAX_ATTEMPTS, BackupService, choose, default_name, no_index
+from core.backup import BackupService, choose, default_name, no_index
 from core.backup_types import Backup, Going, Move, Restored, RestoreRequest
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
+from core.long_jobs import MAX_ATTEMPTS, LongJobRunner
 from core.types import EncoderInfo, JobState, Task, TaskKind
-from storage.backup_jobs import SqlBackupJobs
 from storage.backups import SqlBackups
+from storage.long_jobs import SqlLongJobs
 from storage.uploads import BACKUPS, local_uploads
 from tests.fakes import FakeEncoder, ListQueue, RecordingNotifier
 from tests.storage.world import DIM, ENCODER, World, new
@@ -49,13 +50,11 @@ class Desk:
         database = self.world.database
         return BackupService(
             store(database, local_uploads(self.folder, BACKUPS), "test"),
-            SqlBackupJobs(database),
-            self.world.jobs,
+            LongJobRunner(SqlLongJobs(database), self.world.jobs, self.queue, lambda: self.is_stopping),
             self.world.collections,
             FakeEncoder(info=encoder),
             self.queue,
             self.notifier,
-            lambda: self.is_stopping,
             no_index,
         )
 
@@ -104,7 +103,7 @@ def test_an_outage_is_tried_again_until_the_job_is_given_up(desk: Desk) -> None:
 def test_a_job_that_keeps_ending_its_process_is_given_up(desk: Desk) -> None:
     job = desk.service().create("b", None)
     for _ in range(MAX_ATTEMPTS):
-        SqlBackupJobs(desk.world.database).begin(job.id)
+        SqlLongJobs(desk.world.database).begin(job.id)
     desk.service().run(job.id)
     assert desk.state(job.id) is JobState.FAILED
     assert "given up" in desk.world.jobs.get(job.id).errors[0].reason

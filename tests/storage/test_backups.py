@@ -16,12 +16,12 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, fun
 from core.backup_types import Move, Restored
 from core.errors import Conflict, InvalidInput, NotFound, StorageFull
 from core.types import DocumentState, JobKind, JobState
-from storage.backup_jobs import SqlBackupJobs
 from storage.backup_loading import RESTORING, CollectionLoader
 from storage.backup_rows import from_line
 from storage.backup_tables import LEFT_OUT, ROOT, plan_tables
 from storage.backups import SUFFIX, SqlBackups
 from storage.database import Database
+from storage.long_jobs import SqlLongJobs
 from storage.schema import Base, Collections, Documents, Embeddings, Passages
 from storage.uploads import BACKUPS, FsspecUploadStore, local_uploads, open_uploads
 from tests.storage.s3_server import BUCKET, CREDENTIALS, s3_server
@@ -41,14 +41,14 @@ def backups(world: World, files: FsspecUploadStore) -> SqlBackups:
 
 
 def make(world: World, files: FsspecUploadStore, name: str = "b", only: str | None = None) -> None:
-    jobs = SqlBackupJobs(world.database, world.clock)
+    jobs = SqlLongJobs(world.database, world.clock)
     job = jobs.open(JobKind.BACKUP, "", {})
     store = SqlBackups(world.database, files, "test", world.clock)
     store.create(job.id, name, None if only is None else [only], lambda done: None)
 
 
 def restore(database: Database, files: FsspecUploadStore, *moves: Move, name: str = "b") -> list[Restored]:
-    job = SqlBackupJobs(database).open(JobKind.RESTORE, "", {})
+    job = SqlLongJobs(database).open(JobKind.RESTORE, "", {})
     return list(SqlBackups(database, files, "test").restore(job.id, name, moves, lambda done: None))
 
 
@@ -287,7 +287,7 @@ def test_a_restore_that_is_ended_leaves_nothing(
     world.send(new("pending"))
     make(world, files)
     before = counts_of_rows(world.database)
-    job = SqlBackupJobs(world.database).open(JobKind.RESTORE, "", {})
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
     with pytest.raises(Stopped):
         list(backups.restore(job.id, "b", [Move("news", "copy")], stopping_after(steps)))
     assert counts_of_rows(world.database) == before | {"jobs": before["jobs"] + 1}
@@ -308,7 +308,7 @@ def test_what_a_killed_restore_left_is_hidden_and_removed_by_the_next(
     world.send(new("pending"))
     make(world, files)
     tasks = world.batches.unfinished()
-    jobs = SqlBackupJobs(world.database)
+    jobs = SqlLongJobs(world.database)
     job = jobs.open(JobKind.RESTORE, "", {})
     with monkeypatch.context() as patch:
         patch.setattr(CollectionLoader, "remove_leftovers", lambda self: None)  # as if the process had died
@@ -337,7 +337,7 @@ def test_a_cancelled_restore_ends_and_leaves_nothing(
 ) -> None:
     fill(world)
     make(world, files)
-    job = SqlBackupJobs(world.database).open(JobKind.RESTORE, "", {})
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
     before = counts_of_rows(world.database)
 
     def cancel(done: int) -> None:

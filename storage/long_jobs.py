@@ -1,8 +1,9 @@
-"""Jobs of backups: they belong to no collection, so what they count is theirs alone."""
+"""Jobs that one task works on from beginning to end: what they count is theirs alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -16,11 +17,10 @@ from storage.jobs import OPEN_STATES, SqlJobStore, add_errors
 from storage.schema import Jobs
 
 ATTEMPTS = "attempts"  # in the details: how often the job was begun
-RESTORED = "restored"  # in the details: names of the collections that are there again
 
 
-class SqlBackupJobs:
-    """core.backup_types.BackupJobs on SQL."""
+class SqlLongJobs:
+    """core.ports.LongJobs on SQL."""
 
     def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
@@ -29,12 +29,8 @@ class SqlBackupJobs:
     @repeated
     def open(self, kind: JobKind, collection: str, details: Mapping[str, Any]) -> Job:
         """A queued job; `collection` is what it is about, empty for all."""
-        job_id = new_id()
-        counts = {"total": 0, "done": 0, "failed": 0, "seq": 0, "is_complete": False}
-        row = {"id": job_id, "kind": kind, "collection_name": collection, "state": JobState.QUEUED}
         with self._database.write() as connection:
-            made = insert(Jobs).values(**row, **counts, created_at=self._clock(), details=dict(details))
-            connection.execute(made)
+            job_id = open_job(connection, kind, collection, details, self._clock())
         return SqlJobStore(self._database).get(job_id)
 
     @repeated
@@ -50,12 +46,20 @@ class SqlBackupJobs:
         return int(attempts)
 
     @repeated
-    def advance(self, job_id: str, done: int, total: int) -> None:
-        """Notes the documents done. Raises Conflict when the job is over, for example cancelled."""
-        counts = {"done": done, "total": max(done, total)}  # more may have come since it began
+    def advance(self, job_id: str, done: int, total: int, position: Mapping[str, Any] | None = None) -> None:
+        """Notes the documents done, and in the job's details where to go on from.
+
+        Raises Conflict when the job is over, for example cancelled.
+        """
+        values: dict[str, Any] = {
+            "done": done,
+            "total": max(done, total),
+        }  # more may have come since it began
         with self._database.write() as connection:
-            lock_open(connection, job_id)
-            connection.execute(update(Jobs).where(Jobs.id == job_id).values(**counts))
+            details = lock_open(connection, job_id)
+            if position is not None:
+                values["details"] = details | dict(position)
+            connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
 
     @repeated
     def succeed(self, job_id: str, done: int) -> None:
@@ -80,6 +84,17 @@ class SqlBackupJobs:
             connection.execute(update(Jobs).where(Jobs.id == job_id).values(**ended, **counts))
 
 
+def open_job(
+    connection: Connection, kind: JobKind, collection: str, details: Mapping[str, Any], now: datetime
+) -> str:
+    """Id of a new queued job; `collection` is what it is about, empty for none or all."""
+    job_id = new_id()
+    counts = {"total": 0, "done": 0, "failed": 0, "seq": 0, "is_complete": False}
+    row = {"id": job_id, "kind": kind, "collection_name": collection, "state": JobState.QUEUED}
+    connection.execute(insert(Jobs).values(**row, **counts, created_at=now, details=dict(details)))
+    return job_id
+
+
 def lock_open(connection: Connection, job_id: str) -> dict[str, Any]:
     """Locks the job; its details. Raises NotFound, or Conflict when it is over."""
     query = select(Jobs.state, Jobs.details).where(Jobs.id == job_id).with_for_update()
@@ -89,10 +104,3 @@ def lock_open(connection: Connection, job_id: str) -> dict[str, Any]:
     if JobState(row.state).is_final:
         raise Conflict(f"job {job_id} is {row.state}; start a new one")
     return dict(row.details)
-
-
-def note_restored(connection: Connection, job_id: str, collection: str) -> None:
-    """Notes on an open job that a collection is there again. Raises Conflict when the job is over."""
-    details = lock_open(connection, job_id)
-    details[RESTORED] = [*details.get(RESTORED, []), collection]
-    connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))

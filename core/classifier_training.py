@@ -1,0 +1,231 @@
+"""Use case train: accept a training as a job, encode what is missing, train, activate the version."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from core.active_heads import ActiveHeads, ServedHead
+from core.classifier_types import (
+    Classifier,
+    ClassifierVersion,
+    LabelledText,
+    TrainedHead,
+    TrainRequest,
+    VersionOrigin,
+)
+from core.collections import check_name
+from core.errors import CognateError, Conflict, EncoderMismatch, InvalidInput, NotFound
+from core.example_checks import ClassifierLimits, check_examples, check_labels, check_one
+from core.example_memory import ExampleMemory, KnownExamples, Space
+from core.fine_tuning import FineTuning, with_tuning
+from core.ingest import request_details
+from core.labelled_documents import LabelledDocuments
+from core.long_jobs import LongJobRunner
+from core.metering import ClassifierMeter
+from core.ports.classifiers import Arrays, ClassifierStore, Going, Heads
+from core.ports.models import Encoder
+from core.types import Job, JobKind
+
+log = logging.getLogger(__name__)
+
+CLASSIFIER: Final = "classifier"  # in the details of a job
+PLAIN_SHARE: Final = 0.2  # of a training with tuning: the head on the encoder as it is
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierTraining:
+    """Trainings are long jobs; the version that serves goes on until the new one is there, whole."""
+
+    store: ClassifierStore
+    heads: Heads
+    encoder: Encoder
+    memory: ExampleMemory
+    active: ActiveHeads
+    documents: LabelledDocuments
+    tuning: FineTuning | None
+    long: LongJobRunner
+    limits: ClassifierLimits
+    meter: ClassifierMeter
+    turn: threading.Lock = field(default_factory=threading.Lock)  # of refits, each on all cores
+
+    def put(self, name: str, request: TrainRequest, request_id: str = "") -> Job:
+        """Queues a training of a new or a known classifier.
+
+        Raises InvalidInput, NotFound (a collection), EncoderMismatch, or Conflict while a training of the
+        name is not over.
+        """
+        check_name(name, "Classifier")
+        examples = self._checked(name, request)
+        details = {CLASSIFIER: name, **request_details(request_id)}
+        _, job_id = self.store.put(
+            name, self.encoder.info, request.options, request.descriptions, request.source, examples, details
+        )
+        self.active.forget(name)
+        job = self.long.jobs.get(job_id)
+        self.long.accepted(job)
+        return job
+
+    def run(self, job_id: str) -> None:
+        """Works on a training; raises Unavailable or Overloaded, to be tried again."""
+        if self.long.run(job_id, {JobKind.TRAIN: self._train}):
+            self._take_in_feedback(self.long.jobs.get(job_id).details[CLASSIFIER])
+
+    def catch_up(self, name: str) -> ClassifierVersion | None:
+        """Fits the active head to the examples as they are now; the new version, None if it knew them.
+
+        Raises NotFound, Conflict, EncoderMismatch, InvalidInput when too few labels are left.
+        """
+        added = None
+        with self.turn:
+            while (version := self._refit(self.active.get(name))) is not None:
+                added = version  # and once more, for what came meanwhile
+        return added
+
+    def _take_in_feedback(self, name: str) -> None:
+        """What came while the training ended counts on it."""
+        try:
+            self.catch_up(name)
+        except CognateError as error:
+            told = {"classifier": name, "reason": str(error)}
+            log.warning("feedback not taken in; the trained version serves", extra=told)
+
+    def _refit(self, served: ServedHead) -> ClassifierVersion | None:
+        known = self.memory.load(served.space)
+        if known.data_hash == served.version.data_hash:
+            return None
+        started_s = time.perf_counter()
+        options = self.store.get(served.classifier.name).options
+        trained = self.heads.refit(served.head, known.to_train(), options)
+        version = self._add(served.classifier, VersionOrigin.FEEDBACK, trained, known, served.adapters)
+        self.meter.refitted(time.perf_counter() - started_s)
+        return version
+
+    def _checked(self, name: str, request: TrainRequest) -> list[LabelledText] | None:
+        """The examples to be stored, each text once. Raises InvalidInput, NotFound."""
+        for label, words in request.descriptions.items():
+            check_one(label, "a label", self.limits.max_label_bytes)
+            if words:
+                check_one(words, f"the description of {label!r}", self.limits.max_text_bytes)
+        if request.examples is not None and request.source is not None:
+            raise InvalidInput("Both examples and from_collection were sent; train on one of them.")
+        if request.source is not None:
+            self.documents.check(request.source)
+            return None
+        if request.examples is None:
+            self._require_examples(name)
+            return None
+        multi = request.options.multi_label
+        examples = check_examples(request.examples, multi, self.limits)
+        check_labels((example.labels for example in examples), multi, self.limits)
+        return examples
+
+    def _require_examples(self, name: str) -> None:
+        try:
+            stored = self.store.get(name).examples
+        except NotFound:
+            stored = 0
+        if not stored:
+            raise InvalidInput(
+                f"Classifier {name!r} has no stored examples to train on; send examples, or from_collection."
+                " To classify by the labels' names alone, send them to POST /v1/classify."
+            )
+
+    def _train(self, job: Job) -> int:
+        started_s = time.monotonic()
+        classifier = self._classifier_of(job)
+        problems: tuple[str, ...] = ()
+        if classifier.source is not None:
+            problems = self.documents.take(classifier, classifier.source, self.long.going(job.id, 0))
+            classifier = self._classifier_of(job)
+        going = _Going(self.long.going(job.id, classifier.examples), classifier.examples)
+        known = self.memory.load(Space(classifier.id, self.encoder), going.encoded)
+        labels = (example.labels for example in known.stored)
+        check_labels(labels, classifier.options.multi_label, self.limits)
+        trained, adapters = self._best(classifier, known, going.trained)
+        trained = _with_problems(trained, problems + _without_examples(classifier, trained))
+        self._add(classifier, VersionOrigin.TRAINING, trained, known, adapters)
+        self.meter.trained(time.monotonic() - started_s)
+        return len(known.stored)
+
+    def _classifier_of(self, job: Job) -> Classifier:
+        classifier = self.store.get(job.details[CLASSIFIER])
+        if classifier.job_id != job.id:
+            raise Conflict(f"Classifier {classifier.name!r} was made anew since this training was accepted.")
+        if classifier.encoder.fingerprint != self.encoder.info.fingerprint:
+            raise EncoderMismatch(
+                f"The training was accepted for encoder {classifier.encoder.id} (fingerprint"
+                f" {classifier.encoder.fingerprint[:12]}) but this process runs {self.encoder.info.id}"
+                f" ({self.encoder.info.fingerprint[:12]}); give all processes the same COGNATE_ENCODER_PATH,"
+                " then train again."
+            )
+        return classifier
+
+    def _best(
+        self, classifier: Classifier, known: KnownExamples, going: Going
+    ) -> tuple[TrainedHead, Arrays | None]:
+        """The head on the encoder as it is, or on a tuned one where cross-validation says that it helps."""
+        examples, options = known.to_train(), classifier.options
+        if not options.fine_tune:
+            return self.heads.train(examples, options, going), None
+        trained = self.heads.train(examples, options, lambda share: going(PLAIN_SHARE * share))
+        if self.tuning is None:
+            told = {"kept": False, "reason": "this server cannot tune encoders; install 'cognate[torch]'"}
+            return with_tuning(trained, told), None
+        rest = 1 - PLAIN_SHARE
+        return self.tuning.improve(
+            trained, examples, options, lambda share: going(PLAIN_SHARE + rest * share)
+        )
+
+    def _add(
+        self,
+        classifier: Classifier,
+        origin: VersionOrigin,
+        trained: TrainedHead,
+        known: KnownExamples,
+        adapters: Arrays | None,
+    ) -> ClassifierVersion:
+        encoder, count = self.encoder.info, len(known.stored)
+        version = self.store.add_version(
+            classifier.id, origin, trained, encoder, known.data_hash, count, adapters
+        )
+        self.active.forget(classifier.name)
+        told = {"classifier": classifier.name, "version": version.number, "origin": origin}
+        log.info("classifier version active", extra=told | {"examples": count})
+        return version
+
+
+@dataclass(slots=True)
+class _Going:
+    """Progress in examples: to encode one counts as much as to train on it."""
+
+    tell: Callable[[int], None]
+    examples: int
+    before: float = 0.0
+
+    def encoded(self, done: int, total: int) -> None:
+        missing = total / max(1, self.examples)
+        self.before = missing / (1 + missing) * done / total
+        self.trained(0.0)
+
+    def trained(self, share: float) -> None:
+        self.tell(int(self.examples * (self.before + (1 - self.before) * min(1.0, share))))
+
+
+def _without_examples(classifier: Classifier, trained: TrainedHead) -> tuple[str, ...]:
+    absent = sorted(set(classifier.descriptions) - set(trained.head.labels))
+    if not absent:
+        return ()
+    shown = ", ".join(map(repr, absent[:5])) + (" …" if len(absent) > 5 else "")
+    return (f"{len(absent):,} labels have no example and are never given: {shown}.",)
+
+
+def _with_problems(trained: TrainedHead, problems: tuple[str, ...]) -> TrainedHead:
+    if not problems:
+        return trained
+    told = [*trained.report.get("problems", ()), *problems]
+    return replace(trained, report={**trained.report, "problems": told})

@@ -1,0 +1,185 @@
+"""Use cases of trained classifiers: train, look at, compare, classify, give feedback, label collections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from core.active_heads import ServedHead
+from core.classifier_feedback import ClassifierFeedback
+from core.classifier_serving import ClassifierServing
+from core.classifier_training import ClassifierTraining
+from core.classifier_types import (
+    Classifier,
+    ClassifierVersion,
+    Feedback,
+    LabelingRule,
+    LabelledText,
+    Predictions,
+    StoredExample,
+    Suggestion,
+    TrainRequest,
+)
+from core.errors import Conflict, InvalidInput
+from core.labelling import LabellingService
+from core.ports.classifiers import ClassifierStore, Heads
+from core.suggesting import SuggestionService
+from core.types import Job
+
+MAX_DIFFERENCES: Final = 20
+MAX_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierService:
+    """One door to all of them; the parts share what they keep in memory."""
+
+    store: ClassifierStore
+    heads: Heads
+    training: ClassifierTraining
+    feedback: ClassifierFeedback
+    serving: ClassifierServing
+    labelling: LabellingService
+    suggesting: SuggestionService
+
+    def put(self, name: str, request: TrainRequest, request_id: str = "") -> Job:
+        """Queues a training of a new or a known classifier.
+
+        Raises InvalidInput, NotFound (a collection), EncoderMismatch, or Conflict while a training of the
+        name is not over.
+        """
+        return self.training.put(name, request, request_id)
+
+    def get(self, name: str) -> Classifier:
+        """Raises NotFound."""
+        return self.store.get(name)
+
+    def delete(self, name: str) -> None:
+        """With examples, versions and rules. Raises NotFound, or Conflict while a training is not over."""
+        classifier = self.store.get(name)
+        self.store.delete(name)
+        self.serving.active.forget(name)
+        self.training.memory.forget(classifier.id)
+
+    def versions(self, name: str) -> Sequence[ClassifierVersion]:
+        """Newest first. Raises NotFound."""
+        return self.store.versions(self.store.get(name).id)
+
+    def activate(self, name: str, number: int) -> ClassifierVersion:
+        """Lets a version serve again; its predictions are what they were. Raises NotFound."""
+        version = self.store.activate(self.store.get(name).id, number)
+        self.serving.active.forget(name)
+        return version
+
+    def examples(self, name: str, limit: int = MAX_PAGE, after: int = 0) -> Sequence[StoredExample]:
+        """Raises NotFound, InvalidInput."""
+        if not 1 <= limit <= MAX_PAGE:
+            raise InvalidInput(f"limit is {limit}; it must be 1 to {MAX_PAGE:,}.")
+        return self.store.examples(self.store.get(name).id, limit, after)
+
+    def change_examples(
+        self, name: str, changed: Sequence[LabelledText], removed: Sequence[str] = (), request_id: str = ""
+    ) -> Feedback:
+        """Adds, corrects and removes examples; the new version serves when this returns.
+
+        Raises NotFound, InvalidInput (then nothing is stored), EncoderMismatch.
+        """
+        return self.feedback.change(name, changed, removed, request_id)
+
+    def report(self, name: str, number: int | None = None) -> Mapping[str, Any]:
+        """Of the active version, or of one. Raises NotFound, Conflict when nothing was trained yet."""
+        classifier = self.store.get(name)
+        return self.store.report(classifier.id, _number(classifier, number))
+
+    def plot(self, name: str, number: int | None, plot: str) -> bytes:
+        """A PNG: confusion, calibration or learning_curve. Raises NotFound, Conflict."""
+        return self.heads.plot(self.report(name, number), plot)
+
+    def compare(self, name: str, first: int, second: int) -> Mapping[str, Any]:
+        """What differs between two versions, also in what they say of the examples stored now.
+
+        Raises NotFound, EncoderMismatch.
+        """
+        one, other = self.serving.active.get(name, first), self.serving.active.get(name, second)
+        metrics = {
+            label: dict(served.version.metrics) for label, served in (("first", one), ("second", other))
+        }
+        shared = metrics["first"].keys() & metrics["second"].keys()
+        changes = {key: metrics["second"][key] - metrics["first"][key] for key in sorted(shared)}
+        labels = set(one.version.labels), set(other.version.labels)
+        return {
+            "first": first,
+            "second": second,
+            "metrics": metrics,
+            "differences": changes,
+            "labels_only_in_first": sorted(labels[0] - labels[1]),
+            "labels_only_in_second": sorted(labels[1] - labels[0]),
+            "predictions": self._differing(one, other),
+        }
+
+    def classify(
+        self, name: str, texts: Sequence[str], evidence: bool = False, number: int | None = None
+    ) -> Predictions:
+        """One prediction a text, in order; a text longer than the encoder reads is cut and says so.
+
+        Raises NotFound, InvalidInput, Conflict when nothing was trained yet, EncoderMismatch.
+        """
+        return self.serving.classify(name, texts, evidence, number)
+
+    def suggest(self, name: str, collection: str, k: int = 20) -> Sequence[Suggestion]:
+        """Documents that are no examples and whose labels would help most.
+
+        Raises NotFound, InvalidInput, Conflict, EncoderMismatch.
+        """
+        return self.suggesting.suggest(name, collection, k)
+
+    def label_collection(
+        self, collection: str, classifier: str, field: str, on_arrival: bool = False, request_id: str = ""
+    ) -> Job:
+        """Queues the labelling of all searchable documents by the version that is active now.
+
+        `on_arrival`: documents that become searchable later get the label of the version then active.
+        Raises NotFound, InvalidInput, Conflict, EncoderMismatch.
+        """
+        return self.labelling.start(collection, classifier, field, on_arrival, request_id)
+
+    def rules(self, collection: str) -> Sequence[LabelingRule]:
+        """Which labels the collection's documents get on arrival. Raises NotFound."""
+        return self.labelling.rules(collection)
+
+    def remove_rule(self, collection: str, field: str) -> None:
+        """Documents keep what they have. Raises NotFound."""
+        self.labelling.remove_rule(collection, field)
+
+    def list(self) -> Sequence[Classifier]:
+        """By name."""
+        return self.store.list()
+
+    def _differing(self, one: ServedHead, other: ServedHead) -> Mapping[str, Any]:
+        """On how many of the stored examples the chosen labels differ, and the first of them."""
+        texts, given = [], []
+        for served in (one, other):
+            known = self.training.memory.load(served.space)
+            chosen = self.heads.scores(served.head, known.vectors).is_chosen
+            labels = np.array(served.head.labels, object)
+            given.append([tuple(labels[row]) for row in chosen])
+            texts = [example.text for example in known.stored]
+        rows = [i for i, (a, b) in enumerate(zip(*given, strict=True)) if a != b]
+        shown = [
+            {"text": texts[i], "first": list(given[0][i]), "second": list(given[1][i])}
+            for i in rows[:MAX_DIFFERENCES]
+        ]
+        return {"examples": len(texts), "differing": len(rows), "shown": shown}
+
+
+def _number(classifier: Classifier, number: int | None) -> int:
+    wanted = classifier.active if number is None else number
+    if wanted is None:
+        raise Conflict(
+            f"Classifier {classifier.name!r} has no version yet; its training is job {classifier.job_id}."
+            " Wait for it, or see why it failed."
+        )
+    return wanted

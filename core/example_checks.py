@@ -1,0 +1,122 @@
+"""Checks examples and texts as callers send them: a bad one is named, nothing is dropped in silence."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from core.classifier_types import LabelledText
+from core.documents import check_text
+from core.errors import InvalidInput
+
+SHOWN = 100  # errors told of one call
+QUOTED = 80  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierLimits:
+    """What one classifier may hold, and one call ask; sizes are UTF-8 bytes."""
+
+    max_examples: int = 100_000
+    max_labels: int = 1000
+    max_text_bytes: int = 1024 * 1024
+    max_label_bytes: int = 512
+    max_texts: int = 2048
+    max_suggestions: int = 1000
+
+
+def check_examples(
+    examples: Sequence[LabelledText], multi_label: bool | None, limits: ClassifierLimits
+) -> list[LabelledText]:
+    """The examples of one call, each text once.
+
+    Raises InvalidInput for too many, for a text or label that is empty or too long, for an example with
+    several labels or none where each needs one, and for a text that comes with different labels.
+    """
+    if len(examples) > limits.max_examples:
+        raise InvalidInput(
+            f"{len(examples):,} examples were sent; a classifier takes at most {limits.max_examples:,}."
+        )
+    for i, example in enumerate(examples):
+        check_one(example.text, f"examples[{i}].text", limits.max_text_bytes)
+        for label in example.labels:
+            check_one(label, f"a label of examples[{i}]", limits.max_label_bytes)
+        _check_count(i, example.labels, multi_label)
+    return _once(examples)
+
+
+def check_one(text: str, name: str, max_bytes: int) -> None:
+    """Raises InvalidInput unless `text` says something and is short enough."""
+    size = len(check_text(text, name))
+    if not text.strip():
+        raise InvalidInput(f"{name} is empty or white space.")
+    if size > max_bytes:
+        raise InvalidInput(f"{name} has {size:,} bytes; the limit is {max_bytes:,}.")
+
+
+def check_labels(labels: Iterable[Sequence[str]], multi_label: bool | None, limits: ClassifierLimits) -> None:
+    """Raises InvalidInput unless the labels of all examples of a classifier can be told apart."""
+    of_examples = [frozenset(one) for one in labels]
+    known = frozenset().union(*of_examples)
+    if len(known) > limits.max_labels:
+        raise InvalidInput(
+            f"The examples have {len(known):,} different labels; a classifier takes at most"
+            f" {limits.max_labels:,}. Is the label field an id or a free text?"
+        )
+    # One label is enough where some examples have it and others have none.
+    if len(set(of_examples)) < 2:
+        found = ", ".join(map(repr, sorted(known))) or "none"
+        raise InvalidInput(
+            f"All {len(of_examples):,} examples have the same label ({found}); a classifier needs examples"
+            " of at least two."
+        )
+    if multi_label is False and any(len(one) != 1 for one in of_examples):
+        raise InvalidInput(
+            "Some examples have several labels or none, but multi_label is false; give each one label, or"
+            " set multi_label to true."
+        )
+
+
+def alike_labels(new: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Sentences about labels of `new` that differ only by case or spaces from others of either."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    fresh = set(new)
+    for label in fresh.union(known):
+        groups["".join(label.casefold().split())].add(label)
+    return tuple(
+        f"The labels {', '.join(repr(label) for label in sorted(group))} differ only by case or spaces; they"
+        " are kept apart. If they mean the same, give them one name."
+        for group in groups.values()
+        if len(group) > 1 and group & fresh
+    )
+
+
+def _check_count(i: int, labels: Sequence[str], multi_label: bool | None) -> None:
+    if not labels and not multi_label:
+        raise InvalidInput(
+            f"examples[{i}] has no label; only with multi_label set to true may an example have none."
+        )
+    if len(labels) > 1 and multi_label is False:
+        raise InvalidInput(
+            f"examples[{i}] has {len(labels)} labels, but multi_label is false; give it one, or set"
+            " multi_label to true."
+        )
+
+
+def _once(examples: Sequence[LabelledText]) -> list[LabelledText]:
+    first: dict[str, LabelledText] = {}
+    errors: list[dict[str, object]] = []
+    for i, example in enumerate(examples):
+        before = first.setdefault(example.text, example)
+        if set(before.labels) != set(example.labels):
+            told = f"examples[{i}] repeats an earlier text with other labels"
+            errors.append({"text": example.text[:QUOTED], "reason": told})
+    if errors:
+        raise InvalidInput(
+            f"{len(errors):,} examples repeat the text of another with different labels, for example"
+            f" {errors[0]['text']!r}; which is right cannot be known. Send each text once, with its right"
+            " label (or all its labels, with multi_label).",
+            errors[:SHOWN],
+        )
+    return list(first.values())

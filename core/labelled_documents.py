@@ -1,0 +1,90 @@
+"""Training examples out of a collection: searchable documents that have a value in a metadata field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from core.classifier_types import Classifier, CollectionSource, LabelledText
+from core.collections import check_encoder
+from core.errors import InvalidInput
+from core.example_checks import ClassifierLimits, check_one
+from core.filters import MAX_FIELD_BYTES
+from core.ports.classifiers import ClassifierStore, LabelStore
+from core.ports.models import Encoder
+from core.ports.stores import CollectionStore
+from core.types import Float32
+
+PAGE: Final = 1000  # documents
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledDocuments:
+    """Reads examples with their stored vectors, so that nothing is encoded."""
+
+    store: ClassifierStore
+    labels: LabelStore
+    collections: CollectionStore
+    encoder: Encoder
+    limits: ClassifierLimits
+
+    def check(self, source: CollectionSource) -> None:
+        """Raises NotFound, EncoderMismatch, InvalidInput."""
+        check_one(source.label_field, "from_collection.label_field", MAX_FIELD_BYTES)
+        check_encoder(self.collections.get(source.collection), self.encoder)
+
+    def take(
+        self, classifier: Classifier, source: CollectionSource, going: Callable[[int], None]
+    ) -> tuple[str, ...]:
+        """Puts the collection's labelled documents in the place of the classifier's examples; problems.
+
+        Of documents with the same text the first is taken; if their labels differ, none. Raises NotFound,
+        EncoderMismatch, InvalidInput when there are none, or too many.
+        """
+        self.check(source)
+        collection = self.collections.get(source.collection)
+        found: dict[str, tuple[LabelledText, Float32]] = {}
+        contradicted: set[str] = set()
+        after, read = 0, 0
+        while True:
+            texts, vectors = self.labels.labelled(collection.id, source.label_field, after, PAGE)
+            if not texts:
+                break
+            for (text, values), vector in zip(texts, vectors.vectors, strict=True):
+                before = found.setdefault(text, (LabelledText(text, values), vector))[0]
+                if set(before.labels) != set(values):
+                    contradicted.add(text)
+            after, read = int(vectors.ids[-1]), read + len(texts)
+            going(0)
+            self._check_count(len(found), source)
+        kept = [one for text, one in found.items() if text not in contradicted]
+        if not kept:
+            raise InvalidInput(
+                f"No searchable document of collection {source.collection!r} has a label in metadata field"
+                f" {source.label_field!r}; name the field that holds the labels."
+            )
+        self.store.replace_examples(
+            classifier.id, [example for example, _ in kept], np.stack([vector for _, vector in kept])
+        )
+        return _problems(len(contradicted), read - len(found))
+
+    def _check_count(self, found: int, source: CollectionSource) -> None:
+        if found > self.limits.max_examples:
+            raise InvalidInput(
+                f"Collection {source.collection!r} has more than {self.limits.max_examples:,} documents with"
+                f" a label in {source.label_field!r}, the most that a classifier takes."
+            )
+
+
+def _problems(contradicted: int, repeated: int) -> tuple[str, ...]:
+    problems = []
+    if contradicted:
+        problems.append(
+            f"{contradicted:,} texts stand in several documents with different labels; they were left out."
+        )
+    if repeated:
+        problems.append(f"{repeated:,} documents repeat the text of another; each text counts once.")
+    return tuple(problems)

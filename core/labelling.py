@@ -1,0 +1,183 @@
+"""Use case label: a classifier's labels into the metadata of documents, from stored vectors alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from core.active_heads import ActiveHeads, ServedHead
+from core.classifier_types import DocumentVectors, GivenLabel, HeadScores, LabelingRule
+from core.collections import check_encoder
+from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
+from core.example_checks import check_one
+from core.filters import MAX_FIELD_BYTES
+from core.long_jobs import LongJobRunner
+from core.metering import ClassifierMeter
+from core.ports.classifiers import ClassifierStore, Heads, LabelStore
+from core.ports.models import Encoder
+from core.ports.stores import CollectionStore
+from core.ports.work import Notifier
+from core.types import Collection, EncodedDocument, Float32, Job, JobKind
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = 1000  # documents
+CONFIDENCE: Final = "_confidence"
+AFTER: Final = "after"  # in the details of a job: the last document labelled
+
+
+@dataclass(frozen=True, slots=True)
+class LabellingService:
+    """Labels whole collections as jobs, and documents as they arrive."""
+
+    store: ClassifierStore
+    labels: LabelStore
+    heads: Heads
+    active: ActiveHeads
+    collections: CollectionStore
+    encoder: Encoder
+    notifier: Notifier
+    long: LongJobRunner
+    meter: ClassifierMeter
+
+    def start(
+        self, collection: str, classifier: str, field: str, on_arrival: bool = False, request_id: str = ""
+    ) -> Job:
+        """Queues the labelling of all searchable documents by the version that is active now.
+
+        `on_arrival`: documents that become searchable later get the label of the version then active.
+        Raises NotFound, InvalidInput, Conflict, EncoderMismatch.
+        """
+        _check_field(field)
+        target = self.collections.get(collection)
+        check_encoder(target, self.encoder)
+        served = self._of_stored_vectors(classifier)
+        if on_arrival:  # before the job, so that no document falls between the two
+            self.store.add_rule(LabelingRule(target.id, classifier, field))
+        details = {
+            "classifier": classifier,
+            "version": served.version.number,
+            "field": field,
+            "collection_id": target.id,
+        }
+        return self.long.open(JobKind.LABEL, collection, details, request_id)
+
+    def rules(self, collection: str) -> list[LabelingRule]:
+        """Raises NotFound."""
+        return self.store.rules(self.collections.get(collection).id)
+
+    def remove_rule(self, collection: str, field: str) -> None:
+        """Documents keep what they have. Raises NotFound."""
+        self.store.remove_rule(self.collections.get(collection).id, field)
+
+    def run(self, job_id: str) -> None:
+        """Works on a labelling; raises Unavailable or Overloaded, to be tried again."""
+        self.long.run(job_id, {JobKind.LABEL: self._label})
+
+    def annotated(
+        self, collection: Collection, encoded: Sequence[EncodedDocument]
+    ) -> Sequence[EncodedDocument]:
+        """The documents with the labels that the collection's rules ask for.
+
+        A rule that cannot be followed leaves them unlabelled, with a log line.
+
+        Raises Unavailable, Overloaded.
+        """
+        rules = self.store.rules(collection.id) if encoded else []
+        if not rules:
+            return encoded
+        vectors = np.stack([_mean(document) for document in encoded])
+        found: list[dict[str, Any]] = [dict(document.annotations or {}) for document in encoded]
+        for rule in rules:
+            for known, given in zip(found, self._arrived(rule, vectors), strict=False):
+                known |= annotation(rule.field, given)
+        return [replace(document, annotations=known) for document, known in zip(encoded, found, strict=True)]
+
+    def _arrived(self, rule: LabelingRule, vectors: Float32) -> list[GivenLabel]:
+        """One label a row, or none at all."""
+        told = {"classifier": rule.classifier, "field": rule.field}
+        try:
+            given = self._given(self._of_stored_vectors(rule.classifier), vectors)
+        except (Unavailable, Overloaded):
+            raise
+        except CognateError as error:
+            log.warning("documents stay unlabelled", extra=told | {"reason": str(error)})
+            return []
+        except Exception:  # the outer edge of one rule: documents must not wait for their labels
+            log.exception("documents stay unlabelled", extra=told)
+            return []
+        self.meter.labelled(len(given))
+        return given
+
+    def _label(self, job: Job) -> int:
+        details = job.details
+        collection = self.collections.get(job.collection)
+        if collection.id != details["collection_id"]:
+            raise NotFound(f"Collection {job.collection!r} was made anew since this job was accepted.")
+        check_encoder(collection, self.encoder)
+        served = self._of_stored_vectors(details["classifier"], details["version"])
+        done, after = (job.done, details[AFTER]) if AFTER in details else (0, 0)
+        while len((page := self.labels.document_vectors(collection.id, after, PAGE)).ids):
+            self._write(collection.id, details["field"], page, served)
+            done, after = done + len(page.ids), int(page.ids[-1])
+            total = max(done, self.collections.counts(collection.id).searchable)
+            self.long.work.advance(job.id, done, total, {AFTER: after})
+            self.long.require_process()
+        return done
+
+    def _write(self, collection_id: int, field: str, page: DocumentVectors, served: ServedHead) -> None:
+        given = self._given(served, page.vectors)
+        seq = self.labels.write(collection_id, field, dict(zip(page.ids.tolist(), given, strict=True)))
+        self.notifier.publish(collection_id, seq)
+        self.meter.labelled(len(given))
+
+    def _given(self, served: ServedHead, vectors: Float32) -> list[GivenLabel]:
+        return given_labels(served.head.labels, self.heads.scores(served.head, vectors))
+
+    def _of_stored_vectors(self, classifier: str, number: int | None = None) -> ServedHead:
+        """Raises Conflict for a version that reads other vectors than those stored."""
+        served = self.active.get(classifier, number)
+        if served.adapters is not None:
+            raise Conflict(
+                f"Version {served.version.number} of classifier {classifier!r} was fine-tuned and reads"
+                " vectors of its own, not those stored with documents; activate a version without"
+                " fine_tune, or train one."
+            )
+        return served
+
+
+def given_labels(labels: Sequence[str], scores: HeadScores) -> list[GivenLabel]:
+    """What n documents get: the labels chosen, none where the head abstains, and the best probability."""
+    return [
+        GivenLabel(
+            () if abstention is not None else tuple(labels[i] for i in chosen.nonzero()[0]),
+            round(float(row.max()), 4),
+        )
+        for row, chosen, abstention in zip(
+            scores.probabilities, scores.is_chosen, scores.abstentions, strict=True
+        )
+    ]
+
+
+def _mean(document: EncodedDocument) -> Float32:
+    """(d,) the unit mean of its passages' vectors."""
+    total = document.vectors.astype(np.float32).sum(axis=0)
+    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), dtype=np.float32)
+
+
+def annotation(field: str, given: GivenLabel) -> Mapping[str, Any]:
+    """One label as a text, several as a list; a document without one has only the confidence."""
+    confidence = {field + CONFIDENCE: given.confidence}
+    if not given.labels:
+        return confidence
+    return {field: given.labels[0] if len(given.labels) == 1 else list(given.labels), **confidence}
+
+
+def _check_field(field: str) -> None:
+    check_one(field, "write_to", MAX_FIELD_BYTES - len(CONFIDENCE))
+    if field.endswith(CONFIDENCE):
+        raise InvalidInput(f"write_to {field!r} ends in {CONFIDENCE!r}, which is where confidences are kept.")

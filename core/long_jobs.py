@@ -1,0 +1,99 @@
+"""How a long job runs: begun, told of, tried again after an outage, given up at last."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.errors import CognateError, Conflict, NotFound, Overloaded, Unavailable
+from core.ingest import describe_error, request_details
+from core.ports.stores import JobStore, LongJobs
+from core.ports.work import TaskQueue
+from core.types import LONG_JOBS, Job, JobKind, Task
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS: Final = 10  # also those that ended with the process
+ADVANCE_EVERY_S: Final = 0.5
+
+# What a kind of job does; returns how many items were done.
+Step = Callable[[Job], int]
+
+
+@dataclass(frozen=True, slots=True)
+class LongJobRunner:
+    """Accepts long jobs and works on them."""
+
+    work: LongJobs
+    jobs: JobStore
+    queue: TaskQueue
+    is_stopping: Callable[[], bool]
+
+    def open(self, kind: JobKind, about: str, details: Mapping[str, Any], request_id: str = "") -> Job:
+        """A queued job; `about` is the collection, or empty."""
+        job = self.work.open(kind, about, {**details, **request_details(request_id)})
+        self.accepted(job)
+        return job
+
+    def accepted(self, job: Job) -> None:
+        """After commit: queues the job's task."""
+        log.info("job accepted", extra={"job_id": job.id, "kind": job.kind})
+        self.queue.enqueue([Task(LONG_JOBS[job.kind], job.id)])
+
+    def run(self, job_id: str, steps: Mapping[JobKind, Step]) -> bool:
+        """Works on a job, from its beginning if it was begun before; whether it succeeded now.
+
+        Raises Unavailable or Overloaded, to be tried again; any other error ends the job with its reason.
+        """
+        try:
+            job = self.jobs.get(job_id)
+            return not job.state.is_final and self._attempt(job, steps[job.kind])
+        except NotFound:
+            log.warning("job is gone", extra={"job_id": job_id})
+            return False
+
+    def going(self, job_id: str, total: int, before: int = 0) -> Callable[[int], None]:
+        """To be told what is done: notes it now and then, and ends the work by raising.
+
+        Conflict when the job is over, for example cancelled; Unavailable when the process stops.
+        """
+        self.work.advance(job_id, before, total)
+        noted_at = time.monotonic()
+
+        def going(done: int) -> None:
+            nonlocal noted_at
+            self.require_process()
+            if time.monotonic() - noted_at >= ADVANCE_EVERY_S:
+                noted_at = time.monotonic()
+                self.work.advance(job_id, before + done, total)
+
+        return going
+
+    def require_process(self) -> None:
+        """Raises Unavailable when this process stops."""
+        if self.is_stopping():
+            raise Unavailable("This process stops; the job goes on after the next start.")
+
+    def _attempt(self, job: Job, step: Step) -> bool:
+        attempts = self.work.begin(job.id)
+        try:
+            if attempts > MAX_ATTEMPTS:
+                raise Conflict(f"given up after {MAX_ATTEMPTS} attempts; the log says what ended them")
+            done = step(job)
+            self.work.succeed(job.id, done)
+            log.info("job done", extra={"kind": job.kind, "done": done})
+            return True
+        except (Unavailable, Overloaded) as error:
+            if attempts < MAX_ATTEMPTS:
+                raise
+            self.work.fail(job.id, str(error))
+        except CognateError as error:
+            log.warning("job failed", extra={"kind": job.kind, "reason": str(error)})
+            self.work.fail(job.id, str(error))
+        except Exception as error:  # the outer edge of a job: its reason is kept with it
+            log.exception("job failed", extra={"kind": job.kind})
+            self.work.fail(job.id, describe_error(error))
+        return False

@@ -1,0 +1,80 @@
+"""Use case suggest: the documents of a collection whose labels would help a classifier most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from core.active_heads import ActiveHeads
+from core.classifier_types import DocumentVectors, Suggestion
+from core.collections import check_encoder
+from core.errors import Conflict, InvalidInput
+from core.example_checks import ClassifierLimits
+from core.example_memory import ExampleMemory
+from core.ports.classifiers import Heads, LabelStore
+from core.ports.models import Encoder
+from core.ports.stores import CollectionStore
+
+PAGE: Final = 5000  # documents
+MOST_DOCUMENTS: Final = 50_000  # of a larger collection a sample is looked at
+SPARE: Final = 2  # times as many are chosen, because examples may be among them
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestionService:
+    """Works on stored vectors; nothing is encoded."""
+
+    active: ActiveHeads
+    memory: ExampleMemory
+    labels: LabelStore
+    heads: Heads
+    collections: CollectionStore
+    encoder: Encoder
+    limits: ClassifierLimits
+
+    def suggest(self, name: str, collection: str, k: int) -> list[Suggestion]:
+        """At most k documents that are no examples, most helpful first.
+
+        Raises NotFound, InvalidInput, Conflict, EncoderMismatch.
+        """
+        if not 1 <= k <= self.limits.max_suggestions:
+            raise InvalidInput(f"k is {k}; it must be 1 to {self.limits.max_suggestions:,}.")
+        served = self.active.get(name)
+        if served.adapters is not None:
+            raise Conflict(
+                f"Version {served.version.number} of classifier {name!r} was fine-tuned and reads vectors of"
+                " its own, not those stored with documents; activate a version without fine_tune."
+            )
+        target = self.collections.get(collection)
+        check_encoder(target, self.encoder)
+        documents = self._documents(target.id)
+        if not len(documents.ids):
+            return []
+        known = self.memory.load(served.space)
+        chosen = self.heads.suggest(served.head, documents, known.vectors, SPARE * k)
+        rows = self.labels.rows(target.id, documents.ids[[one.row for one in chosen]])
+        examples = {example.text for example in known.stored}
+        suggestions = []
+        for one in chosen:
+            found = rows.get(int(documents.ids[one.row]))  # None: deleted meanwhile
+            if found is None or found[2] in examples:
+                continue
+            external_id, title, text = found
+            of_label = (one.label, one.probability, one.uncertainty, one.density, one.score)
+            suggestions.append(Suggestion(external_id, title, text, *of_label))
+        return suggestions[:k]
+
+    def _documents(self, collection_id: int) -> DocumentVectors:
+        """All searchable documents, or a random sample of so many."""
+        ids, vectors = np.empty(0, np.int64), np.empty((0, self.encoder.info.dim), np.float32)
+        after, random, keys = 0, np.random.default_rng(0), np.empty(0)
+        while len((page := self.labels.document_vectors(collection_id, after, PAGE)).ids):
+            after = int(page.ids[-1])
+            keys = np.concatenate([keys, random.random(len(page.ids))])
+            ids, vectors = np.concatenate([ids, page.ids]), np.concatenate([vectors, page.vectors])
+            if len(ids) > MOST_DOCUMENTS:  # those of the smallest keys are a sample without repetition
+                kept = np.sort(np.argpartition(keys, MOST_DOCUMENTS)[:MOST_DOCUMENTS])
+                keys, ids, vectors = keys[kept], ids[kept], vectors[kept]
+        return DocumentVectors(ids, vectors)
