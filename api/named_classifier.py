@@ -29,9 +29,7 @@ def chosen_classifier(services: Services, config: ApiConfig, given: str | None) 
     )
 
 
-def refuse_cut(
-    results: Sequence[Prediction] | Sequence[Classification], services: Services, how: str
-) -> None:
+def refuse_cut(results: Sequence[Prediction | Classification], services: Services, how: str) -> None:
     """Raises TooLarge when a text was longer than the encoder reads; `how` tells how to allow it."""
     cut = [i for i, one in enumerate(results) if one.is_truncated]
     if cut:

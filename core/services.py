@@ -29,8 +29,11 @@ from core.tune import TuneService
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`checks` tells what is not ready and why (empty = ready), `warnings` what is worse than it should be;
-    `metrics` are all but HTTP's."""
+    """`classify` is zero-shot, `few_shot` learns from the examples of its call.
+
+    `checks` tells what is not ready and why (empty = ready), `warnings` what is worse than it should be;
+    `metrics` are all but HTTP's.
+    """
 
     collections: CollectionService
     ingest: IngestService
@@ -42,6 +45,7 @@ class Services:
     quality: QualityService
     tune: TuneService
     classify: ClassifyService
+    few_shot: ClassifyService
     classifiers: ClassifierService
     embed: EmbedService
     rerank: RerankService

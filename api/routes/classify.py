@@ -98,7 +98,7 @@ def _by_model(body: CohereClassifyBody, services: Services) -> dict[str, Any]:
 
 
 def _refuse_cut(
-    body: CohereClassifyBody, results: Sequence[Prediction] | Sequence[Classification], services: Services
+    body: CohereClassifyBody, results: Sequence[Prediction | Classification], services: Services
 ) -> None:
     if body.truncate == "NONE":
         refuse_cut(results, services, '"truncate": "END"')

@@ -40,11 +40,14 @@ class PredictBody(Body):
         """Raises InvalidInput for a pair of texts, which no classifier here reads."""
         if isinstance(self.inputs, str):
             return [self.inputs]
-        return [_single(item) for item in (self.inputs if self.is_batch else [self.inputs])]
+        strings = [item for item in self.inputs if isinstance(item, str)]
+        if strings or not self.inputs:
+            return [_single(strings)]
+        return [_single(item) for item in self.inputs if not isinstance(item, str)]
 
 
-def _single(item: str | Sequence[str]) -> str:
-    if isinstance(item, str) or len(item) != 1:
+def _single(item: Sequence[str]) -> str:
+    if len(item) != 1:
         raise InvalidInput(
             "A list of strings is one input, a text or a pair of texts, and classifiers read one text each:"
             ' send "text" for one, [["first"], ["second"]] for many.'
