@@ -1,0 +1,180 @@
+"""`cognate classify` and `cognate classifier` against an in-process server."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner, Result
+
+from cognate import classifier_command, classify_command
+from cognate.bootstrap import open_runtime
+from cognate.classifier_client import ClassifierClient
+from cognate.cli import app
+from cognate.client import RequestFailed
+from cognate.server import make_app
+from cognate.settings import Settings
+from core.errors import InvalidInput
+from tests.api.classifying import WORDS, examples, sentences
+from tests.fakes import FakeEncoder
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """What the commands talk to."""
+    settings = Settings(data_dir=tmp_path / "data")
+    with (
+        open_runtime(settings, FakeEncoder()) as services,
+        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
+    ):
+
+        class Near(ClassifierClient):
+            def __init__(self, url: str, api_key: str) -> None:
+                super().__init__(url, api_key)
+                self._http.close()
+                self._http: Any = http
+
+        for module in (classify_command, classifier_command):
+            monkeypatch.setattr(module, "ClassifierClient", Near)
+        yield http
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A CSV file of examples, one of them without a label."""
+    path = tmp_path / "tickets.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("number", "words", "topic"))
+        rows.writerows((i, one["text"], one["label"]) for i, one in enumerate(examples()))
+        rows.writerow((99, "nobody knows", ""))
+    return path
+
+
+@pytest.fixture
+def topics(server: TestClient, table: Path) -> Result:
+    """A trained classifier, and what training it told."""
+    return run(
+        "classifier",
+        "train",
+        "topics",
+        "--file",
+        str(table),
+        "--text-field",
+        "words",
+        "--label-field",
+        "topic",
+    )
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, env={"COLUMNS": "160"}, catch_exceptions=False)
+
+
+def told(*arguments: str) -> str:
+    """What a command that succeeds prints."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_training_on_a_file_ends_with_its_report(topics: Result) -> None:
+    assert topics.exit_code == 0, topics.output
+    assert "1 rows have no text or no label" in topics.stdout
+    assert "36 examples of 3 labels" in topics.stdout
+    assert "accuracy" in topics.stdout
+    for label in WORDS:
+        assert label in topics.stdout
+
+
+def test_texts_are_classified_by_labels_or_by_a_classifier(topics: Result) -> None:
+    assert told("classify", "a cat", "-l", "cat", "-l", "bank").startswith("cat  ")
+    assert told("classify", "a cat", "--labels", "bank, cat").startswith("cat  ")
+    assert told("classify", "a cat and a dog", "--classifier", "topics").startswith("animals  ")
+    explained = told("classify", "a cat and a dog", "--classifier", "topics", "--evidence")
+    assert "like " in explained
+    row = json.loads(told("classify", "a cat and a dog", "--classifier", "topics", "--json"))
+    assert (row["text"], row["label"], row["abstained"]) == ("a cat and a dog", "animals", row["abstained"])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_file_is_classified_into_a_file(topics: Result, table: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"out.{suffix}"
+    given = ("--file", str(table), "--text-field", "words", "--classifier", "topics", "-o", str(out))
+    assert told("classify", *given) == ""
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file)) if suffix == "csv" else [json.loads(line) for line in file]
+    assert len(rows) == 37
+    right = [row["label"] == one["label"] for row, one in zip(rows, examples(), strict=False)]
+    assert sum(right) >= 34
+    assert set(rows[0]) >= {"id", "text", "label", "score", "abstained"}
+
+
+def test_what_cannot_be_meant_is_refused(server: TestClient, tmp_path: Path, table: Path) -> None:
+    for arguments in (
+        ("classify", "x"),
+        ("classify", "x", "-l", "a", "-l", "b", "--classifier", "c"),
+        ("classify", "-l", "a", "-l", "b"),
+        ("classify", "x", "--file", str(table), "--classifier", "c"),
+        ("classify", "x", "-l", "a", "-l", "b", "--evidence"),
+        ("classify", "x", "-l", "a", "-l", "b", "-o", "out.txt"),
+        ("classifier", "train", "t", "--file", str(table), "--from-collection", "c"),
+    ):
+        assert run(*arguments).exit_code == 2, arguments
+    with pytest.raises(InvalidInput, match="'nothing' is not in the file"):
+        run("classifier", "train", "t", "--file", str(table), "--label-field", "nothing")
+    with pytest.raises(RequestFailed, match="'none'"):
+        run("classify", "x", "--classifier", "none")
+
+
+def test_a_training_that_fails_is_told_with_its_reason(server: TestClient) -> None:
+    server.put("/v1/collections/news", json={})
+    one = [{"id": "1", "text": "a cat", "metadata": {"kind": "animals"}}]
+    server.post("/v1/collections/news/documents?wait=true", json={"documents": one})
+    result = run("classifier", "train", "t", "--from-collection", "news", "--label-field", "kind")
+    assert result.exit_code == 2
+    assert "at least two" in " ".join(result.output.split())
+
+
+def test_several_labels_in_one_cell(server: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "several.jsonl"
+    both = [f"{a} {b}" for a, b in zip(sentences("animals"), sentences("food"), strict=True)]
+    rows = examples() + [{"text": text, "label": "animals; food"} for text in both]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    told("classifier", "train", "t", "--file", str(path), "--multi", "--separator", ";")
+    assert server.get("/v1/classifiers/t").json()["versions"][0]["multi_label"] is True
+    assert told("classify", "cat dog bread soup", "--classifier", "t").startswith("animals, food  ")
+
+
+def test_a_report_with_its_plots(topics: Result, tmp_path: Path) -> None:
+    shown = told("classifier", "report", "topics", "--png", str(tmp_path / "plots"))
+    assert "macro-F1" in shown
+    assert (tmp_path / "plots" / "topics-confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads(told("classifier", "report", "topics", "--json"))["examples"] == 36
+
+
+def test_examples_are_added_and_versions_changed(topics: Result) -> None:
+    assert told("classifier", "add", "topics", "rain and wind", "-l", "weather") == "Version 2 serves.\n"
+    listed = told("classifier", "versions", "topics")
+    assert "feedback" in listed
+    assert told("classifier", "activate", "topics", "1") == "Version 1 of topics serves.\n"
+    assert "topics" in told("classifier", "list")
+    assert told("classifier", "delete", "topics") == "Classifier topics is deleted.\n"
+    with pytest.raises(RequestFailed, match="topics"):
+        run("classifier", "versions", "topics")
+
+
+def test_a_collection_is_labelled_and_suggested_from(topics: Result, server: TestClient) -> None:
+    server.put("/v1/collections/news", json={})
+    documents = [{"id": f"d{i}", "text": text} for i, text in enumerate(["cat dog", "bank loan", "cat bank"])]
+    server.post("/v1/collections/news/documents?wait=true", json={"documents": documents})
+    assert "d2" in told("classifier", "suggest", "topics", "-c", "news", "-k", "1")
+    shown = told("classifier", "label", "topics", "-c", "news", "--write-to", "topic", "--on-arrival")
+    assert "3 documents have topic and topic_confidence." in shown
+    metadata = server.get("/v1/collections/news/documents/d0").json()["metadata"]
+    assert metadata["topic"] == "animals"
