@@ -286,15 +286,25 @@ class LabelingRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DocumentVectors:
-    """`ids` (n,) of searchable documents, `vectors` (n, d) float32: the unit mean of each one's passages."""
+    """`ids` (n,) of searchable documents, `vectors` (n, d) float32: the unit mean of each one's passages.
+
+    `passages` (n,) are the ids of their first passages: new content has others.
+    """
 
     ids: Int64
     vectors: Float32
+    passages: Int64
 
 
 @dataclass(frozen=True, slots=True)
 class GivenLabel:
-    """What labelling writes into a document's metadata; an abstained one has no labels."""
+    """What labelling writes into a document's metadata; an abstained one has no labels.
+
+    `passage` is the first passage of the content that was labelled: the label is not written when the
+    document has other content by then. None writes it in any case.
+    """
 
     labels: tuple[str, ...]
     confidence: float
+    is_multi: bool = False
+    passage: int | None = None

@@ -383,6 +383,9 @@ class LogEntry:
 
     `passage_ids` is (n,) int64, `vectors` (n, d) float16, `texts` the n texts of the passages. An entry
     replaces all earlier passages of its document, and its metadata.
+
+    `is_held`: the reader told that it holds just these passages, so `vectors`, `title` and `texts` were left
+    out; only the metadata are new.
     """
 
     document_id: int
@@ -392,6 +395,7 @@ class LogEntry:
     title: str = ""
     texts: tuple[str, ...] = ()
     metadata: Metadata = field(default_factory=dict)
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

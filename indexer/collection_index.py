@@ -123,6 +123,11 @@ class CollectionIndex:
             self._changes += len(page.entries)
             self._publish()
 
+    def held_passages(self, document_id: int) -> list[int]:
+        """Ids, in order, of the living passages of a document."""
+        with self._lock:
+            return self._passages_of(self._block(document_id))
+
     def is_compaction_due(self) -> bool:
         with self._lock:
             total = self._main.n + self._delta.count
@@ -180,6 +185,8 @@ class CollectionIndex:
         self._built = share
 
     def _check(self, entry: LogEntry) -> None:
+        if entry.is_held:
+            return
         if len(entry.passage_ids) and entry.vectors.shape != (len(entry.passage_ids), self._d):
             raise EncoderMismatch(
                 f"Document {entry.document_id} has {len(entry.passage_ids)} passages and vectors of shape "
@@ -187,6 +194,9 @@ class CollectionIndex:
             )
 
     def _replace(self, entry: LogEntry) -> None:
+        if entry.is_held:
+            self._require_held(entry)
+            return
         vectors = _finite(entry)
         block = self._block(entry.document_id)
         if self._holds(block, entry.passage_ids, vectors):
@@ -200,6 +210,22 @@ class CollectionIndex:
         self._starts[entry.document_id] = start
         self._reserve_alive(start + len(vectors))
         self._alive[start : start + len(vectors)] = True
+
+    def _require_held(self, entry: LogEntry) -> None:
+        found = self._passages_of(self._block(entry.document_id))
+        if found != entry.passage_ids.tolist():
+            raise ValueError(
+                f"The log left out the vectors of document {entry.document_id}, of which this index holds "
+                f"passages {found}, not {entry.passage_ids.tolist()}"
+            )
+
+    def _passages_of(self, block: range) -> list[int]:
+        """Ids of the passages at neighbouring positions."""
+        if not block:
+            return []
+        rows, offset = self._part(block.start)
+        ids: list[int] = rows.passage_ids[block.start - offset : block.stop - offset].tolist()
+        return ids
 
     def _block(self, document_id: int) -> range:
         """Positions of the living rows of a document."""

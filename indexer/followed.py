@@ -84,6 +84,10 @@ class Followed:
             self._start_again(f"the log is purged up to {collection.purged_seq}, seen up to {self._floor}")
         self._floor = max(self._floor, self._target.applied_seq)
 
+    def held_passages(self, document_id: int) -> list[int]:
+        """Ids, in order, of the passages of a document that need not be read again."""
+        return self._target.held_passages(document_id)
+
     def apply(self, page: LogPage) -> None:
         """Applies a page; a rebuilt index that has caught up takes the place of the served one."""
         self._target.apply(page)

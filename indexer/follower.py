@@ -222,7 +222,8 @@ class IndexFollower:
     def _advance(self, followed: Followed) -> bool:
         """Applies one page; whether there is more to read now."""
         try:
-            page = self._log.read(followed.collection.id, followed.cursor, self._settings.page_limit)
+            limit, held = self._settings.page_limit, followed.held_passages
+            page = self._log.read(followed.collection.id, followed.cursor, limit, held)
         except NotFound:  # deleted a moment ago; the next listing drops it
             return False
         except Exception:  # the database is away: keep serving, try again

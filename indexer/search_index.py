@@ -156,8 +156,9 @@ class SearchIndex:
         with self._lock:
             try:
                 self._vectors.apply(page)
-                self._words.apply(page.entries)
-                self._terms.apply(page.entries)
+                renewed = [entry for entry in page.entries if not entry.is_held]
+                self._words.apply(renewed)
+                self._terms.apply(renewed)
                 self._attributes.apply(page.entries)
                 self._publish()
             except EncoderMismatch:
@@ -166,6 +167,10 @@ class SearchIndex:
                 self._is_broken = True
                 raise
             self._applied_s = time.monotonic()
+
+    def held_passages(self, document_id: int) -> list[int]:
+        """Ids, in order, of the passages of a document that were applied."""
+        return self._vectors.held_passages(document_id)
 
     def is_compaction_due(self) -> bool:
         return self._vectors.is_compaction_due() or self._words.is_compaction_due()

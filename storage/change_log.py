@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Connection, Row, select, tuple_
 
+from core.annotations import annotated
+from core.ports.stores import HeldPassages, holds_nothing
 from core.types import Collection, DocumentState, Float16, Int64, LogEntry, LogPage, Metadata
 from storage.collections import collection_by_id, no_collection
 from storage.database import Database, chunked
@@ -45,18 +47,20 @@ class SqlChangeLog:
             rows = connection.execute(select(Collections.id, Collections.seq))
             return {row.id: row.seq for row in rows}
 
-    def read(self, collection_id: int, cursor: tuple[int, int], limit: int) -> LogPage:
+    def read(
+        self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
+    ) -> LogPage:
         """Changed documents after `cursor` = (seq, document id), at most `limit`.
 
-        (seq, 0) reads from the start of that seq. Documents that are not searchable come as empty entries.
-        Raises NotFound.
+        (seq, 0) reads from the start of that seq. Documents that are not searchable come as empty entries;
+        of those whose passages are `held` only the metadata are read. Raises NotFound.
         """
         with self._database.read() as connection:
             # The head first: what commits after it belongs to the next call.
             collection = _collection(connection, collection_id)
             rows = _changed(connection, collection_id, cursor, limit + 1)
             page, following = rows[:limit], rows[limit:]
-            entries = _entries(connection, collection, page)
+            entries = _entries(connection, collection, page, held)
         end = (page[-1].seq, page[-1].id) if page else cursor
         applied = following[0].seq - 1 if following else collection.seq
         return LogPage(entries, end, applied, is_last=not following)
@@ -84,19 +88,51 @@ def _changed(
 
 
 def _entries(
-    connection: Connection, collection: Collection, rows: Sequence[Row[int, int, str]]
+    connection: Connection,
+    collection: Collection,
+    rows: Sequence[Row[int, int, str]],
+    held: HeldPassages,
 ) -> tuple[LogEntry, ...]:
     searchable = [row.id for row in rows if row.state == DocumentState.SEARCHABLE]
-    passages = _passages(connection, collection, searchable)
-    contents = {row.id: row for chunk in chunked(searchable) for row in _contents(connection, chunk)}
+    same = _same_passages(connection, searchable, held)
+    metadata = _metadata(connection, list(same))
+    others = [id_ for id_ in searchable if id_ not in same]
+    passages = _passages(connection, collection, others)
+    contents = {row.id: row for chunk in chunked(others) for row in _contents(connection, chunk)}
     entries = []
     for row in rows:
         found = passages.get(row.id, [])
         entry = LogEntry(row.id, row.seq, *_arrays(found, collection.encoder.dim))
         if found:
             entry = _with_content(entry, found, contents[row.id])
+        elif row.id in same:
+            ids = np.array(same[row.id], dtype=np.int64)
+            entry = replace(entry, passage_ids=ids, metadata=metadata[row.id], is_held=True)
         entries.append(entry)
     return tuple(entries)
+
+
+def _same_passages(
+    connection: Connection, ids: Sequence[int], held: HeldPassages
+) -> dict[int, Sequence[int]]:
+    """Document id -> passages, of the documents of which the reader holds all and no others."""
+    claimed = {id_: list(passages) for id_ in ids if (passages := held(id_))}
+    query = select(Passages.document_id, Passages.id).order_by(Passages.document_id, Passages.ordinal)
+    stored: dict[int, list[int]] = {}
+    for chunk in chunked(list(claimed)):
+        for row in connection.execute(query.where(Passages.document_id.in_(chunk))):
+            stored.setdefault(row.document_id, []).append(row.id)
+    return {id_: passages for id_, passages in claimed.items() if stored.get(id_) == passages}
+
+
+def _metadata(connection: Connection, ids: Sequence[int]) -> dict[int, Metadata]:
+    """Document id -> metadata as readers see them."""
+    query = select(Documents.id, Documents.metadata_, Documents.annotations)
+    return {
+        id_: annotated(metadata, added)
+        for chunk in chunked(ids)
+        for id_, metadata, added in connection.execute(query.where(Documents.id.in_(chunk)))
+    }
 
 
 def _with_content(entry: LogEntry, passages: Sequence[_Passage], content: _Content) -> LogEntry:
@@ -105,8 +141,11 @@ def _with_content(entry: LogEntry, passages: Sequence[_Passage], content: _Conte
 
 
 def _contents(connection: Connection, ids: Sequence[int]) -> list[_Content]:
-    query = select(Documents.id, Documents.title, Documents.text, Documents.metadata_)
-    return [_Content(*row) for row in connection.execute(query.where(Documents.id.in_(ids)))]
+    columns = (Documents.id, Documents.title, Documents.text, Documents.metadata_, Documents.annotations)
+    rows = connection.execute(select(*columns).where(Documents.id.in_(ids)))
+    return [
+        _Content(id_, title, text, annotated(metadata, added)) for id_, title, text, metadata, added in rows
+    ]
 
 
 def _passages(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, exists, select, update
 
@@ -62,8 +63,11 @@ def _bury(connection: Connection, ids: Sequence[int], seq: int, now: datetime) -
     """Turns documents into tombstones; who still waited for them."""
     connection.execute(delete(Revisions).where(Revisions.document_id.in_(ids)))
     connection.execute(delete(Passages).where(Passages.document_id.in_(ids)))
-    blank = {"title": "", "text": "", "metadata_": {}, "content_hash": "", "metadata_hash": ""}
+    hashes = {"content_hash": "", "metadata_hash": ""}
+    blank: dict[str, Any] = {"title": "", "text": "", "metadata_": {}, "annotations": None}
     row = {"state": DocumentState.DELETED, "reason": None, "job_id": None, "passage_count": 0}
     stamp = {"seq": seq, "updated_at": now}
-    connection.execute(update(Documents).where(Documents.id.in_(ids)).values(**blank, **row, **stamp))
+    connection.execute(
+        update(Documents).where(Documents.id.in_(ids)).values(**blank, **hashes, **row, **stamp)
+    )
     return end_wait(connection, ids)

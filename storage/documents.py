@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, case, select, update
 
+from core.annotations import annotated
 from core.errors import NotFound
 from core.types import (
     Accepted,
@@ -195,6 +196,9 @@ def _newest(collection_id: int) -> Select[*tuple[Any, ...]]:
             case((is_revised, Revisions.title), else_=Documents.title).label("title"),
             case((is_revised, Revisions.text), else_=Documents.text).label("text"),
             case((is_revised, Revisions.metadata_), else_=Documents.metadata_).label("newest_metadata"),
+            case((~is_revised, Documents.annotations)).label(
+                "annotations"
+            ),  # of new content there are none yet
             Documents.state,
             Documents.reason,
             Documents.seq,
@@ -211,7 +215,7 @@ def _to_document(row: Row[*tuple[Any, ...]]) -> Document:
         external_id=row.external_id,
         title=row.title,
         text=row.text,
-        metadata=row.newest_metadata,
+        metadata=annotated(row.newest_metadata, row.annotations),
         state=DocumentState(row.state),
         reason=row.reason,
         seq=row.seq,

@@ -185,6 +185,7 @@ def _revise(connection: Connection, job: OpenJob, revised: Sequence[Change], now
 def _pending(change: Change, job: OpenJob, now: datetime) -> dict[str, Any]:
     return {
         **_content(change),
+        "annotations": None,
         "state": DocumentState.PENDING,
         "reason": None,
         "job_id": job.id,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, select
 
+from core.annotations import annotated
 from core.types import DocumentState, Float16, PassageRow, Span
 from storage.database import chunked
 from storage.publishing import VECTOR_DTYPE
@@ -71,6 +72,7 @@ def _rows() -> Select[*tuple[Any, ...]]:
         Passages.start,
         Passages.end,
         Documents.metadata_,
+        Documents.annotations,
         # Compared by the caller: as conditions they tempt SQLite to start from all of the collection.
         Documents.collection_id,
         Documents.state,
@@ -102,5 +104,6 @@ def _with_vectors(rows: Sequence[Row[*tuple[Any, ...]]]) -> tuple[list[PassageRo
 
 
 def _to_passage(row: Sequence[Any]) -> PassageRow:
-    passage_id, external_id, title, text, start, end, metadata = row[:7]
-    return PassageRow(passage_id, external_id, title, text, Span(start, end), metadata)
+    passage_id, external_id, title, text, start, end, metadata, added = row[:8]
+    seen = annotated(metadata, added)
+    return PassageRow(passage_id, external_id, title, text, Span(start, end), seen)

@@ -35,7 +35,7 @@ def publish(
     seq: int,
     now: datetime,
 ) -> None:
-    """Replaces the passages, vectors and content of the documents and makes them searchable at `seq`."""
+    """Replaces passages, vectors, content and annotations of the documents; they are searchable at `seq`."""
     if not encoded:
         return
     _refuse_other_shapes(batch, encoded)
@@ -44,7 +44,13 @@ def publish(
         connection.execute(delete(Passages).where(Passages.document_id.in_(chunk)))
         _take_revised_content(connection, chunk)
     rows = [
-        {"row_id": e.document_id, "passage_count": len(e.spans), "seq": seq, "updated_at": now}
+        {
+            "row_id": e.document_id,
+            "passage_count": len(e.spans),
+            "seq": seq,
+            "updated_at": now,
+            "annotations": dict(e.annotations) if e.annotations else None,
+        }
         for e in encoded
     ]
     made = update(Documents).where(Documents.id == bindparam("row_id"))

@@ -299,7 +299,11 @@ class ClassifierExamples(Base):
     """Labelled texts, each once; `vector` is little-endian float16, null until it is encoded."""
 
     __tablename__ = "classifier_examples"
-    __table_args__ = (UniqueConstraint("classifier_id", "text_hash"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("classifier_id", "text_hash"),
+        Index(None, "classifier_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     classifier_id: Mapped[int] = mapped_column(ForeignKey("classifiers.id", ondelete="CASCADE"))

@@ -93,7 +93,8 @@ class ClassifierStore(Protocol):
         """Creates or changes a classifier and queues a training job, whose id is returned.
 
         `examples` replace the stored ones; None keeps them. Versions stay, and the active one serves on.
-        Raises Conflict while an earlier training of this name is not over.
+        The job's details name the `classifier`. Vectors stay with texts that stay, unless the encoder is
+        another. Raises Conflict, naming the job, while an earlier training of this name is not over.
         """
         ...
 
@@ -113,18 +114,26 @@ class ClassifierStore(Protocol):
         """Example id -> embedding (d,), of those stored."""
         ...
 
-    def save_vectors(self, classifier_id: int, vectors: Mapping[int, Float32]) -> None: ...
+    def save_vectors(self, classifier_id: int, vectors: Mapping[int, Float32]) -> None:
+        """Example id -> embedding (d,), kept as float16; examples gone meanwhile are left out."""
+        ...
 
     def change_examples(
         self, classifier_id: int, changed: Sequence[LabelledText], removed: Sequence[str]
     ) -> ExampleChanges:
-        """Adds examples, corrects the labels of texts already there, removes those of the given texts."""
+        """Adds examples, corrects the labels of texts already there, removes those of the given texts.
+
+        Of equal texts the last counts. Raises NotFound when the classifier is gone.
+        """
         ...
 
     def replace_examples(
         self, classifier_id: int, examples: Sequence[LabelledText], vectors: Float32
     ) -> None:
-        """Puts these, encoded already, in the place of all earlier ones (training from a collection)."""
+        """Puts these, encoded already, in the place of all earlier ones (training from a collection).
+
+        `vectors` (n, d). Of equal texts the last counts. Raises NotFound when the classifier is gone.
+        """
         ...
 
     def add_version(
@@ -185,13 +194,17 @@ class LabelStore(Protocol):
     def labelled(
         self, collection_id: int, field: str, after: int, limit: int
     ) -> tuple[list[tuple[str, tuple[str, ...]]], DocumentVectors]:
-        """(text, values of the metadata field as text) and vectors, of searchable documents that have any."""
+        """(text, values of the metadata field as text) and vectors, of searchable documents that have any.
+
+        Only what callers sent counts, not what labelling wrote there. At most `limit`; fewer are the last.
+        """
         ...
 
     def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
         """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
 
-        Stays when the caller sends the document's metadata anew; documents gone meanwhile are left out.
+        Stays when the caller sends the document's metadata anew, and goes with its content. Documents gone
+        meanwhile are left out. Raises NotFound when the collection is gone.
         """
         ...
 

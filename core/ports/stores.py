@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from core.types import (
@@ -30,6 +30,14 @@ from core.types import (
     SearchDefaults,
     Task,
 )
+
+# Document id -> ids, in order, of those of its passages that a reader of the log holds.
+HeldPassages = Callable[[int], Sequence[int]]
+
+
+def holds_nothing(document_id: int) -> Sequence[int]:
+    """`HeldPassages` of a reader that begins."""
+    return ()
 
 
 class CollectionStore(Protocol):
@@ -256,6 +264,11 @@ class ChangeLog(Protocol):
         """Collection id -> seq, for all collections."""
         ...
 
-    def read(self, collection_id: int, cursor: tuple[int, int], limit: int) -> LogPage:
-        """Changed documents after `cursor` = (seq, document id), at most about `limit`."""
+    def read(
+        self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
+    ) -> LogPage:
+        """Changed documents after `cursor` = (seq, document id), at most about `limit`.
+
+        Vectors and texts of passages that the reader holds (`held`) are left out.
+        """
         ...

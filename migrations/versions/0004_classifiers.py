@@ -25,6 +25,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_labeling_rules_classifier_id", "labeling_rules")
+    op.drop_index("ix_classifier_examples_classifier_id_id", "classifier_examples")
     for table in ("labeling_rules", "classifier_versions", "classifier_examples", "classifiers"):
         op.drop_table(table)
     op.drop_column("documents", "annotations")
@@ -70,6 +71,7 @@ def _create_examples() -> None:
         ),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_classifier_examples_classifier_id_id", "classifier_examples", ["classifier_id", "id"])
 
 
 def _create_versions() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import NotFound
+from core.ports.stores import HeldPassages, holds_nothing
 from core.types import (
     Collection,
     CollectionSettings,
@@ -100,14 +101,16 @@ class FakeDatabase:
     def heads(self) -> dict[int, int]:
         return {id_: collection.seq for id_, collection in self.collections.items()}
 
-    def read(self, collection_id: int, cursor: tuple[int, int], limit: int) -> LogPage:
+    def read(
+        self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
+    ) -> LogPage:
         self.broken(collection_id)
         with self.lock:
             if collection_id not in self.collections:
                 raise NotFound(f"Collection {collection_id} does not exist")
             entries = sorted(self.documents[collection_id].values(), key=_place)
             rest = [entry for entry in entries if _place(entry) > cursor]
-            page, following = rest[:limit], rest[limit:]
+            page, following = [_without_held(entry, held) for entry in rest[:limit]], rest[limit:]
             end = _place(page[-1]) if page else cursor
             head = self.collections[collection_id].seq
             return LogPage(tuple(page), end, following[0].seq - 1 if following else head, not following)
@@ -182,6 +185,14 @@ def search_index(
 
 
 _live = itertools.count()
+
+
+def _without_held(entry: LogEntry, held: HeldPassages) -> LogEntry:
+    """The entry as a reader gets it who holds these passages already."""
+    if not len(entry.passage_ids) or list(held(entry.document_id)) != entry.passage_ids.tolist():
+        return entry
+    empty = LogEntry(entry.document_id, entry.seq, entry.passage_ids, entry.vectors[:0])
+    return replace(empty, metadata=entry.metadata, is_held=True)
 
 
 def _place(entry: LogEntry) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from core.filters import AnyOf, Bound, Not, Range
+from core.ports.stores import holds_nothing
 from core.types import Collection, IndexHit
 from indexer.lexical import LexicalIndex
 from indexer.lexical_store import LexicalStore
@@ -29,7 +30,7 @@ FILTERS = (
 
 def catch_up(index: SearchIndex, database: FakeDatabase, collection_id: int, limit: int = 1000) -> None:
     while True:
-        page = database.read(collection_id, index.cursor, limit)
+        page = database.read(collection_id, index.cursor, limit, index.held_passages)
         index.apply(page)
         if page.is_last:
             return
@@ -63,9 +64,10 @@ class RandomProgram(RuleBasedStateMachine):
         if document in self.database.documents[self.id]:
             self.database.touch(self.id, document)
 
-    @rule(limit=st.integers(1, 5))
-    def apply_one_page(self, limit: int) -> None:
-        page = self.database.read(self.id, self.index.cursor, limit)
+    @rule(limit=st.integers(1, 5), is_told=st.booleans())
+    def apply_one_page(self, limit: int, is_told: bool) -> None:
+        held = self.index.held_passages if is_told else holds_nothing
+        page = self.database.read(self.id, self.index.cursor, limit, held)
         self.index.apply(page)
         self.index.apply(page)
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from sqlalchemy import select
 
 from core.types import (
     Accepted,
@@ -29,11 +30,15 @@ from core.types import (
 )
 from storage.batches import SqlBatchStore
 from storage.change_log import SqlChangeLog
+from storage.classifiers import SqlClassifierStore
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
+from storage.labels import SqlLabelStore
+from storage.long_jobs import SqlLongJobs
 from storage.retention import SqlRetention
+from storage.schema import Documents
 
 DIM = 4
 ENCODER = EncoderInfo("tiny", "f" * 64, DIM, 64)
@@ -98,6 +103,9 @@ class World:
         self.batches = SqlBatchStore(self.database, self.clock)
         self.jobs = SqlJobStore(self.database, self.clock)
         self.log = SqlChangeLog(self.database)
+        self.labels = SqlLabelStore(self.database, self.clock)
+        self.classifiers = SqlClassifierStore(self.database, self.clock)
+        self.long_jobs = SqlLongJobs(self.database, self.clock)
         self.retention = SqlRetention(self.database)
         self.collection, _ = self.collections.create(self.name, "", ENCODER, CollectionSettings())
 
@@ -153,6 +161,14 @@ class World:
         """state, total, done, failed"""
         job = self.jobs.get(job_id)
         return str(job.state), job.total, job.done, job.failed
+
+    def id_of(self, external_id: str) -> int:
+        """The id that the log gives a searchable document."""
+        with self.database.read() as connection:
+            query = select(Documents.id).where(
+                Documents.collection_id == self.id, Documents.external_id == external_id
+            )
+            return connection.execute(query).scalar_one()
 
     def read_log(self, cursor: tuple[int, int] = (0, 0), limit: int = 1000) -> list[LogEntry]:
         """All entries after the cursor."""

@@ -1,0 +1,190 @@
+"""Labelled examples of a classifier, inside the caller's transaction, which has locked the classifier."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+
+from core.classifier_types import ExampleChanges, LabelledText, StoredExample
+from core.types import Float32
+from storage.database import chunked
+from storage.publishing import VECTOR_DTYPE
+from storage.schema import ClassifierExamples
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    id: int
+    labels: tuple[str, ...]
+
+
+def change_examples(
+    connection: Connection,
+    classifier_id: int,
+    changed: Sequence[LabelledText],
+    removed: Sequence[str],
+    now: datetime,
+) -> ExampleChanges:
+    """Adds, corrects and removes; a text that is both changed and removed stays."""
+    latest = _latest(changed)
+    gone = {_hash(text) for text in removed} - latest.keys()
+    stored = _stored(connection, classifier_id, [*latest, *gone])
+    delete_examples(connection, [stored[key].id for key in gone if key in stored])
+    changes = _write(connection, classifier_id, latest, stored, now)
+    return ExampleChanges(*changes, removed=len(gone & stored.keys()))
+
+
+def put_in_place(
+    connection: Connection, classifier_id: int, examples: Sequence[LabelledText], now: datetime
+) -> None:
+    """Leaves these and no others; texts that stay keep their id and vector."""
+    latest = _latest(examples)
+    stored = _all_stored(connection, classifier_id)
+    delete_examples(connection, [found.id for key, found in stored.items() if key not in latest])
+    _write(connection, classifier_id, latest, stored, now)
+
+
+def put_encoded(
+    connection: Connection,
+    classifier_id: int,
+    examples: Sequence[LabelledText],
+    vectors: Float32,
+    now: datetime,
+) -> None:
+    """Puts examples with their vectors (n, d) in the place of all earlier ones."""
+    connection.execute(delete(ClassifierExamples).where(ClassifierExamples.classifier_id == classifier_id))
+    rows = {
+        _hash(example.text): _row(classifier_id, example, now) | {"vector": _packed(vector)}
+        for example, vector in zip(examples, vectors, strict=True)
+    }
+    if rows:
+        connection.execute(insert(ClassifierExamples), list(rows.values()))
+
+
+def save_vectors(connection: Connection, classifier_id: int, vectors: Mapping[int, Float32]) -> None:
+    """Example id -> embedding (d,); ids that are gone are passed over."""
+    this = update(ClassifierExamples).where(
+        ClassifierExamples.id == bindparam("row_id"), ClassifierExamples.classifier_id == classifier_id
+    )
+    rows = [{"row_id": id_, "vector": _packed(vector)} for id_, vector in vectors.items()]
+    if rows:
+        connection.execute(this, rows)
+
+
+def drop_vectors(connection: Connection, classifier_id: int) -> None:
+    """All examples are to be encoded anew."""
+    mine = update(ClassifierExamples).where(ClassifierExamples.classifier_id == classifier_id)
+    connection.execute(mine.values(vector=None))
+
+
+def read_examples(
+    connection: Connection, classifier_id: int, limit: int | None, after: int
+) -> list[StoredExample]:
+    """In order of id."""
+    query = (
+        select(
+            ClassifierExamples.id,
+            ClassifierExamples.text,
+            ClassifierExamples.labels,
+            ClassifierExamples.vector.is_not(None).label("is_encoded"),
+            ClassifierExamples.updated_at,
+        )
+        .where(ClassifierExamples.classifier_id == classifier_id, ClassifierExamples.id > after)
+        .order_by(ClassifierExamples.id)
+        .limit(limit)
+    )
+    return [
+        StoredExample(row.id, row.text, tuple(row.labels), bool(row.is_encoded), row.updated_at)
+        for row in connection.execute(query)
+    ]
+
+
+def read_vectors(connection: Connection, classifier_id: int) -> dict[int, Float32]:
+    """Example id -> embedding (d,), of those stored."""
+    query = select(ClassifierExamples.id, ClassifierExamples.vector).where(
+        ClassifierExamples.classifier_id == classifier_id, ClassifierExamples.vector.is_not(None)
+    )
+    rows = connection.execute(query.order_by(ClassifierExamples.id)).all()
+    if not rows:
+        return {}
+    data = b"".join(row.vector for row in rows)
+    vectors = np.frombuffer(data, VECTOR_DTYPE).astype(np.float32).reshape(len(rows), -1)
+    return dict(zip([row.id for row in rows], vectors, strict=True))
+
+
+def delete_examples(connection: Connection, ids: Sequence[int]) -> None:
+    for chunk in chunked(ids):
+        connection.execute(delete(ClassifierExamples).where(ClassifierExamples.id.in_(chunk)))
+
+
+def _write(
+    connection: Connection,
+    classifier_id: int,
+    latest: Mapping[str, LabelledText],
+    stored: Mapping[str, _Stored],
+    now: datetime,
+) -> tuple[int, int, int]:
+    """How many were added, corrected, unchanged."""
+    fresh = [_row(classifier_id, example, now) for key, example in latest.items() if key not in stored]
+    corrected = [
+        {"row_id": stored[key].id, "labels": list(example.labels), "updated_at": now}
+        for key, example in latest.items()
+        if key in stored and stored[key].labels != example.labels
+    ]
+    if fresh:
+        connection.execute(insert(ClassifierExamples), fresh)
+    if corrected:
+        this = update(ClassifierExamples).where(ClassifierExamples.id == bindparam("row_id"))
+        connection.execute(this, corrected)
+    return len(fresh), len(corrected), len(latest) - len(fresh) - len(corrected)
+
+
+def _stored(connection: Connection, classifier_id: int, keys: Sequence[str]) -> dict[str, _Stored]:
+    query = _keys(classifier_id)
+    found: dict[str, _Stored] = {}
+    for chunk in chunked(keys):
+        found |= _by_key(connection.execute(query.where(ClassifierExamples.text_hash.in_(chunk))))
+    return found
+
+
+def _all_stored(connection: Connection, classifier_id: int) -> dict[str, _Stored]:
+    return _by_key(connection.execute(_keys(classifier_id)))
+
+
+def _keys(classifier_id: int) -> Any:
+    columns = (ClassifierExamples.id, ClassifierExamples.text_hash, ClassifierExamples.labels)
+    return select(*columns).where(ClassifierExamples.classifier_id == classifier_id)
+
+
+def _by_key(rows: Iterable[Row[Any]]) -> dict[str, _Stored]:
+    return {row.text_hash: _Stored(row.id, tuple(row.labels)) for row in rows}
+
+
+def _latest(examples: Iterable[LabelledText]) -> dict[str, LabelledText]:
+    """By the hash of the text; of equal ones the last."""
+    return {_hash(example.text): example for example in examples}
+
+
+def _row(classifier_id: int, example: LabelledText, now: datetime) -> dict[str, Any]:
+    return {
+        "classifier_id": classifier_id,
+        "text_hash": _hash(example.text),
+        "updated_at": now,
+        "labels": list(example.labels),
+        "vector": None,
+        "text": example.text,
+    }
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _packed(vector: Float32) -> bytes:
+    return vector.astype(VECTOR_DTYPE).tobytes()

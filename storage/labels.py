@@ -1,0 +1,201 @@
+"""Labels of whole collections: vectors of documents in pages, and what labelling writes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+from sqlalchemy import Connection, Select, bindparam, select, update
+
+from core.annotations import label_annotations
+from core.classifier_types import DocumentVectors, GivenLabel
+from core.types import DocumentState, Float32, Int64, Metadata
+from storage.clock import Clock, utc_now
+from storage.collections import collection_by_id, head_seq, lock_collection, next_seq, no_collection
+from storage.database import Database, chunked
+from storage.faults import repeated
+from storage.publishing import VECTOR_DTYPE
+from storage.schema import Collections, Documents, Embeddings, Passages
+
+SCAN_ROWS: Final = 2_000  # whose metadata are looked at together
+
+
+class SqlLabelStore:
+    """core.ports.LabelStore on SQL."""
+
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+
+    def document_vectors(self, collection_id: int, after: int, limit: int) -> DocumentVectors:
+        """At most `limit` searchable documents with an id greater than `after`, in order of id.
+
+        Documents without a passage have no vector and are passed over. None left: an empty page. Raises
+        NotFound when the collection is gone.
+        """
+        with self._database.read() as connection:
+            query = _searchable(collection_id, Documents.id).where(Documents.passage_count > 0)
+            page = query.where(Documents.id > after).order_by(Documents.id).limit(limit)
+            return _vectors(connection, collection_id, list(connection.execute(page).scalars()))
+
+    def labelled(
+        self, collection_id: int, field: str, after: int, limit: int
+    ) -> tuple[list[tuple[str, tuple[str, ...]]], DocumentVectors]:
+        """(text, values of the metadata field as text) and vectors, of searchable documents that have any.
+
+        The text is the title, if there is one, and then the document's. Only metadata that were sent count,
+        not what labelling wrote. At most `limit` documents with an id greater than `after`, in order of id;
+        fewer are the last ones. `field` may be a path with dots. Raises NotFound when the collection is gone.
+        """
+        with self._database.read() as connection:
+            values = _values_of_field(connection, collection_id, field, after, limit)
+            vectors = _vectors(connection, collection_id, list(values))
+            texts = _texts(connection, collection_id, list(values))
+        return [(_whole(*texts[id_][1:]), values[id_]) for id_ in vectors.ids.tolist()], vectors
+
+    @repeated
+    def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
+        """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
+
+        One transaction and one step of the log; none when all said so already. Stays when the caller sends
+        the document's metadata anew, and goes with its content. Documents gone meanwhile, or with other
+        content than was labelled, are left out. Raises NotFound when the collection is gone.
+        """
+        with self._database.write() as connection:
+            if not lock_collection(connection, collection_id):
+                raise no_collection(collection_id)
+            changes = list(_changes(connection, collection_id, field, labels))
+            if not changes:
+                return head_seq(connection, collection_id) or 0
+            seq = next_seq(connection, collection_id)
+            _annotate(connection, changes, seq, self._clock())
+            return seq
+
+    def rows(self, collection_id: int, document_ids: Int64) -> dict[int, tuple[str, str, str]]:
+        """Document id -> (external id, title, text) of searchable ones."""
+        with self._database.read() as connection:
+            return _texts(connection, collection_id, document_ids.tolist())
+
+
+def _searchable(collection_id: int, *columns: Any) -> Select[Any]:
+    is_shown = Documents.state == DocumentState.SEARCHABLE
+    return select(*columns).where(Documents.collection_id == collection_id, is_shown)
+
+
+def _vectors(connection: Connection, collection_id: int, ids: Sequence[int]) -> DocumentVectors:
+    """Unit means of the vectors of documents that have passages; `ids` are in order."""
+    if connection.execute(select(Collections.id).where(Collections.id == collection_id)).first() is None:
+        raise no_collection(collection_id)
+    encoder = collection_by_id(connection, collection_id).encoder
+    query = (
+        select(Passages.document_id, Passages.id, Embeddings.vector)
+        .join(Embeddings, Embeddings.passage_id == Passages.id)
+        .where(Embeddings.encoder_id == encoder.id)
+        .order_by(Passages.document_id, Passages.ordinal)
+    )
+    rows = [
+        row
+        for chunk in chunked(ids)
+        for row in connection.execute(query.where(Passages.document_id.in_(chunk))).all()
+    ]
+    data = b"".join(row.vector for row in rows)
+    vectors = np.frombuffer(data, VECTOR_DTYPE).reshape(len(rows), encoder.dim).astype(np.float32)
+    documents = np.array([row.document_id for row in rows], dtype=np.int64)
+    passages = np.array([row.id for row in rows], dtype=np.int64)
+    starts = np.flatnonzero(np.diff(documents, prepend=-1))
+    return DocumentVectors(documents[starts], _unit_means(vectors, starts), passages[starts])
+
+
+def _unit_means(vectors: Float32, starts: Int64) -> Float32:
+    """(m, d): of each group of rows that begins at one of `starts` (m,), its mean at unit length."""
+    if not len(starts):
+        return vectors[:0]
+    sums = np.add.reduceat(vectors, starts, axis=0)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    means: Float32 = sums / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return means
+
+
+def _values_of_field(
+    connection: Connection, collection_id: int, field: str, after: int, limit: int
+) -> dict[int, tuple[str, ...]]:
+    """Document id -> values, of the first documents with passages that have any."""
+    found: dict[int, tuple[str, ...]] = {}
+    query = _searchable(collection_id, Documents.id, Documents.metadata_).where(Documents.passage_count > 0)
+    query = query.order_by(Documents.id).limit(SCAN_ROWS)
+    while len(found) < limit:
+        rows = connection.execute(query.where(Documents.id > after)).all()
+        for id_, metadata in rows:
+            if values := values_as_text(metadata, field):
+                found[id_] = values
+                if len(found) == limit:
+                    return found
+        if len(rows) < SCAN_ROWS:
+            return found
+        after = rows[-1].id
+    return found
+
+
+def values_as_text(metadata: Metadata, field: str) -> tuple[str, ...]:
+    """The distinct values of a field, lists as several; a path with dots leads into objects, null is none."""
+    value = metadata.get(field)
+    if value is None and "." in field:
+        first, _, rest = field.partition(".")
+        inner = metadata.get(first)
+        return values_as_text(inner, rest) if isinstance(inner, Mapping) else ()
+    values = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(_as_text(one) for one in values if isinstance(one, str | int | float)))
+
+
+def _as_text(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else f"{value:.15g}"
+
+
+def _texts(connection: Connection, collection_id: int, ids: Sequence[int]) -> dict[int, tuple[str, str, str]]:
+    """Document id -> external id, title, text."""
+    columns = (Documents.id, Documents.external_id, Documents.title, Documents.text)
+    query = _searchable(collection_id, *columns)
+    return {
+        row.id: (row.external_id, row.title, row.text)
+        for chunk in chunked(ids)
+        for row in connection.execute(query.where(Documents.id.in_(chunk)))
+    }
+
+
+def _whole(title: str, text: str) -> str:
+    return f"{title}\n{text}" if title else text
+
+
+def _changes(
+    connection: Connection, collection_id: int, field: str, labels: Mapping[int, GivenLabel]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Documents that are still what was labelled, with annotations that differ from those they have."""
+    query = _searchable(collection_id, Documents.id, Documents.annotations)
+    for chunk in chunked(sorted(labels)):
+        first = _first_passages(connection, chunk)
+        for id_, before in connection.execute(query.where(Documents.id.in_(chunk))):
+            label = labels[id_]
+            after = {**(before or {}), **label_annotations(field, label)}
+            if label.passage in (None, first.get(id_)) and after != before:
+                yield id_, after
+
+
+def _first_passages(connection: Connection, document_ids: Sequence[int]) -> dict[int, int]:
+    """Document id -> id of its first passage."""
+    query = select(Passages.document_id, Passages.id)
+    query = query.where(Passages.document_id.in_(document_ids), Passages.ordinal == 0)
+    return {row.document_id: row.id for row in connection.execute(query)}
+
+
+def _annotate(
+    connection: Connection, changes: Sequence[tuple[int, dict[str, Any]]], seq: int, now: datetime
+) -> None:
+    rows = [
+        {"row_id": id_, "annotations": annotations, "seq": seq, "updated_at": now}
+        for id_, annotations in changes
+    ]
+    connection.execute(update(Documents).where(Documents.id == bindparam("row_id")), rows)

@@ -1,0 +1,319 @@
+"""Classifiers in the database: examples, versions, one training at a time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.classifier_types import (
+    Classifier,
+    CollectionSource,
+    Head,
+    HeadKind,
+    LabelingRule,
+    LabelledText,
+    TrainedHead,
+    TrainingOptions,
+    VersionOrigin,
+)
+from core.errors import Conflict, NotFound
+from core.types import EncoderInfo, JobKind, JobState, RejectedItem, Task, TaskKind
+from storage.arrays import pack, unpack
+from tests.storage.world import DIM, ENCODER, World, new, opened
+
+OPTIONS = TrainingOptions(head=HeadKind.LOGISTIC, multi_label=False, abstain_below=0.4, seed=7)
+
+
+def examples(**labels: str) -> list[LabelledText]:
+    return [LabelledText(text, (label,)) for text, label in labels.items()]
+
+
+def put(
+    world: World,
+    name: str = "mood",
+    given: Sequence[LabelledText] | None = (),
+    encoder: EncoderInfo = ENCODER,
+    source: CollectionSource | None = None,
+) -> tuple[Classifier, str]:
+    return world.classifiers.put(
+        name, encoder, OPTIONS, {"good": "liked"}, source, given, {"request_id": "r"}
+    )
+
+
+def end(world: World, job_id: str) -> None:
+    world.long_jobs.begin(job_id)
+    world.long_jobs.succeed(job_id, 1)
+
+
+def trained(seed: int = 0, parameters: Mapping[str, Any] | None = None) -> TrainedHead:
+    rng = np.random.default_rng(seed)
+    arrays = {"weights": rng.standard_normal((2, DIM)).astype(np.float32), "counts": np.array([3, 4])}
+    head = Head(HeadKind.LOGISTIC, ("good", "bad"), False, arrays, parameters or {"temperature": 0.1 + 0.2})
+    report = {"accuracy": np.float32(0.5), "macro_f1": float("nan"), "confusion": np.eye(2, dtype=int)}
+    return TrainedHead(head, {"accuracy": 0.5, "macro_f1": float("nan")}, report)
+
+
+def add_version(world: World, classifier: Classifier, seed: int = 0) -> int:
+    return world.classifiers.add_version(
+        classifier.id, VersionOrigin.TRAINING, trained(seed), ENCODER, "d" * 64, 2
+    ).number
+
+
+def test_putting_a_classifier_stores_it_and_queues_its_training(world: World) -> None:
+    source = CollectionSource("news", "topic")
+    made, job_id = put(world, given=examples(a="good", b="bad"), source=source)
+    assert (made.name, made.options, made.descriptions) == ("mood", OPTIONS, {"good": "liked"})
+    assert (made.encoder, made.source, made.active, made.examples) == (ENCODER, source, None, 2)
+    assert made.job_id == job_id
+    assert world.classifiers.get("mood") == made
+    job = world.jobs.get(job_id)
+    assert (job.kind, job.state, job.collection) == (JobKind.TRAIN, JobState.QUEUED, "news")
+    assert job.details == {"request_id": "r", "classifier": "mood"}
+    assert world.batches.unfinished() == [Task(TaskKind.TRAIN, job_id)]
+
+
+def test_classifiers_are_listed_by_name_and_unknown_ones_named(world: World) -> None:
+    put(world, "mood"), put(world, "Topic")
+    assert [one.name for one in world.classifiers.list()] == ["Topic", "mood"]
+    for name in ("gone", "bad\0name", "\ud800"):
+        with pytest.raises(NotFound, match="train it first"):
+            world.classifiers.get(name)
+        with pytest.raises(NotFound):
+            world.classifiers.delete(name)
+
+
+def test_a_second_training_is_refused_until_the_first_is_over(world: World) -> None:
+    _, job_id = put(world)
+    with pytest.raises(Conflict, match=job_id):
+        put(world)
+    with pytest.raises(Conflict, match=job_id):
+        world.classifiers.delete("mood")
+    assert world.jobs.cancel(job_id).state is JobState.CANCELLED
+    again, other = put(world)
+    assert again.job_id == other != job_id
+    world.long_jobs.begin(other)
+    world.long_jobs.fail(other, "too few examples")
+    assert world.jobs.get(other).errors == (RejectedItem(None, "too few examples"),)
+    put(world)
+
+
+def test_of_trainings_asked_for_at_once_exactly_one_begins(world: World, database_url: str) -> None:
+    """Some for a name that is new, some for one that exists; two connections, as two processes have."""
+    _, first = put(world, "old")
+    end(world, first)
+    with opened(database_url) as database:
+        others = [world, World(database)] * 4
+        together = Barrier(len(others))
+
+        def race(mine: World, name: str) -> str:
+            together.wait()
+            try:
+                return "won " + put(mine, name, examples(a="good"))[1]
+            except Conflict as error:
+                return str(error)
+
+        for name in ("old", "new"):
+            with ThreadPoolExecutor(len(others)) as pool:
+                told = list(pool.map(lambda mine, name=name: race(mine, name), others))
+            (won,) = [one.removeprefix("won ") for one in told if one.startswith("won ")]
+            assert world.classifiers.get(name).job_id == won
+            assert all(won in one for one in told)
+    assert len(world.batches.unfinished()) == 2
+
+
+def test_examples_are_replaced_and_those_that_stay_keep_id_and_vector(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad", c="bad"))
+    a, b, c = world.classifiers.examples(made.id)
+    assert [one.text for one in (a, b, c)] == ["a", "b", "c"]
+    world.classifiers.save_vectors(made.id, {a.id: np.ones(DIM, np.float32), c.id: np.zeros(DIM, np.float32)})
+    end(world, job_id)
+    put(world, given=[*examples(d="good", c="good", a="good"), LabelledText("c", ("worse",))])
+    found = world.classifiers.examples(made.id)
+    assert [(one.id, one.text, one.labels, one.is_encoded) for one in found[:2]] == [
+        (a.id, "a", ("good",), True),
+        (c.id, "c", ("worse",), True),
+    ]
+    assert [(one.text, one.is_encoded) for one in found[2:]] == [("d", False)]
+    vectors = world.classifiers.vectors(made.id)
+    assert {id_: vector.tolist() for id_, vector in vectors.items()} == {a.id: [1.0] * DIM, c.id: [0.0] * DIM}
+    assert vectors[a.id].dtype == np.float32
+
+
+def test_none_keeps_the_examples_and_another_encoder_drops_their_vectors(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good"))
+    (a,) = world.classifiers.examples(made.id)
+    world.classifiers.save_vectors(made.id, {a.id: np.ones(DIM, np.float32), 99: np.ones(DIM, np.float32)})
+    end(world, job_id)
+    _, job_id = put(world, given=None)
+    assert list(world.classifiers.vectors(made.id)) == [a.id]
+    end(world, job_id)
+    changed, _ = put(world, given=None, encoder=EncoderInfo("tiny", "e" * 64, DIM, 64))
+    assert (changed.examples, changed.encoder.fingerprint) == (1, "e" * 64)
+    assert world.classifiers.vectors(made.id) == {}
+
+
+def test_feedback_adds_corrects_and_removes(world: World) -> None:
+    made, _ = put(world, given=examples(a="good", b="bad", c="bad"))
+    world.clock.advance(5)
+    changed = [*examples(a="bad", b="bad", d="new"), LabelledText("b", ("bad",))]
+    changes = world.classifiers.change_examples(made.id, changed, ["c", "gone", "a"])
+    told = (changes.added, changes.corrected, changes.unchanged, changes.removed)
+    assert told == (1, 1, 1, 1)
+    found = {one.text: one.labels for one in world.classifiers.examples(made.id)}
+    assert found == {"a": ("bad",), "b": ("bad",), "d": ("new",)}
+    assert world.classifiers.get("mood").updated_at == world.clock.now
+    with pytest.raises(NotFound):
+        world.classifiers.change_examples(99, changed, [])
+
+
+def test_examples_come_in_pages(world: World) -> None:
+    made, _ = put(world, given=[LabelledText(f"text {i}", ("x", "y")) for i in range(1_203)])
+    put(world, "other", examples(z="good"))
+    pages, after = [], 0
+    while page := world.classifiers.examples(made.id, 500, after):
+        pages.append(len(page))
+        after = page[-1].id
+    assert pages == [500, 500, 203]
+    assert world.classifiers.get("mood").examples == 1_203
+
+
+def test_examples_of_a_collection_come_encoded(world: World) -> None:
+    made, _ = put(world, given=examples(a="good"))
+    vectors = np.arange(2 * DIM, dtype=np.float32).reshape(2, DIM)
+    world.classifiers.replace_examples(made.id, examples(b="x", c="y"), vectors)
+    found = world.classifiers.examples(made.id)
+    assert [(one.text, one.is_encoded) for one in found] == [("b", True), ("c", True)]
+    stored = world.classifiers.vectors(made.id)
+    np.testing.assert_array_equal(np.stack([stored[one.id] for one in found]), vectors)
+    world.classifiers.replace_examples(made.id, [], vectors[:0])
+    assert world.classifiers.examples(made.id) == []
+    with pytest.raises(NotFound):
+        world.classifiers.replace_examples(99, [], vectors[:0])
+
+
+def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World) -> None:
+    made, _ = put(world)
+    adapters = {"layer/0": np.arange(6, dtype=np.float16).reshape(2, 3)}
+    version = world.classifiers.add_version(
+        made.id, VersionOrigin.FEEDBACK, trained(), ENCODER, "d" * 64, 2, adapters
+    )
+    assert (version.number, version.origin, version.is_tuned) == (1, VersionOrigin.FEEDBACK, True)
+    assert version.metrics == {"accuracy": 0.5}
+    assert world.classifiers.get("mood").active == 1
+    assert world.classifiers.versions(made.id) == [version]
+    assert world.classifiers.version(made.id, 1) == version
+    head, tuned = world.classifiers.head(made.id, 1)
+    expected = trained().head
+    assert (head.kind, head.labels, head.is_multi) == (expected.kind, expected.labels, expected.is_multi)
+    assert head.parameters == expected.parameters
+    for name, array in expected.arrays.items():
+        assert (head.arrays[name].dtype, head.arrays[name].tobytes()) == (array.dtype, array.tobytes())
+    assert tuned is not None
+    np.testing.assert_array_equal(tuned["layer/0"], adapters["layer/0"])
+    report = world.classifiers.report(made.id, 1)
+    assert report == {"accuracy": 0.5, "macro_f1": None, "confusion": [[1, 0], [0, 1]]}
+
+
+def test_versions_are_numbered_on_and_rolled_back_to(world: World) -> None:
+    made, _ = put(world)
+    assert [add_version(world, made, seed) for seed in range(3)] == [1, 2, 3]
+    assert world.classifiers.activate(made.id, 1).number == 1
+    assert world.classifiers.get("mood").active == 1
+    assert add_version(world, made) == 4
+    assert [one.number for one in world.classifiers.versions(made.id)] == [4, 3, 2, 1]
+    for read in (world.classifiers.version, world.classifiers.head, world.classifiers.report):
+        with pytest.raises(NotFound, match="version 9"):
+            read(made.id, 9)
+    with pytest.raises(NotFound, match="version 9"):
+        world.classifiers.activate(made.id, 9)
+    assert world.classifiers.get("mood").active == 4
+
+
+def test_what_json_does_not_have_is_refused_in_parameters(world: World) -> None:
+    made, _ = put(world)
+    head = trained(parameters={"threshold": float("inf")})
+    with pytest.raises(ValueError, match="inf"):
+        world.classifiers.add_version(made.id, VersionOrigin.TRAINING, head, ENCODER, "d" * 64, 2)
+    assert world.classifiers.versions(made.id) == []
+
+
+def test_deleting_takes_examples_versions_and_rules_along(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good"))
+    add_version(world, made)
+    world.classifiers.add_rule(LabelingRule(world.id, "mood", "tone"))
+    end(world, job_id)
+    world.classifiers.delete("mood")
+    assert world.classifiers.list() == []
+    assert (world.classifiers.examples(made.id), world.classifiers.versions(made.id)) == ([], [])
+    assert world.classifiers.rules(world.id) == []
+    assert world.jobs.get(job_id).state is JobState.SUCCEEDED
+    with pytest.raises(NotFound):
+        add_version(world, made)
+    again, _ = put(world)
+    assert again.id != made.id
+
+
+def test_a_purged_training_leaves_the_classifier(world: World) -> None:
+    _, job_id = put(world)
+    end(world, job_id)
+    world.clock.advance(3600)
+    world.retention.purge(world.clock.now)
+    assert world.classifiers.get("mood").job_id is None
+    put(world)
+
+
+def test_rules_are_kept_by_collection_and_field(world: World) -> None:
+    put(world, "mood"), put(world, "topic")
+    other = World(world.database, "other")
+    for rule in (
+        LabelingRule(world.id, "mood", "tone"),
+        LabelingRule(world.id, "mood", "about"),
+        LabelingRule(world.id, "topic", "about"),
+        LabelingRule(other.id, "mood", "tone"),
+    ):
+        world.classifiers.add_rule(rule)
+    assert world.classifiers.rules(world.id) == [
+        LabelingRule(world.id, "topic", "about"),
+        LabelingRule(world.id, "mood", "tone"),
+    ]
+    world.classifiers.remove_rule(world.id, "about")
+    assert [rule.field for rule in world.classifiers.rules(world.id)] == ["tone"]
+    for field in ("about", "\0"):
+        with pytest.raises(NotFound, match="no rule"):
+            world.classifiers.remove_rule(world.id, field)
+    with pytest.raises(NotFound, match="'gone'"):
+        world.classifiers.add_rule(LabelingRule(world.id, "gone", "tone"))
+    with pytest.raises(NotFound, match="collection 99"):
+        world.classifiers.add_rule(LabelingRule(99, "mood", "tone"))
+    world.collections.delete("other")
+    assert world.classifiers.rules(other.id) == []
+
+
+def test_arrays_of_objects_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
+        pack({"file": np.array([{}], dtype=object)})
+    with pytest.raises(ValueError, match="pickle"):
+        unpack(_pickled())
+
+
+def _pickled() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, evil=np.array([{}], dtype=object))
+    return buffer.getvalue()
+
+
+def test_a_labelling_nobody_works_on_is_found_again(world: World) -> None:
+    world.add(new("a"))
+    job = world.long_jobs.open(JobKind.LABEL, "news", {"classifier": "mood"})
+    task = Task(TaskKind.LABEL, job.id)
+    assert world.batches.unfinished() == [task]
+    world.long_jobs.begin(job.id)
+    assert world.batches.unfinished() == [task]
+    world.long_jobs.succeed(job.id, 1)
+    assert world.batches.unfinished() == []

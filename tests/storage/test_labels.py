@@ -1,0 +1,235 @@
+"""Labels in documents' metadata: seen wherever metadata are read, kept as long as the content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.backup_types import Move
+from core.classifier_types import GivenLabel
+from core.errors import NotFound
+from core.types import JobKind, Metadata
+from storage.backups import SqlBackups
+from storage.uploads import BACKUPS, local_uploads
+from tests.storage.world import DIM, World, encode, new, vectors
+
+GOOD = GivenLabel(("good",), 0.9)
+SHOWN = {"tone": "good", "tone_confidence": 0.9}
+
+
+def label(world: World, *external_ids: str, given: GivenLabel = GOOD, field: str = "tone") -> int:
+    return world.labels.write(world.id, field, {world.id_of(id_): given for id_ in external_ids})
+
+
+def seen(world: World, external_id: str) -> Metadata:
+    """A document's metadata, which must be the same wherever they are read."""
+    found = world.documents.get(world.id, external_id).metadata
+    id_ = world.id_of(external_id)
+    (entry,) = [entry for entry in world.read_log() if entry.document_id == id_]
+    assert dict(entry.metadata) == found
+    rows = world.documents.passages(world.id, entry.passage_ids.tolist())
+    assert all(row.metadata == found for row in rows.values())
+    listed = world.documents.list(world.id, None, 100, None)
+    assert [one.metadata for one in listed if one.external_id == external_id] == [found]
+    for passages, _ in world.documents.replacements(world.id, [id_]).values():
+        assert all(row.metadata == found for row in passages)
+    return found
+
+
+def test_labels_are_seen_over_the_metadata_that_were_sent(world: World) -> None:
+    world.add(new("a", year=2020, tone="mine"), new("b"))
+    before = world.seq
+    assert label(world, "a") == before + 1 == world.seq
+    assert seen(world, "a") == {"year": 2020, **SHOWN}
+    assert seen(world, "b") == {}
+    label(world, "a", given=GivenLabel(("x", "y"), 0.51, is_multi=True), field="topics")
+    assert seen(world, "a") == {"year": 2020, **SHOWN, "topics": ["x", "y"], "topics_confidence": 0.51}
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [(GivenLabel((), 0.2), None), (GivenLabel((), 0.2, is_multi=True), []), (GOOD, "good")],
+)
+def test_one_label_is_a_text_several_are_a_list_and_none_is_null(
+    world: World, given: GivenLabel, value: Any
+) -> None:
+    world.add(new("a", tone="mine"))
+    label(world, "a", given=given)
+    assert seen(world, "a") == {"tone": value, "tone_confidence": given.confidence}
+
+
+def test_writing_the_same_labels_again_is_no_change(world: World) -> None:
+    world.add(new("a"), new("b"))
+    seq = label(world, "a", "b")
+    assert label(world, "a", "b") == seq == world.seq
+    ids = {id_: world.id_of(id_) for id_ in "ab"}
+    better = replace(GOOD, confidence=0.95)
+    assert world.labels.write(world.id, "tone", {ids["a"]: GOOD, ids["b"]: better}) == seq + 1
+    assert [entry.document_id for entry in world.read_log((seq, 2**62))] == [ids["b"]]
+
+
+def test_labels_stay_when_the_same_document_or_other_metadata_are_sent(world: World) -> None:
+    world.add(new("a", year=2020))
+    seq = label(world, "a")
+    again = world.send(new("a", year=2020))
+    assert (again.batch_ids, again.seq, world.seq) == ((), None, seq)
+    assert seen(world, "a") == {"year": 2020, **SHOWN}
+    world.send(new("a", year=2021))
+    assert seen(world, "a") == {"year": 2021, **SHOWN}
+
+
+def test_labels_go_with_the_content_unless_new_ones_come_with_the_vectors(world: World) -> None:
+    world.add(new("a", "one"), new("b", "two"))
+    label(world, "a", "b")
+    sent = world.send(new("a", "other", year=1), new("b", "another"))
+    assert world.documents.get(world.id, "a").metadata == {"year": 1}, "of the newest version, not labelled"
+    (entry, _) = world.read_log()
+    assert entry.metadata == SHOWN, "the version that is searchable until then"
+    (batch_id,) = sent.batch_ids
+    batch = world.claim(batch_id)
+    fresh = {"tone": "bad", "tone_confidence": 0.7}
+    encoded = [
+        replace(one, annotations=fresh if item.external_id == "a" else None)
+        for one, item in zip(encode(batch.items), batch.items, strict=True)
+    ]
+    world.batches.complete(batch, encoded, [])
+    assert seen(world, "a") == {"year": 1, **fresh}
+    assert seen(world, "b") == {}
+
+
+def test_labels_stay_while_new_content_waits_and_when_it_is_withdrawn_or_fails(world: World) -> None:
+    world.add(new("a", "one"))
+    label(world, "a")
+    world.send(new("a", "other"))
+    world.send(new("a", "one"))
+    assert seen(world, "a") == SHOWN
+    world.fail(world.send(new("a", "other")))
+    assert seen(world, "a") == SHOWN
+
+
+def test_a_deleted_document_comes_back_without_labels(world: World) -> None:
+    world.add(new("a", "one"))
+    label(world, "a")
+    world.documents.delete(world.id, ["a"])
+    (entry,) = world.read_log((0, 2**62))
+    assert entry.metadata == {}
+    world.add(new("a", "one"))
+    assert seen(world, "a") == {}
+
+
+def test_what_is_gone_or_has_other_content_than_was_labelled_is_left_out(world: World) -> None:
+    world.add(new("a", "one"), new("b", "two"), new("c", "three"), new("d", "four"))
+    page = world.labels.document_vectors(world.id, 0, 10)
+    passages = dict(zip(page.ids.tolist(), page.passages.tolist(), strict=True))
+    world.documents.delete(world.id, ["a"])
+    world.add(new("b", "changed"))
+    world.send(new("c", "three", year=1), new("d", "to be encoded"))
+    seq = world.seq
+    given = {id_: replace(GOOD, passage=passage) for id_, passage in passages.items()} | {10**9: GOOD}
+    assert world.labels.write(world.id, "tone", given) == seq + 1
+    assert seen(world, "b") == {}
+    assert seen(world, "c") == {"year": 1, **SHOWN}
+    assert {
+        id_: dict(e.metadata) for e in world.read_log() if (id_ := e.document_id) == world.id_of("d")
+    } == {world.id_of("d"): SHOWN}
+    other = World(world.database, "other")
+    assert other.labels.write(other.id, "tone", given) == 0
+    with pytest.raises(NotFound):
+        world.labels.write(99, "tone", given)
+
+
+def test_vectors_of_documents_are_unit_means_in_pages(world: World) -> None:
+    world.add(*(new(f"{i}", f"text {i}") for i in range(7)), new("empty", ""))
+    world.send(new("pending", "not yet"))
+    World(world.database, "other").add(new("o"))
+    pages, after = [], 0
+    while len((page := world.labels.document_vectors(world.id, after, 3)).ids):
+        pages.append(page)
+        after = int(page.ids[-1])
+    assert [len(page.ids) for page in pages] == [3, 3, 1]
+    assert all(page.vectors.dtype == np.float32 for page in pages)
+    rows = world.labels.rows(world.id, np.concatenate([page.ids for page in pages]))
+    for page in pages:
+        for id_, vector in zip(page.ids.tolist(), page.vectors, strict=True):
+            mean = vectors("", rows[id_][2]).astype(np.float64).mean(axis=0)
+            np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), rtol=1e-5)
+    assert world.labels.document_vectors(world.id, after, 3).vectors.shape == (0, DIM)
+    with pytest.raises(NotFound):
+        world.labels.document_vectors(99, 0, 3)
+
+
+def test_rows_tell_searchable_documents(world: World) -> None:
+    world.add(new("a", "one", "A title"), new("b"))
+    world.send(new("c"))
+    ids = np.array([world.id_of(id_) for id_ in "abc"] + [10**9])
+    world.documents.delete(world.id, ["b"])
+    assert world.labels.rows(world.id, ids) == {ids[0]: ("a", "A title", "one")}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "values"),
+    [
+        ({"topic": "x"}, ("x",)),
+        ({"topic": ["x", 7, True, 1.5, "x", None, {"y": 1}]}, ("x", "7", "true", "1.5")),
+        ({"topic": None}, None),
+        ({"topic": {"deep": "x"}}, None),
+        ({"other": "x"}, None),
+    ],
+)
+def test_labelled_documents_are_those_with_a_value(
+    world: World, metadata: Mapping[str, Any], values: tuple[str, ...] | None
+) -> None:
+    world.add(new("a", "one", "A title", **metadata))
+    found, page = world.labels.labelled(world.id, "topic", 0, 10)
+    assert found == ([] if values is None else [("A title\none", values)])
+    assert len(page.ids) == len(found)
+
+
+def test_labelled_documents_come_in_pages_with_their_vectors(world: World) -> None:
+    world.add(*(new(f"{i}", f"text {i}", deep={"topic": i % 3} if i % 2 else {}) for i in range(9)))
+    world.labels.write(world.id, "deep.topic", {world.id_of("0"): GOOD})
+    found, after = [], 0
+    while True:
+        rows, page = world.labels.labelled(world.id, "deep.topic", after, 3)
+        found += rows
+        if len(rows) < 3:
+            break
+        after = int(page.ids[-1])
+    assert found == [(f"text {i}", (str(i % 3),)) for i in (1, 3, 5, 7)], "not what labelling wrote"
+
+
+def test_backups_hold_the_labels(world: World, tmp_path: Path) -> None:
+    world.add(new("a", year=2020), new("b"))
+    label(world, "a")
+    store = SqlBackups(world.database, local_uploads(tmp_path, BACKUPS), "test", world.clock)
+    store.create(world.long_jobs.open(JobKind.BACKUP, "", {}).id, "b", None, lambda done: None)
+    job = world.long_jobs.open(JobKind.RESTORE, "", {})
+    list(store.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
+    copy = world.collections.get("copy")
+    metadata = {d.external_id: d.metadata for d in world.documents.list(copy.id, None, 9, None)}
+    assert metadata == {"a": {"year": 2020, **SHOWN}, "b": {}}
+
+
+def test_of_held_passages_only_the_metadata_are_read(world: World) -> None:
+    world.add(new("a", "one", "A title", year=1), new("b", "two"), new("c", "three"), new("d", "four"))
+    held = {entry.document_id: entry.passage_ids.tolist() for entry in world.read_log()}
+    seq = label(world, "a", "b")
+    world.add(new("c", "other"))
+    world.documents.delete(world.id, ["d"])
+    held[world.id_of("b")] = held[world.id_of("b")][:1]
+    page = world.log.read(world.id, (seq - 1, 2**62), 10, lambda id_: held.get(id_, ()))
+    a, b, c, d = sorted(page.entries, key=lambda entry: entry.document_id)
+    assert (a.is_held, a.passage_ids.tolist(), a.metadata) == (
+        True,
+        held[a.document_id],
+        {"year": 1, **SHOWN},
+    )
+    assert (a.texts, len(a.vectors)) == ((), 0)
+    assert [entry.is_held for entry in (b, c, d)] == [False, False, False]
+    assert [len(entry.passage_ids) for entry in (b, c, d)] == [2, 2, 0]
+    assert (b.texts, b.metadata, c.texts) == (("t", "wo"), SHOWN, ("ot", "her"))
