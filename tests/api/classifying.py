@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from starlette.testclient import TestClient
 
+from cognate.bootstrap import open_runtime
+from cognate.server import make_app
+from cognate.settings import Settings
 from tests.api.test_backups import finished as finished
+from tests.fakes import FakeEncoder
 
 WORDS = {
     "animals": "cat dog horse paw fur tail",
     "money": "bank stock loan cash price market",
-    "food": "bread soup rice cheese salt spoon",
+    "food": "toast soup rice basil salt spoon",
 }
 CLASSIFIERS = "/v1/classifiers"
 
 
 def sentences(label: str, count: int = 12) -> list[str]:
-    """Different texts of a label, of three of its words each."""
+    """Different texts of a label, of four of its words each."""
     words = WORDS[label].split()
     return [
-        f"{words[i % 6]} {words[(i * 5 + 1) % 6]} {words[(i // 6 + 2) % 6]} number {i}" for i in range(count)
+        f"{words[i % 6]} {words[(i + 1) % 6]} {words[(i // 6 + i + 3) % 6]} {words[(5 * i + 2) % 6]} {i}"
+        for i in range(count)
     ]
 
 
@@ -42,3 +50,16 @@ def classify(
     answer = client.post("/v1/classify", json={"texts": list(texts), "classifier": classifier} | more)
     assert answer.status_code == 200, answer.text
     return list(answer.json()["results"])
+
+
+@contextmanager
+def served_classifier(folder: Path) -> Iterator[TestClient]:
+    """A server with the classifier "topics" and an empty collection "news", for tests that change nothing."""
+    settings = Settings(data_dir=folder)
+    with (
+        open_runtime(settings, FakeEncoder()) as services,
+        TestClient(make_app(services, settings), "http://127.0.0.1", raise_server_exceptions=False) as client,
+    ):
+        train(client)
+        assert client.put("/v1/collections/news", json={}).status_code == 201
+        yield client

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from core.types import PassageText
-from tests.api.classifying import CLASSIFIERS, classify, examples, finished, train
+from tests.api.classifying import CLASSIFIERS, classify, examples, finished, served_classifier, train
 from tests.api.test_bad_input import check_problem
 from tests.fakes import FakeEncoder
 
 TOPICS = f"{CLASSIFIERS}/topics"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with served_classifier(tmp_path_factory.mktemp("served")) as client:
+        yield client
 
 
 def put(client: TestClient, *labelled: tuple[str, str], **more: Any) -> Any:
@@ -212,9 +219,8 @@ def test_bad_names_are_refused(client: TestClient, name: str) -> None:
         ({"texts": ["x"], "classifier": "topics", "version": 0}, "version"),
     ],
 )
-def test_bad_classifications_are_refused(client: TestClient, body: dict[str, Any], told: str) -> None:
-    train(client)
-    check_problem(client.post("/v1/classify", json=body), 422, told)
+def test_bad_classifications_are_refused(served: TestClient, body: dict[str, Any], told: str) -> None:
+    check_problem(served.post("/v1/classify", json=body), 422, told)
 
 
 @pytest.mark.parametrize(
@@ -236,11 +242,8 @@ def test_bad_classifications_are_refused(client: TestClient, body: dict[str, Any
         ("GET", "/suggest?collection=news&typo=1", 422),
     ],
 )
-def test_bad_questions_are_refused(
-    client: TestClient, news: str, method: str, path: str, status: int
-) -> None:
-    train(client)
-    check_problem(client.request(method, TOPICS + path), status)
+def test_bad_questions_are_refused(served: TestClient, method: str, path: str, status: int) -> None:
+    check_problem(served.request(method, TOPICS + path), status)
 
 
 @pytest.mark.parametrize(
@@ -255,8 +258,7 @@ def test_bad_questions_are_refused(
     ],
 )
 def test_bad_labellings_are_refused(
-    client: TestClient, news: str, collection: str, body: dict[str, Any], status: int
+    served: TestClient, collection: str, body: dict[str, Any], status: int
 ) -> None:
-    train(client)
-    check_problem(client.post(f"/v1/collections/{collection}/classify", json=body), status)
-    check_problem(client.delete(f"{news}/classify/never"), 404)
+    check_problem(served.post(f"/v1/collections/{collection}/classify", json=body), status)
+    check_problem(served.delete(f"/v1/collections/news/classify/never"), 404)

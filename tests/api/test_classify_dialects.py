@@ -16,10 +16,16 @@ from starlette.testclient import TestClient
 from cognate.server import ServerThread, bind, make_app, url_of
 from cognate.settings import Settings
 from core.services import Services
-from tests.api.classifying import WORDS, examples, train
+from tests.api.classifying import WORDS, examples, served_classifier, train
 
-INPUTS = ["a cat with a paw", "the bank has cash"]
+INPUTS = ["cat paw fur", "bank cash price"]
 LONG = "cat " * 400
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with served_classifier(tmp_path_factory.mktemp("served")) as client:
+        yield client
 
 
 def shots(count: int = 2) -> list[ClassifyExample]:
@@ -119,14 +125,13 @@ def test_one_path_two_error_shapes(client: TestClient) -> None:
     assert theirs.json()["message"] == "typo: is not a known field"
 
 
-def test_tei_predicts_for_one_text_or_many(client: TestClient) -> None:
-    train(client)
-    one = client.post("/predict", json={"inputs": INPUTS[0]}).json()
+def test_tei_predicts_for_one_text_or_many(served: TestClient) -> None:
+    one = served.post("/predict", json={"inputs": INPUTS[0]}).json()
     assert one[0]["label"] == "animals"
     assert [set(row) for row in one] == [{"score", "label"}] * 3
     assert [row["score"] for row in one] == sorted((row["score"] for row in one), reverse=True)
-    assert client.post("/predict", json={"inputs": [INPUTS[0]]}).json() == one
-    many = client.post("/predict", json={"inputs": [[text] for text in INPUTS]}).json()
+    assert served.post("/predict", json={"inputs": [INPUTS[0]]}).json() == one
+    many = served.post("/predict", json={"inputs": [[text] for text in INPUTS]}).json()
     assert np.allclose([row["score"] for row in many[0]], [row["score"] for row in one], atol=1e-6)
     assert [rows[0]["label"] for rows in many] == ["animals", "money"]
 
@@ -173,36 +178,33 @@ def test_which_classifier_is_meant(client: TestClient, services: Services) -> No
     ],
 )
 def test_bad_tei_predictions_are_validation_errors(
-    client: TestClient, body: dict[str, Any], status: int, told: str
+    served: TestClient, body: dict[str, Any], status: int, told: str
 ) -> None:
-    train(client)
-    answer = client.post("/predict", json=body)
+    answer = served.post("/predict", json=body)
     assert (answer.status_code, set(answer.json())) == (status, {"error", "error_type"})
     assert told in answer.json()["error"]
     assert answer.json()["error_type"] == "Validation"
 
 
-def test_tei_cuts_long_texts_when_asked(client: TestClient) -> None:
-    train(client)
-    answer = client.post("/predict", json={"inputs": LONG, "truncate": True})
+def test_tei_cuts_long_texts_when_asked(served: TestClient) -> None:
+    answer = served.post("/predict", json={"inputs": LONG, "truncate": True})
     assert answer.json()[0]["label"] == "animals"
 
 
-def test_vllms_shape(client: TestClient) -> None:
-    train(client)
-    answer = client.post("/classify", json={"model": "topics", "input": INPUTS}).json()
+def test_vllms_shape(served: TestClient) -> None:
+    answer = served.post("/classify", json={"model": "topics", "input": INPUTS}).json()
     assert set(answer) == {"id", "object", "created", "model", "data", "usage"}
     assert (answer["object"], answer["model"]) == ("list", "topics")
     assert [item["index"] for item in answer["data"]] == [0, 1]
     assert [item["label"] for item in answer["data"]] == ["animals", "money"]
-    labels = [one["name"] for one in client.get("/v1/classifiers/topics").json()["labels"]]
+    labels = [one["name"] for one in served.get("/v1/classifiers/topics").json()["labels"]]
     for item in answer["data"]:
         assert (item["num_classes"], len(item["probs"])) == (3, 3)
         assert labels[int(np.argmax(item["probs"]))] == item["label"]
         assert math.fsum(item["probs"]) == pytest.approx(1, abs=1e-5)
     tokens = sum(len(text.split()) + 2 for text in INPUTS)
     assert (answer["usage"]["prompt_tokens"], answer["usage"]["total_tokens"]) == (tokens, tokens)
-    (one,) = client.post("/classify", json={"model": "topics", "input": INPUTS[0]}).json()["data"]
+    (one,) = served.post("/classify", json={"model": "topics", "input": INPUTS[0]}).json()["data"]
     assert np.allclose(one["probs"], answer["data"][0]["probs"], atol=1e-6)
 
 
@@ -219,26 +221,23 @@ def test_vllms_shape(client: TestClient) -> None:
     ],
 )
 def test_bad_vllm_requests_have_its_shape(
-    client: TestClient, body: dict[str, Any], status: int, kind: str, told: str
+    served: TestClient, body: dict[str, Any], status: int, kind: str, told: str
 ) -> None:
-    train(client)
-    answer = client.post("/classify", json=body)
+    answer = served.post("/classify", json=body)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["type"]) == (status, status, kind)
     assert told in error["message"]
 
 
-def test_vllm_cuts_long_texts_when_asked(client: TestClient) -> None:
-    train(client)
+def test_vllm_cuts_long_texts_when_asked(served: TestClient) -> None:
     body = {"model": "topics", "input": LONG, "truncate_prompt_tokens": -1, "use_activation": False}
-    (item,) = client.post("/classify", json=body).json()["data"]
+    (item,) = served.post("/classify", json=body).json()["data"]
     assert item["label"] == "animals"
     assert max(item["probs"]) <= 0
 
 
-def test_classifiers_are_listed_as_models(client: TestClient) -> None:
-    train(client)
-    models = client.get("/v1/models").json()["data"]
+def test_classifiers_are_listed_as_models(served: TestClient) -> None:
+    models = served.get("/v1/models").json()["data"]
     assert [model["id"] for model in models] == ["fake", "fake-rerank", "topics"]
-    model = client.get("/v1/models/topics").json()
+    model = served.get("/v1/models/topics").json()
     assert (model["kind"], model["version"], model["object"]) == ("classifier", 1, "model")
