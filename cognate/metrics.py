@@ -16,9 +16,11 @@ from prometheus_client import (
 )
 
 from cognate.settings import Settings
+from core.classifier_types import VersionOrigin
 from core.errors import StartRefused
 from core.metering import IngestStage
 
+VERSION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 STAGE_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -80,6 +82,47 @@ class IngestMetrics:
 
     def bisected(self) -> None:
         self._bisected.inc()
+
+
+class ClassifierMetrics:
+    """Implements core.metering.ClassifierMeter."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._versions = Histogram(
+            "cognate_classifier_version_seconds",
+            "Time to make a version of a classifier, from the beginning of its training or refit",
+            ["origin"],
+            buckets=VERSION_BUCKETS_S,
+            registry=registry,
+        )
+        self._predictions = Counter(
+            "cognate_classifier_predictions",
+            "Texts that trained classifiers were asked about",
+            ["outcome"],
+            registry=registry,
+        )
+        self._labelled = Counter(
+            "cognate_classifier_labelled_documents",
+            "Documents that a classifier labelled from their vectors",
+            registry=registry,
+        )
+        for origin in VersionOrigin:
+            self._versions.labels(origin.value)
+        for outcome in ("answered", "abstained"):
+            self._predictions.labels(outcome)
+
+    def trained(self, seconds: float) -> None:
+        self._versions.labels(VersionOrigin.TRAINING.value).observe(seconds)
+
+    def refitted(self, seconds: float) -> None:
+        self._versions.labels(VersionOrigin.FEEDBACK.value).observe(seconds)
+
+    def predicted(self, answered: int, abstained: int) -> None:
+        self._predictions.labels("answered").inc(answered)
+        self._predictions.labels("abstained").inc(abstained)
+
+    def labelled(self, documents: int) -> None:
+        self._labelled.inc(documents)
 
 
 class ScheduleMetrics:

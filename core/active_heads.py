@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from core.classifier_types import Classifier, ClassifierVersion, Head
@@ -33,8 +33,9 @@ class ServedHead:
 
     @property
     def space(self) -> Space:
-        """Where its examples' vectors are."""
-        return Space(self.classifier.id, self.encoder, self.adapters is not None)
+        """Where its examples' vectors are. A training since may have stored those of another encoder."""
+        kept = self.classifier.encoder.fingerprint
+        return Space(self.classifier.id, self.encoder, kept == self.encoder.info.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class ActiveHeads:
         if served is None:
             served = self._open(classifier, wanted)
         check_version(name, served.version, self.encoder)
-        return served
+        return replace(served, classifier=classifier)
 
     def classifier(self, name: str) -> Classifier:
         """As it was at most half a second ago, or longer if the database is away. Raises NotFound."""

@@ -31,11 +31,11 @@ Encoding = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Whose vectors are meant: those of the service's encoder, which are stored, or of a tuned one."""
+    """Whose vectors are meant. `is_stored`: of the encoder whose vectors the store keeps."""
 
     classifier_id: int
     encoder: Encoder
-    is_tuned: bool = False
+    is_stored: bool = True
 
     @property
     def key(self) -> tuple[int, str]:
@@ -90,7 +90,7 @@ class ExampleMemory:
         ids = np.array([example.id for example in stored], np.int64)
         vectors = np.empty((len(stored), space.encoder.info.dim), np.float32)
         missing = self._recall(space, ids, vectors)
-        if not space.is_tuned:
+        if space.is_stored:
             missing = self._read(space, stored, missing, vectors)
         self._encode(space, stored, missing, vectors, encoding)
         self._remember(space, _Held(ids, vectors))
@@ -143,7 +143,7 @@ class ExampleMemory:
             vectors[rows] = space.encoder.encode_passages(
                 texts[part], Lane.BULK if is_bulk else Lane.INTERACTIVE
             )
-            if not space.is_tuned:
+            if space.is_stored:
                 self.store.save_vectors(
                     space.classifier_id, {stored[row].id: vectors[row] for row in rows.tolist()}
                 )

@@ -14,7 +14,7 @@ import numpy as np
 
 from core.bulk_encoding import slices
 from core.classifier_types import Bools, Examples, Head, TrainedHead, TrainingOptions
-from core.errors import Unavailable
+from core.errors import InvalidInput, Unavailable
 from core.ports.classifiers import Arrays, EncoderTuner, Going, Heads
 from core.ports.models import Encoder
 from core.types import Float32, Float64, Int64, Lane, PassageText
@@ -44,7 +44,7 @@ class FineTuning:
                 self._gains(plain.head, examples, folds == fold, options, _part(going, fold))
                 for fold in range(FOLDS)
             ]
-        except Unavailable as error:
+        except (Unavailable, InvalidInput) as error:
             going(0.0)  # raises if that was the process stopping
             return with_tuning(plain, {"kept": False, "reason": str(error)}), None
         before, after = (np.concatenate([fold[i] for fold in gains]) for i in range(2))

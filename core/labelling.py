@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from core.active_heads import ActiveHeads, ServedHead
-from core.classifier_types import DocumentVectors, GivenLabel, HeadScores, LabelingRule
+from core.annotations import CONFIDENCE_SUFFIX, label_annotations
+from core.classifier_types import DocumentVectors, GivenLabel, Head, HeadScores, LabelingRule
 from core.collections import check_encoder
 from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
 from core.example_checks import check_one
@@ -26,7 +27,6 @@ from core.types import Collection, EncodedDocument, Float32, Job, JobKind
 log = logging.getLogger(__name__)
 
 PAGE: Final = 1000  # documents
-CONFIDENCE: Final = "_confidence"
 AFTER: Final = "after"  # in the details of a job: the last document labelled
 
 
@@ -94,7 +94,7 @@ class LabellingService:
         found: list[dict[str, Any]] = [dict(document.annotations or {}) for document in encoded]
         for rule in rules:
             for known, given in zip(found, self._arrived(rule, vectors), strict=False):
-                known |= annotation(rule.field, given)
+                known |= label_annotations(rule.field, given)
         return [replace(document, annotations=known) for document, known in zip(encoded, found, strict=True)]
 
     def _arrived(self, rule: LabelingRule, vectors: Float32) -> list[GivenLabel]:
@@ -131,12 +131,14 @@ class LabellingService:
 
     def _write(self, collection_id: int, field: str, page: DocumentVectors, served: ServedHead) -> None:
         given = self._given(served, page.vectors)
-        seq = self.labels.write(collection_id, field, dict(zip(page.ids.tolist(), given, strict=True)))
+        rows = zip(page.ids.tolist(), given, page.passages.tolist(), strict=True)
+        labels = {document: replace(label, passage=passage) for document, label, passage in rows}
+        seq = self.labels.write(collection_id, field, labels)
         self.notifier.publish(collection_id, seq)
         self.meter.labelled(len(given))
 
     def _given(self, served: ServedHead, vectors: Float32) -> list[GivenLabel]:
-        return given_labels(served.head.labels, self.heads.scores(served.head, vectors))
+        return given_labels(served.head, self.heads.scores(served.head, vectors))
 
     def _of_stored_vectors(self, classifier: str, number: int | None = None) -> ServedHead:
         """Raises Conflict for a version that reads other vectors than those stored."""
@@ -150,12 +152,13 @@ class LabellingService:
         return served
 
 
-def given_labels(labels: Sequence[str], scores: HeadScores) -> list[GivenLabel]:
+def given_labels(head: Head, scores: HeadScores) -> list[GivenLabel]:
     """What n documents get: the labels chosen, none where the head abstains, and the best probability."""
     return [
         GivenLabel(
-            () if abstention is not None else tuple(labels[i] for i in chosen.nonzero()[0]),
-            round(float(row.max()), 4),
+            () if abstention is not None else tuple(head.labels[i] for i in chosen.nonzero()[0]),
+            float(row.max()),
+            head.is_multi,
         )
         for row, chosen, abstention in zip(
             scores.probabilities, scores.is_chosen, scores.abstentions, strict=True
@@ -169,15 +172,9 @@ def _mean(document: EncodedDocument) -> Float32:
     return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12), dtype=np.float32)
 
 
-def annotation(field: str, given: GivenLabel) -> Mapping[str, Any]:
-    """One label as a text, several as a list; a document without one has only the confidence."""
-    confidence = {field + CONFIDENCE: given.confidence}
-    if not given.labels:
-        return confidence
-    return {field: given.labels[0] if len(given.labels) == 1 else list(given.labels), **confidence}
-
-
 def _check_field(field: str) -> None:
-    check_one(field, "write_to", MAX_FIELD_BYTES - len(CONFIDENCE))
-    if field.endswith(CONFIDENCE):
-        raise InvalidInput(f"write_to {field!r} ends in {CONFIDENCE!r}, which is where confidences are kept.")
+    check_one(field, "write_to", MAX_FIELD_BYTES - len(CONFIDENCE_SUFFIX))
+    if field.endswith(CONFIDENCE_SUFFIX):
+        raise InvalidInput(
+            f"write_to {field!r} ends in {CONFIDENCE_SUFFIX!r}, which is where confidences are kept."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from core.example_memory import ExampleMemory
 from core.ports.classifiers import Heads, LabelStore
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
+from core.types import Float64
 
 PAGE: Final = 5000  # documents
 MOST_DOCUMENTS: Final = 50_000  # of a larger collection a sample is looked at
@@ -68,13 +70,24 @@ class SuggestionService:
 
     def _documents(self, collection_id: int) -> DocumentVectors:
         """All searchable documents, or a random sample of so many."""
-        ids, vectors = np.empty(0, np.int64), np.empty((0, self.encoder.info.dim), np.float32)
-        after, random, keys = 0, np.random.default_rng(0), np.empty(0)
+        nothing = DocumentVectors(
+            np.empty(0, np.int64), np.empty((0, self.encoder.info.dim), np.float32), np.empty(0, np.int64)
+        )
+        pages, keys, after = [nothing], np.empty(0), 0
+        random = np.random.default_rng(0)
         while len((page := self.labels.document_vectors(collection_id, after, PAGE)).ids):
             after = int(page.ids[-1])
+            pages.append(page)
             keys = np.concatenate([keys, random.random(len(page.ids))])
-            ids, vectors = np.concatenate([ids, page.ids]), np.concatenate([vectors, page.vectors])
-            if len(ids) > MOST_DOCUMENTS:  # those of the smallest keys are a sample without repetition
-                kept = np.sort(np.argpartition(keys, MOST_DOCUMENTS)[:MOST_DOCUMENTS])
-                keys, ids, vectors = keys[kept], ids[kept], vectors[kept]
-        return DocumentVectors(ids, vectors)
+            if len(keys) > MOST_DOCUMENTS + PAGE:
+                keys, pages = _sample(keys, pages)
+        return _sample(keys, pages)[1][0]
+
+
+def _sample(keys: Float64, pages: Sequence[DocumentVectors]) -> tuple[Float64, list[DocumentVectors]]:
+    """The documents of the smallest keys, in order: a sample without repetition."""
+    kept = np.sort(np.argsort(keys, kind="stable")[:MOST_DOCUMENTS])
+    ids = np.concatenate([page.ids for page in pages])[kept]
+    vectors = np.concatenate([page.vectors for page in pages])[kept]
+    passages = np.concatenate([page.passages for page in pages])[kept]
+    return keys[kept], [DocumentVectors(ids, vectors, passages)]

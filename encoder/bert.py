@@ -114,12 +114,17 @@ class Blocks(nn.Module):
             self.relative_attention_bias = nn.Embedding(config.relative_buckets, config.heads)
 
     def forward(self, h: Tensor, is_text: Tensor) -> Tensor:
-        score_bias = is_text[:, None, None, :]  # (b, 1, 1, t), False forbids
-        if self.config.relative_buckets:
-            score_bias = self._relative_bias(h).masked_fill(~score_bias, -torch.inf)  # (b, m, t, t)
+        score_bias = self.score_bias(h, is_text)
         for block in self.layer:
             h = block(h, score_bias)
         return h
+
+    def score_bias(self, h: Tensor, is_text: Tensor) -> Tensor:
+        """What every block adds to its attention scores, or where False forbids attention."""
+        may_attend = is_text[:, None, None, :]  # (b, 1, 1, t)
+        if not self.config.relative_buckets:
+            return may_attend
+        return self._relative_bias(h).masked_fill(~may_attend, -torch.inf)  # (b, m, t, t)
 
     def _relative_bias(self, h: Tensor) -> Tensor:
         buckets = torch.from_numpy(relative_buckets(self.config)).to(h.device)  # (2 max_positions - 1,)

@@ -19,7 +19,7 @@ from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference
 from encoder.engine import Engine, EngineSettings, EngineStats
-from encoder.int8 import load_ranges
+from encoder.int8 import Ranges, load_ranges
 from encoder.parts import splitter
 from encoder.tokenizer import Located, Tokenizer
 
@@ -171,10 +171,16 @@ def build_backend(
     precision: Precision,
     threads: int,
     settings: EngineSettings | None = None,
+    ranges: Ranges | None = None,
 ) -> tuple[Backend, EngineSettings | None]:
-    """What runs this checkpoint, and the engine settings that suit it; raises what `load_encoder` does."""
+    """What runs this checkpoint, and the engine settings that suit it; raises what `load_encoder` does.
+
+    `ranges` for int8 are read from the folder unless given.
+    """
     if BackendName(backend) is BackendName.OPENVINO and _has_graph(checkpoint):
-        return _build_openvino(folder, checkpoint, precision, threads), settings
+        if precision is Precision.INT8 and ranges is None:
+            ranges = load_ranges(folder, checkpoint.weights_sha256)
+        return _build_openvino(checkpoint, precision, threads, ranges), settings
     if BackendName(backend) is BackendName.CUDA:
         return _build_cuda(checkpoint, settings)
     return _build_torch(checkpoint, threads), settings
@@ -213,9 +219,9 @@ def _has_graph(checkpoint: Checkpoint) -> bool:
     return checkpoint.config.modern is None
 
 
-def _build_openvino(folder: Path, checkpoint: Checkpoint, precision: Precision, threads: int) -> Backend:
-    is_int8 = precision is Precision.INT8
-    ranges = load_ranges(folder, checkpoint.weights_sha256) if is_int8 else None
+def _build_openvino(
+    checkpoint: Checkpoint, precision: Precision, threads: int, ranges: Ranges | None
+) -> Backend:
     backend = OpenVinoBackend(checkpoint.config, checkpoint.weights, precision, threads, ranges)
     backend.warm_up()
     return backend

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from api.metrics import Metrics
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
-from cognate.metrics import IngestMetrics, ScheduleMetrics, new_registry
+from cognate.metrics import ClassifierMetrics, IngestMetrics, ScheduleMetrics, new_registry
 from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.types import JobState
@@ -35,7 +35,7 @@ def exposed(source: CollectorRegistry) -> set[str]:
 
 def every_metric() -> set[str]:
     registry, state = CollectorRegistry(), ProgressState(0, 0, 0, 0.0, dict.fromkeys(JobState, 0))
-    IngestMetrics(registry), ScheduleMetrics(registry)
+    IngestMetrics(registry), ClassifierMetrics(registry), ScheduleMetrics(registry)
     with ExitStack() as stack:
         settings = Settings(redis_url="redis://127.0.0.1:1/0", database_url="postgresql://nobody@nowhere/x")
         background = RedisBackground(settings, cast(Any, None), stack)  # connects when it is first used

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,8 +52,9 @@ class WorkerOptions:
 
 @dataclass(slots=True)
 class _Running:
-    """Since when batches run. Of each kind of long task at most one does: batches need threads too."""
+    """Since when batches run. Of each kind of long task at most one does, and never all threads do such."""
 
+    long_tasks: threading.Semaphore
     lock: threading.Lock = field(default_factory=threading.Lock)
     long: Mapping[TaskKind, threading.Semaphore] = field(
         default_factory=lambda: {
@@ -80,7 +81,7 @@ class _Running:
 
 def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
     """Works until SIGTERM or SIGINT, then lets running tasks finish; the exit status."""
-    running = _Running()
+    running = _Running(threading.Semaphore(max(1, options.threads - 1)))
     _add_tasks(app, work, running)
     if options.alive_file is not None:
         _add_heartbeat(app, options.alive_file)
@@ -111,7 +112,7 @@ def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
     def run(kind: str, task_id: str) -> None:
         task = Task(TaskKind(kind), task_id)
         if task.kind in running.long:
-            _run_long(task, work, running.long[task.kind])
+            _run_long(task, work, (running.long[task.kind], running.long_tasks))
             return
         with running.batch():
             _handle(task, work)
@@ -126,13 +127,13 @@ def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
         app.task(function, name=name)
 
 
-def _run_long(task: Task, work: Work, turn: threading.Semaphore) -> None:
-    if not turn.acquire(blocking=False):
-        return  # the sweep brings it again, perhaps to another worker
-    try:
+def _run_long(task: Task, work: Work, turns: Sequence[threading.Semaphore]) -> None:
+    with ExitStack() as stack:
+        for turn in turns:
+            if not turn.acquire(blocking=False):
+                return  # the sweep brings it again, perhaps to another worker
+            stack.callback(turn.release)
         _handle(task, work)
-    finally:
-        turn.release()
 
 
 def _handle(task: Task, work: Work) -> None:

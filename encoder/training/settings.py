@@ -128,3 +128,34 @@ class RerankSettings:
         for name in ("train_embeddings", "start_share"):
             if getattr(self.run, name):
                 raise InvalidInput(f"{name} is for encoders; a reranker is trained without.")
+
+
+@dataclass(frozen=True, slots=True)
+class TuneSettings:
+    """One few-shot tuning of adapters. It ends after `steps` or `max_seconds`, whichever comes first.
+
+    A step's batch is `examples_a_label` texts of each of `labels_a_batch` labels. Only the uppermost
+    `last_layers` blocks get adapters, so what the others make of the texts is computed once: of at most
+    `max_texts_tokens` tokens, texts cut at `max_tokens`. `token_dropout` leaves out tokens, `state_dropout`
+    numbers of the states between blocks, so that few texts are not learnt by heart.
+    """
+
+    steps: int = 120
+    max_seconds: float = 150.0
+    labels_a_batch: int = 32
+    examples_a_label: int = 2
+    lora_rank: int = 8
+    last_layers: int = 3
+    learning_rate: float = 1e-3
+    prototype_learning_rate: float = 1e-2
+    temperature: float = 0.1
+    contrastive: float = 0.5
+    contrastive_temperature: float = 0.1
+    token_dropout: float = 0.2
+    state_dropout: float = 0.2
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    max_tokens: int = 128
+    max_texts_tokens: int = 131_072
+    bf16: bool = False

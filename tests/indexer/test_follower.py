@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.types import Collection, SearchDefaults
+from core.ports.stores import HeldPassages
+from core.types import Collection, LogPage, SearchDefaults
 from indexer.follower import FollowerSettings, IndexFollower
 from indexer.lexical import LexicalIndex
 from indexer.snapshot import Layout
@@ -177,15 +178,59 @@ def test_a_restart_reads_only_what_is_newer_than_the_snapshot(world: World) -> N
     seen: list[tuple[int, int]] = []
     read = world.database.read
 
-    def recording(collection_id: int, cursor: tuple[int, int], limit: int) -> object:
+    def recording(collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages) -> object:
         seen.append(cursor)
-        return read(collection_id, cursor, limit)
+        return read(collection_id, cursor, limit, held)
 
     world.put(collection, 100)
     world.database.read = recording  # type: ignore[method-assign, assignment]
     with world.following() as follower:
         world.assert_served(follower, collection)
     assert min(seen) > (0, 0)
+
+
+def test_after_a_restart_too_a_change_of_metadata_brings_no_vectors(world: World) -> None:
+    collection = world.database.add_collection("a")
+    world.put(collection, *range(40))
+    with world.following():
+        pass
+    seen: list[tuple[bool, int]] = []
+    read = world.database.read
+
+    def recording(collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages) -> LogPage:
+        page = read(collection_id, cursor, limit, held)
+        seen.extend((entry.is_held, len(entry.vectors)) for entry in page.entries)
+        return page
+
+    world.database.read = recording  # type: ignore[method-assign, assignment]
+    for document in range(30):
+        world.database.touch(collection.id, document)
+    with world.following() as follower:
+        world.assert_served(follower, collection)
+        stats = follower.stats(collection)
+    assert seen == [(True, 0)] * 30
+    assert (stats.passages, stats.deleted) == (80, 0)
+
+
+def test_an_index_told_that_it_holds_what_it_does_not_is_built_anew(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection = world.database.add_collection("a")
+    world.put(collection, 1, 2)
+    with world.following() as follower:
+        read = world.database.read
+        with pytest.MonkeyPatch.context() as patch:
+
+            def lying(collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages) -> LogPage:
+                page = read(collection_id, cursor, limit, held)
+                entries = (replace(e, vectors=e.vectors[:0], texts=(), is_held=True) for e in page.entries)
+                return replace(page, entries=tuple(entries))
+
+            patch.setattr(world.database, "read", lying)
+            seq = world.put(collection, 2, 3)
+            eventually(lambda: "left out the vectors of document 2" in caplog.text)
+        assert follower.wait_for(collection, seq, WAIT_S)
+        world.assert_served(follower, collection)
 
 
 def test_a_damaged_snapshot_only_costs_a_replay(world: World) -> None:
@@ -257,7 +302,8 @@ def test_a_broken_collection_serves_its_last_view_is_rebuilt_and_stops_no_other(
     world.put(broken, 1, 2)
     with world.following() as follower:
         good = world.database.documents[broken.id][1]
-        bad = replace(good, vectors=np.zeros((2, 3), dtype=np.float16), seq=2)
+        vectors = np.zeros((2, 3), dtype=np.float16)
+        bad = replace(good, passage_ids=good.passage_ids + 100, vectors=vectors, seq=2)
         world.database.documents[broken.id][1] = bad
         world.database.collections[broken.id] = replace(broken, seq=2)
         eventually(lambda: caplog.text.count("log_not_applied") >= 2)

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from core.filters import AnyOf, Bound, Not, Range
+from core.filters import AnyOf, Bound, Exists, Not, Range
 from core.ports.stores import holds_nothing
 from core.types import Collection, IndexHit
 from indexer.lexical import LexicalIndex
@@ -134,6 +134,33 @@ def test_a_search_of_an_older_view_goes_on_after_changes_compaction_and_close(tm
     index.close()
     after = view.dense(query, 50), view.lexical("alpha", 50), view.select(FILTERS[0]).ids().tolist()
     assert after == before
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_a_change_of_metadata_alone_leaves_vectors_and_words_as_they_are(
+    tmp_path: Path, is_compacted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, rng = FakeDatabase(), np.random.default_rng(0)
+    id_ = database.add_collection("news").id
+    index = search_index(tmp_path)
+    database.put(id_, {i: unit_rows(rng, 2) for i in range(1, 40)})
+    catch_up(index, database, id_)
+    if is_compacted:
+        index.compact()
+    query, before, stats = unit_rows(rng, 1).astype(np.float32), index.view, index.stats()
+    for document in range(1, 30):
+        database.touch(id_, document)
+    with monkeypatch.context() as patch:
+        patch.setattr(LexicalStore, "add", refuse)
+        patch.setattr(LexicalStore, "delete", refuse)
+        catch_up(index, database, id_)
+    after = index.view
+    assert after.words is before.words
+    assert after.dense(query, 50) == before.dense(query, 50)
+    assert after.lexical("alpha", 50) == before.lexical("alpha", 50)
+    assert (index.stats().delta, index.stats().deleted) == (stats.delta, stats.deleted)
+    assert len(after.select(Exists("touched")).ids()) == 29
+    index.close()
 
 
 def test_the_working_folder_is_removed_at_the_end(tmp_path: Path) -> None:

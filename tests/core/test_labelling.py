@@ -1,0 +1,222 @@
+"""Labels into the metadata of documents: of whole collections as jobs, and on arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from core import labelling
+from core.classifier_types import GivenLabel, LabelingRule, LabelledText
+from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
+from core.types import Collection, DocumentState, EncoderInfo, JobKind, JobState, Task, TaskKind
+from storage.batches import SqlBatchStore
+from storage.database import Database
+from storage.labels import SqlLabelStore
+from tests.core.classifier_world import ClassifierWorld
+from tests.fakes import DIM, FakeEncoder
+
+TEXTS = {"a": "they won the match", "b": "the bank wants its loan", "c": "a goal and a team"}
+TOPICS = {"a": "sports", "b": "money", "c": "sports"}
+
+
+@pytest.fixture
+def world(database: Database) -> ClassifierWorld:
+    world = ClassifierWorld(database)
+    world.train()
+    return world
+
+
+@pytest.fixture
+def news(world: ClassifierWorld) -> Collection:
+    collection = world.collection()
+    world.add(collection, TEXTS, {"year": 2024})
+    world.encoder.encoded.clear()
+    return collection
+
+
+def topics(world: ClassifierWorld, collection: Collection) -> Mapping[str, object]:
+    return {id_: metadata.get("topic") for id_, metadata in world.metadata(collection).items()}
+
+
+def test_a_whole_collection_is_labelled_from_stored_vectors(world: ClassifierWorld, news: Collection) -> None:
+    job = world.service.label_collection("news", "topic", "topic", request_id="r1")
+    assert (job.kind, job.collection, job.details["version"]) == (JobKind.LABEL, "news", 1)
+    assert world.queue.tasks == [Task(TaskKind.LABEL, job.id)] == SqlBatchStore(world.database).unfinished()
+    world.work()
+    done = world.jobs.get(job.id)
+    assert (done.state, done.total, done.done) == (JobState.SUCCEEDED, 3, 3)
+    assert topics(world, news) == TOPICS
+    found = world.metadata(news)["a"]
+    assert found["year"] == 2024
+    assert found["topic_confidence"] == pytest.approx(
+        world.service.classify("topic", [TEXTS["a"]]).predictions[0].score, abs=1e-3
+    )
+    assert world.encoder.encoded == [TEXTS["a"]], "only by the line above"
+    assert world.notifier.published[-1] == (news.id, world.collections.get("news").seq)
+    assert world.meter.documents == 3
+
+
+def test_labelling_again_changes_nothing(world: ClassifierWorld, news: Collection) -> None:
+    for _ in range(2):
+        world.service.label_collection("news", "topic", "topic")
+        world.work()
+        seq = world.collections.get("news").seq
+    world.service.labelling.run(world.service.label_collection("news", "topic", "topic").id)
+    assert world.collections.get("news").seq == seq
+
+
+class Dying(SqlLabelStore):
+    """The process ends after one page."""
+
+    pages = 0
+
+    def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
+        self.pages += 1
+        if self.pages == 2:
+            raise KeyboardInterrupt
+        return super().write(collection_id, field, labels)
+
+
+def test_after_a_crash_labelling_goes_on_where_it_was(
+    world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "PAGE", 1)
+    dying = ClassifierWorld(world.database)
+    object.__setattr__(dying.service.labelling, "labels", Dying(world.database))
+    job = dying.service.label_collection("news", "topic", "topic")
+    with pytest.raises(KeyboardInterrupt):
+        dying.work()
+    assert world.jobs.get(job.id).done == 1
+    world.service.labelling.run(job.id)
+    assert world.meter.documents == 2
+    assert world.jobs.get(job.id).done == 3
+    assert topics(world, news) == TOPICS
+
+
+def test_a_cancelled_labelling_stops_after_its_page(
+    world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "PAGE", 1)
+    job = world.service.label_collection("news", "topic", "topic")
+    monkeypatch.setattr(type(world.notifier), "publish", lambda *_: world.jobs.cancel(job.id))
+    world.work()
+    assert world.jobs.get(job.id).state is JobState.CANCELLED
+    assert sum(topic is not None for topic in topics(world, news).values()) == 1
+
+
+def test_a_stopping_process_leaves_labelling_to_the_next(world: ClassifierWorld, news: Collection) -> None:
+    job = world.service.label_collection("news", "topic", "topic")
+    world.is_stopping = True
+    with pytest.raises(Unavailable, match="stops"):
+        world.work()
+    world.is_stopping = False
+    world.service.labelling.run(job.id)
+    assert world.jobs.get(job.id).state is JobState.SUCCEEDED
+
+
+def test_what_an_abstaining_head_leaves_out_has_a_confidence_and_no_label(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    world.train(abstain_below=0.999999)
+    world.service.label_collection("news", "topic", "topic")
+    world.work()
+    found = world.metadata(news)["a"]
+    assert found["topic"] is None
+    assert found["topic_confidence"] < 0.999999
+
+
+def test_documents_are_labelled_on_arrival_with_their_vectors(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.work()
+    assert world.service.rules("news") == [LabelingRule(news.id, "topic", "topic")]
+    seq = world.collections.get("news").seq
+    world.add(news, {"d": "shares and interest"}, {"year": 2025})
+    assert world.collections.get("news").seq == seq + 1, "one transaction"
+    assert topics(world, news) == TOPICS | {"d": "money"}
+    assert world.metadata(news)["d"]["year"] == 2025
+    world.service.remove_rule("news", "topic")
+    world.add(news, {"e": "shares and interest"})
+    assert topics(world, news) == TOPICS | {"d": "money", "e": None}
+    with pytest.raises(NotFound):
+        world.service.remove_rule("news", "topic")
+
+
+def test_arrival_uses_the_version_that_is_active_then(world: ClassifierWorld, news: Collection) -> None:
+    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.work()
+    world.service.change_examples("topic", [LabelledText("rain and sun", ("weather",))])
+    world.add(news, {"d": "sun after rain"})
+    assert topics(world, news) == TOPICS | {"d": "weather"}
+
+
+def test_a_rule_that_cannot_be_followed_leaves_documents_unlabelled(
+    world: ClassifierWorld, news: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.work()
+    other = ClassifierWorld(
+        world.database, encoder=FakeEncoder(info=EncoderInfo("other", "e" * 64, DIM, 256))
+    )
+    other.train()  # the classifier is of another encoder now
+    fresh = ClassifierWorld(world.database)
+    fresh.add(news, {"d": "shares and interest"})
+    assert topics(world, news)["d"] is None
+    assert world.documents.get(news.id, "d").state is DocumentState.SEARCHABLE
+    assert "documents stay unlabelled" in caplog.text
+
+
+def test_a_deleted_classifier_leaves_documents_unlabelled(world: ClassifierWorld, news: Collection) -> None:
+    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.work()
+    world.service.delete("topic")
+    world.add(news, {"d": "shares and interest"})
+    assert topics(world, news)["d"] is None
+    assert world.documents.get(news.id, "d").state is DocumentState.SEARCHABLE
+
+
+def test_what_cannot_be_labelled_is_refused_at_once(world: ClassifierWorld, news: Collection) -> None:
+    start = world.service.label_collection
+    with pytest.raises(NotFound):
+        start("gone", "topic", "topic")
+    with pytest.raises(NotFound):
+        start("news", "gone", "topic")
+    with pytest.raises(InvalidInput, match="write_to is empty"):
+        start("news", "topic", " ")
+    with pytest.raises(InvalidInput, match="is where confidences are kept"):
+        start("news", "topic", "topic_confidence")
+    other = ClassifierWorld(
+        world.database, encoder=FakeEncoder(info=EncoderInfo("other", "e" * 64, DIM, 256))
+    )
+    with pytest.raises(EncoderMismatch):
+        other.service.label_collection("news", "topic", "topic")
+    assert world.service.rules("news") == []
+
+
+def test_a_job_of_a_collection_that_was_made_anew_fails(world: ClassifierWorld, news: Collection) -> None:
+    job = world.service.label_collection("news", "topic", "topic")
+    world.collections.delete("news")
+    world.collection()
+    world.work()
+    assert "made anew" in world.jobs.get(job.id).errors[0].reason
+    with pytest.raises(Conflict):
+        world.long_jobs.begin(job.id)
+
+
+def test_documents_are_suggested_that_are_no_examples(
+    world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(news, {"odd": "zebra", "known": "the team won the match", "more": "quartz"})
+    suggested = world.service.suggest("topic", "news", 2)
+    assert {one.id for one in suggested} == {"odd", "more"}
+    assert suggested[0].text in ("zebra", "quartz")
+    assert "known" not in {one.id for one in world.service.suggest("topic", "news", 100)}
+    with pytest.raises(InvalidInput, match="k is 0"):
+        world.service.suggest("topic", "news", 0)
+    monkeypatch.setattr("core.suggesting.MOST_DOCUMENTS", 3)
+    monkeypatch.setattr("core.suggesting.PAGE", 2)
+    assert 1 <= len(world.service.suggest("topic", "news", 100)) <= 3
+    world.collection("empty")
+    assert world.service.suggest("topic", "empty", 5) == []
