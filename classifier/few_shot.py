@@ -14,22 +14,27 @@ from typing import Final
 
 import numpy as np
 
+from classifier.calibrators import fit_scaling
+from classifier.fitting import Recipe, Trainable, fit_and_predict, fit_arrays
+from classifier.folds import stratified_folds
+from classifier.progress import Progress
+from classifier.scoring import score
 from classifier.zero_shot import BULK_FROM_TEXTS, wordings_of
-from core.classifier_types import Examples, Head, HeadKind, TrainingOptions
+from core.classifier_types import Head, HeadKind
 from core.lengths import truncated
-from core.ports.classifiers import Heads
 from core.ports.models import Encoder
 from core.types import Classification, Label, Lane, PassageText
 
 MAX_KEPT: Final = 16
-OPTIONS: Final = TrainingOptions(head=HeadKind.LOGISTIC, multi_label=False, out_of_scope=False)
+FOLDS: Final = 2
+RECIPE: Final = Recipe(HeadKind.LOGISTIC)
 
 
 class FewShotScorer:
     """Implements core.ports.LabelScorer for labels with examples. Safe to share between threads."""
 
-    def __init__(self, encoder: Encoder, heads: Heads) -> None:
-        self._encoder, self._heads = encoder, heads
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
         self._kept: OrderedDict[bytes, Head] = OrderedDict()
         self._lock, self._training = threading.Lock(), threading.Lock()
 
@@ -38,7 +43,7 @@ class FewShotScorer:
         head = self._head(labels)
         lane = Lane.BULK if len(texts) >= BULK_FROM_TEXTS else Lane.INTERACTIVE
         vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], lane)  # (n, d)
-        probabilities = self._heads.scores(head, vectors).probabilities  # (n, c)
+        probabilities = score(head, vectors).probabilities  # (n, c)
         return [
             Classification(
                 head.labels[int(row.argmax())],
@@ -74,8 +79,24 @@ class FewShotScorer:
         owners = np.repeat(np.arange(len(labels)), [len(of_label) for of_label in wordings])  # (n,)
         vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], Lane.BULK)
         truth = owners[:, None] == np.arange(len(labels))  # (n, c)
-        names = tuple(label.name for label in labels)
-        return self._heads.train(Examples(names, tuple(texts), vectors, truth), OPTIONS, _go_on).head
+        return fit_few(tuple(label.name for label in labels), Trainable(vectors, truth, is_multi=False))
+
+
+def fit_few(labels: tuple[str, ...], data: Trainable) -> Head:
+    """Logistic regression of the usual strength, its temperature fitted to held-out predictions.
+
+    Nothing is searched for and no report is made: a caller waits. `data` has two rows of a label or more.
+    """
+    progress = Progress(_go_on)
+    folds = stratified_folds(data.truth, FOLDS, seed=0)
+    logits = np.empty(data.truth.shape, np.float32)
+    for fold in range(FOLDS):
+        is_held = folds == fold
+        logits[is_held] = fit_and_predict(RECIPE, data.take(~is_held), data.vectors[is_held], progress)
+    calibration = fit_scaling(logits, data.truth, is_multi=False)
+    parameters = {"calibration": dict(calibration.parameters), "abstain_below": 0.0, "scope": None}
+    arrays = fit_arrays(RECIPE, data, progress)
+    return Head(RECIPE.kind, labels, False, arrays, RECIPE.parameters() | parameters)
 
 
 def _go_on(share: float) -> None:

@@ -261,4 +261,4 @@ def test_bad_labellings_are_refused(
     served: TestClient, collection: str, body: dict[str, Any], status: int
 ) -> None:
     check_problem(served.post(f"/v1/collections/{collection}/classify", json=body), status)
-    check_problem(served.delete(f"/v1/collections/news/classify/never"), 404)
+    check_problem(served.delete("/v1/collections/news/classify/never"), 404)
