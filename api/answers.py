@@ -234,10 +234,18 @@ def _span_body(span: Span) -> dict[str, int]:
 
 
 def classification_body(result: Classification) -> dict[str, Any]:
-    return {
+    """`none`, where it was asked for, is the probability that no label fits."""
+    is_none = result.none is not None and not result.labels
+    body: dict[str, Any] = {
         "label": result.label,
+        "labels": list(result.labels),
         "score": result.score,
         "scores": dict(result.scores),
-        "abstained": False,
+        "abstained": is_none,
         "truncated": result.is_truncated,
     }
+    if result.none is not None:
+        body["none"] = result.none
+    if is_none:
+        body["reason"] = "none_of_these"
+    return body

@@ -17,40 +17,42 @@ import numpy as np
 from classifier.calibrators import fit_scaling
 from classifier.fitting import Recipe, Trainable, fit_and_predict, fit_arrays
 from classifier.folds import stratified_folds
+from classifier.label_wordings import as_words
 from classifier.progress import Progress
 from classifier.scoring import score
-from classifier.zero_shot import BULK_FROM_TEXTS, wordings_of
+from classifier.zero_shot import BULK_FROM_TEXTS
 from core.classifier_types import Head, HeadKind
 from core.lengths import truncated
 from core.ports.models import Encoder
-from core.types import Classification, Label, Lane, PassageText
+from core.types import Classification, Float32, Label, Lane, PassageText, ZeroShotOptions
 
 MAX_KEPT: Final = 16
 FOLDS: Final = 2
+_DEFAULTS = ZeroShotOptions()
 RECIPE: Final = Recipe(HeadKind.LOGISTIC)
 
 
 class FewShotScorer:
-    """Implements core.ports.LabelScorer for labels with examples. Safe to share between threads."""
+    """Implements core.ports.ZeroShotModel for labels with examples. Safe to share between threads."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._kept: OrderedDict[bytes, Head] = OrderedDict()
         self._lock, self._training = threading.Lock(), threading.Lock()
 
-    def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]:
-        """One result a text: the most probable label, its probability and those of all labels."""
+    def classify(
+        self, texts: Sequence[str], labels: Sequence[Label], options: ZeroShotOptions = _DEFAULTS
+    ) -> list[Classification]:
+        """One result a text: the most probable label, its probability and those of all labels.
+
+        `options` are for labels told by words; here each text gets one label of those with examples.
+        """
         head = self._head(labels)
         lane = Lane.BULK if len(texts) >= BULK_FROM_TEXTS else Lane.INTERACTIVE
         vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], lane)  # (n, d)
         probabilities = score(head, vectors).probabilities  # (n, c)
         return [
-            Classification(
-                head.labels[int(row.argmax())],
-                float(row.max()),
-                dict(zip(head.labels, row.tolist(), strict=True)),
-                is_cut,
-            )
+            _classification(head.labels, row, is_cut)
             for row, is_cut in zip(probabilities, truncated(self._encoder, texts), strict=True)
         ]
 
@@ -74,12 +76,18 @@ class FewShotScorer:
             return self._kept.get(key)
 
     def _train(self, labels: Sequence[Label]) -> Head:
-        wordings = [wordings_of(label) for label in labels]
+        wordings = [[as_words(label.name), *label.examples] for label in labels]
         texts = [text for of_label in wordings for text in of_label]
         owners = np.repeat(np.arange(len(labels)), [len(of_label) for of_label in wordings])  # (n,)
         vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], Lane.BULK)
         truth = owners[:, None] == np.arange(len(labels))  # (n, c)
         return fit_few(tuple(label.name for label in labels), Trainable(vectors, truth, is_multi=False))
+
+
+def _classification(labels: tuple[str, ...], probabilities: Float32, is_cut: bool) -> Classification:
+    best = int(probabilities.argmax())
+    scores = dict(zip(labels, probabilities.tolist(), strict=True))
+    return Classification(labels[best], scores[labels[best]], scores, is_cut, (labels[best],))
 
 
 def fit_few(labels: tuple[str, ...], data: Trainable) -> Head:

@@ -62,7 +62,7 @@ async def classify(body: EitherBody, services: ServicesDep, searchers: Searchers
 
 
 def _by_labels(body: ClassifyBody, services: Services) -> Response:
-    results = services.classify.classify(body.texts, body.typed_labels())
+    results = services.classify.classify(body.texts, body.typed_labels(), body.options())
     return json_response({"results": [classification_body(result) for result in results]})
 
 

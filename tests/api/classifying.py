@@ -21,11 +21,12 @@ WORDS = {
     "food": "toast soup rice basil salt spoon",
 }
 CLASSIFIERS = "/v1/classifiers"
+WEATHER = "rain wind storm cloud snow frost"
 
 
 def sentences(label: str, count: int = 12) -> list[str]:
-    """Different texts of a label, of four of its words each."""
-    words = WORDS[label].split()
+    """Different texts of a label, of four of its words each; "weather" is none of WORDS."""
+    words = WORDS.get(label, WEATHER).split()
     return [
         f"{words[i % 6]} {words[(i + 1) % 6]} {words[(i // 6 + i + 3) % 6]} {words[(5 * i + 2) % 6]} {i}"
         for i in range(count)

@@ -57,11 +57,10 @@ def test_evidence_adds_up_to_the_logit(client: TestClient) -> None:
 
 def test_feedback_serves_at_once_and_may_bring_a_label(client: TestClient) -> None:
     train(client)
-    weather = ["rain wind storm", "wind rain cloud", "storm cloud wind", "rain cloud storm"]
-    body = {"examples": [{"text": text, "label": "weather"} for text in weather]}
+    body = {"examples": [{"text": text, "label": "weather"} for text in sentences("weather")]}
     answer = client.post(f"{TOPICS}/examples", json=body)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["changes"]["added"] == 4
+    assert answer.json()["changes"]["added"] == 12
     assert (answer.json()["version"]["version"], answer.json()["version"]["origin"]) == (2, "feedback")
     (result,) = classify(client, "rain wind storm cloud")
     assert result["label"] == "weather"
