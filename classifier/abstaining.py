@@ -1,0 +1,104 @@
+"""Where a head should abstain: below which confidence, and what is unlike all that it was trained on.
+
+Shapes: n examples, c labels, m landmarks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from classifier.scoring import is_outside
+from core.classifier_types import Bools
+from core.types import Float32, Float64
+
+Z = 1.645  # one-sided 95 %
+MAX_LANDMARKS = 1024
+FAR, DOUBTFUL = 0.002, 0.05  # shares of the training examples that lie so far out themselves
+UNSURE = 0.1  # share of the training examples that are so unsure out of fold
+CELLS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class AbstainBelow:
+    """`bound` is what the precision of the rest is at least, with 95 % confidence."""
+
+    confidence: float
+    bound: float
+    is_reached: bool
+
+
+def abstain_below(confidence: Float32, right: Float32, count: Float32, target: float) -> AbstainBelow:
+    """The least confidence above which the precision is at least `target` with 95 % confidence.
+
+    Of n held-out examples: `confidence` (n,), `right` (n,) labels given rightly and `count` (n,) labels
+    given. The bound is Wilson's (1927, "Probable inference, the law of succession, and statistical
+    inference"). Where no part reaches the target, the one of the greatest bound is taken.
+    """
+    is_given = count > 0
+    if not is_given.any():
+        return AbstainBelow(0.0, 0.0, False)
+    confidence, right, count = confidence[is_given], right[is_given], count[is_given]
+    order = np.argsort(-confidence, kind="stable")
+    ordered = confidence[order]
+    bounds = wilson_bound(
+        np.cumsum(right[order], dtype=np.float64), np.cumsum(count[order], dtype=np.float64)
+    )
+    is_last_of_equals = np.r_[ordered[:-1] > ordered[1:], True]
+    bounds = np.where(is_last_of_equals, bounds, -1.0)
+    reached = np.flatnonzero(bounds >= target)
+    last = int(reached[-1]) if len(reached) else int(bounds.argmax())
+    if last == len(ordered) - 1 and len(reached):
+        return AbstainBelow(0.0, float(bounds[last]), True)
+    return AbstainBelow(float(ordered[last]), float(bounds[last]), bool(len(reached)))
+
+
+def wilson_bound(right: Float64, count: Float64, z: float = Z) -> Float64:
+    """Lower end of the score interval of right / count."""
+    rate = right / count
+    middle = rate + z * z / (2 * count)
+    half = z * np.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
+    return np.asarray((middle - half) / (1 + z * z / count))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """`landmarks` (m, d) of the training examples; see classifier.scoring.is_outside for the numbers."""
+
+    landmarks: Float32
+    far: float
+    doubtful: float
+    unsure: float
+    is_outside: Bools  # (n,) of the training examples themselves, each left out of the landmarks
+
+    def parameters(self) -> dict[str, float]:
+        return {"far": self.far, "doubtful": self.doubtful, "unsure": self.unsure}
+
+
+def fit_scope(vectors: Float32, best: Float32 | None, order: np.ndarray, unsure: float = 0.0) -> Scope:
+    """Thresholds from the training examples' own distances, each example left out of its own.
+
+    `vectors` (n, d); `best` (n,) their highest probabilities out of fold (None: `unsure` stays as it was);
+    `order` (n,) is the rows' order of which the first MAX_LANDMARKS become landmarks.
+    """
+    chosen = np.sort(order[:MAX_LANDMARKS])
+    similarity = _left_out(vectors, chosen)
+    far, doubtful = (float(np.quantile(similarity, share)) for share in (FAR, DOUBTFUL))
+    unsure = unsure if best is None else float(np.quantile(best, UNSURE))
+    parameters = {"far": far, "doubtful": doubtful, "unsure": unsure}
+    is_far = np.zeros(len(vectors), np.bool_) if best is None else is_outside(parameters, similarity, best)
+    return Scope(vectors[chosen], far, doubtful, unsure, is_far)
+
+
+def _left_out(vectors: Float32, chosen: np.ndarray) -> Float32:
+    """(n,) the greatest cosine of each vector to the chosen ones, itself left out."""
+    landmarks = vectors[chosen]
+    nearest = np.empty(len(vectors), np.float32)
+    step = max(1, CELLS // len(chosen))
+    for start in range(0, len(vectors), step):
+        similarity = vectors[start : start + step] @ landmarks.T
+        places = np.flatnonzero((chosen >= start) & (chosen < start + step))
+        similarity[chosen[places] - start, places] = -1.0
+        nearest[start : start + step] = similarity.max(axis=1)
+    return nearest
