@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from classifier.heads import ClassifierHeads
-
 from cognate.settings import Settings
 from core.classifier_parts import ClassifierPorts, classifier_service
 from core.classifiers import ClassifierService
