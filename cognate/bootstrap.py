@@ -15,17 +15,19 @@ from typing import Protocol
 from prometheus_client.registry import Collector
 
 from classifier.zero_shot import ZeroShotScorer
+from cognate.classifying import open_tuner
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
-from cognate.ingestion import Background, Stores, make_ingestion
+from cognate.ingestion import Background, Meters, Stores, make_ingestion
 from cognate.measuring import make_measuring
-from cognate.metrics import IngestMetrics, new_registry
+from cognate.metrics import ClassifierMetrics, IngestMetrics, new_registry
+from cognate.readiness import checks, warnings
 from cognate.settings import Settings
 from core.classify import ClassifyLimits, ClassifyService
 from core.collections import CollectionService, check_encoder
 from core.deletion import DeletionService
 from core.embed import EmbedLimits, EmbedService
-from core.errors import CognateError, StartRefused
+from core.errors import StartRefused
 from core.explain import ExplainService
 from core.memory import bound_heaps
 from core.ports.models import Encoder, PartsEncoder, Reranker, TokenEncoder
@@ -171,7 +173,9 @@ def _assemble(
     for collector in _collectors(database, background, indexes, encoder):
         registry.register(collector)
     stores = open_stores(settings)
-    ingestion = make_ingestion(settings, stores, database, encoder, background, meter, indexes)
+    meters = Meters(meter, ClassifierMetrics(registry))
+    tuner = open_tuner(settings, encoder, stack)
+    ingestion = make_ingestion(settings, stores, database, encoder, background, meters, tuner, indexes)
     ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()
@@ -194,6 +198,7 @@ def _assemble(
         quality=measuring.quality,
         tune=measuring.tune,
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
+        classifiers=ingestion.classifiers,
         embed=EmbedService(encoder, EmbedLimits()),
         rerank=reranking,
         explain=explain,
@@ -203,8 +208,8 @@ def _assemble(
         encoder=encoder,
         uploads=stores.uploads,
         backups=ingestion.backups,
-        checks=lambda: _checks(collections, encoder),
-        warnings=lambda: _warnings(indexes),
+        checks=lambda: checks(collections, encoder),
+        warnings=lambda: warnings(indexes, ingestion.classifiers, encoder),
         metrics=registry,
     )
 
@@ -265,28 +270,6 @@ def _exclusive(layout: Layout) -> Iterator[None]:
                 " with --data-dir or COGNATE_DATA_DIR."
             ) from None
         yield
-
-
-def _checks(collections: SqlCollectionStore, encoder: Encoder) -> dict[str, str]:
-    """What is not ready, and why."""
-    problems = {}
-    try:
-        collections.list()
-    except Exception as error:  # whatever the driver raises, readiness reports it
-        problems["database"] = f"cannot be read: {type(error).__name__}"
-    try:
-        encoder.encode_queries(["ready?"])
-    except CognateError as error:
-        problems["encoder"] = str(error)
-    return problems
-
-
-def _warnings(indexes: IndexFollower) -> dict[str, str]:
-    """What goes less well than it should. It names no collection: readiness is told without a key."""
-    count = indexes.below_recall_target()
-    if not count:
-        return {}
-    return {"recall": f"{count} collections miss COGNATE_RECALL_TARGET at the greatest search effort"}
 
 
 def _collectors(

@@ -9,13 +9,16 @@ from datetime import timedelta
 from typing import Protocol
 
 from cognate import __version__
+from cognate.classifying import make_classifiers
 from cognate.settings import Settings
 from core.backup import BackupService, no_index
+from core.classifiers import ClassifierService
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
 from core.long_jobs import LongJobRunner
-from core.metering import IngestMeter
+from core.metering import ClassifierMeter, IngestMeter
+from core.ports.classifiers import EncoderTuner
 from core.ports.indexes import IndexRegistry
 from core.ports.models import Encoder
 from core.ports.work import Notifier, TaskQueue
@@ -69,6 +72,7 @@ class Ingestion:
     ingest: IngestService
     imports: ImportService
     backups: BackupService
+    classifiers: ClassifierService
     trace: SqlTaskTrace
 
     def run(self, task: Task) -> None:
@@ -76,6 +80,8 @@ class Ingestion:
             TaskKind.INGEST_BATCH: self.ingest.run_batch,
             TaskKind.IMPORT_FILE: self.imports.run,
             TaskKind.BACKUP: self.backups.run,
+            TaskKind.TRAIN: self.classifiers.training.run,
+            TaskKind.LABEL: self.classifiers.labelling.run,
         }
         run[task.kind](task.id)
 
@@ -85,6 +91,14 @@ class Ingestion:
             return self.trace.ids(task)
         except Exception:  # names for a log must not keep the task from running, or from saying what is wrong
             return task.named_id
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """What of the process's work is counted."""
+
+    ingest: IngestMeter
+    classifiers: ClassifierMeter
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +115,28 @@ def make_ingestion(
     database: Database,
     encoder: Encoder,
     background: Background,
-    meter: IngestMeter,
+    meters: Meters,
+    tuner: EncoderTuner | None = None,
     indexes: IndexRegistry | None = None,
 ) -> Ingestion:
-    """Ingestion, imports and backups on this database and encoder; `indexes` if this process has any."""
+    """All that works on tasks, on this database and encoder; `indexes` if this process has any."""
+    jobs, queue, notifier = SqlJobStore(database), background.queue, background.notifier
+    long = LongJobRunner(SqlLongJobs(database), jobs, queue, background.is_stopping)
+    classifiers = make_classifiers(database, encoder, tuner, long, notifier, meters.classifiers)
     ingest = IngestService(
         SqlDocumentStore(database),
         SqlBatchStore(database),
-        SqlJobStore(database),
+        jobs,
         encoder,
         SentenceChunker(encoder),
-        background.queue,
-        background.notifier,
+        queue,
+        notifier,
         DocumentLimits(max_text_bytes=settings.max_text_bytes),
         settings.max_queued_batches,
         settings.lease_s,
         background.gives_batches_back,
-        meter=meter,
+        meter=meters.ingest,
+        annotate=classifiers.labelling.annotated,
     )
     imports = ImportService(
         ingest,
@@ -129,11 +148,11 @@ def make_ingestion(
     )
     backups = BackupService(
         SqlBackups(database, stores.backups, __version__),
-        LongJobRunner(SqlLongJobs(database), ingest.jobs, background.queue, background.is_stopping),
+        long,
         imports.collections,
         encoder,
-        background.queue,
-        background.notifier,
+        queue,
+        notifier,
         indexes.wait_for if indexes is not None else no_index,
     )
-    return Ingestion(ingest, imports, backups, SqlTaskTrace(database))
+    return Ingestion(ingest, imports, backups, classifiers, SqlTaskTrace(database))

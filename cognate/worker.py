@@ -19,9 +19,10 @@ from cognate.bootstrap import (
     refuse_other_encoders,
 )
 from cognate.broker import broker_settings
+from cognate.classifying import open_tuner
 from cognate.collectors import EncoderCollector, GaugesCollector
-from cognate.ingestion import ORPHANED_AFTER, make_ingestion
-from cognate.metrics import IngestMetrics, new_registry, served_metrics
+from cognate.ingestion import ORPHANED_AFTER, Meters, make_ingestion
+from cognate.metrics import ClassifierMetrics, IngestMetrics, new_registry, served_metrics
 from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
@@ -67,8 +68,9 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
     background = RedisBackground(settings, database, stack)
     registry.register(EncoderCollector(encoder.stats))
     registry.register(GaugesCollector(background.gauges))
-    stores, meter = open_stores(settings), IngestMetrics(registry)
-    ingestion = make_ingestion(settings, stores, database, encoder, background, meter)
+    meters = Meters(IngestMetrics(registry), ClassifierMetrics(registry))
+    tuner, stores = open_tuner(settings, encoder, stack), open_stores(settings)
+    ingestion = make_ingestion(settings, stores, database, encoder, background, meters, tuner)
     lock, retention = SqlTaskLock(database), SqlRetention(database)
 
     def handle(task: Task) -> None:

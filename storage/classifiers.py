@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 from core.classifier_types import (
@@ -17,7 +16,6 @@ from core.classifier_types import (
     CollectionSource,
     ExampleChanges,
     Head,
-    HeadKind,
     LabelingRule,
     LabelledText,
     StoredExample,
@@ -25,20 +23,27 @@ from core.classifier_types import (
     TrainingOptions,
     VersionOrigin,
 )
-from core.errors import Conflict, NotFound
 from core.types import EncoderInfo, Float32, JobKind
 from storage import classifier_examples, classifier_rules, classifier_versions
-from storage.classifier_versions import encoder_columns, to_encoder
+from storage.classifier_rows import (
+    classifier_query,
+    find_locked,
+    lock_classifier,
+    no_classifier,
+    put_row,
+    read_classifier,
+    refuse_open_training,
+    to_classifier,
+    touch,
+)
+from storage.classifier_versions import encoder_columns
 from storage.clock import Clock, utc_now
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
-from storage.jobs import OPEN_STATES
 from storage.long_jobs import open_job
-from storage.schema import ClassifierExamples, Classifiers, Jobs
+from storage.schema import Classifiers
 
 CLASSIFIER = "classifier"  # in the details of a training: the name
-
-_TABLE = Classifiers.__table__
 
 
 class SqlClassifierStore:
@@ -84,7 +89,7 @@ class SqlClassifierStore:
     ) -> tuple[Classifier, str]:
         now = self._clock()
         with self._database.write() as connection:
-            id_ = _changed(connection, name, about, now)
+            id_ = put_row(connection, name, about, now)
             if examples is not None:
                 classifier_examples.put_in_place(connection, id_, examples, now)
             collection = (about["source"] or {}).get("collection", "")
@@ -92,25 +97,25 @@ class SqlClassifierStore:
             job_id = open_job(connection, JobKind.TRAIN, collection, details, now)
             this = update(Classifiers).where(Classifiers.id == id_)
             connection.execute(this.values(job_id=job_id, updated_at=now))
-            return _read(connection, id_), job_id
+            return read_classifier(connection, id_), job_id
 
     def get(self, name: str) -> Classifier:
         """Raises NotFound."""
         if can_be_stored(name):
             with self._database.read() as connection:
-                row = connection.execute(_query().where(Classifiers.name == name)).first()
+                row = connection.execute(classifier_query().where(Classifiers.name == name)).first()
             if row is not None:
-                return _to_classifier(row)
+                return to_classifier(row)
         raise no_classifier(name)
 
     @repeated
     def delete(self, name: str) -> None:
         """With examples, versions and rules. Raises NotFound, or Conflict while a training is not over."""
         with self._database.write() as connection:
-            found = _find(connection, name)
+            found = find_locked(connection, name)
             if found is None:
                 raise no_classifier(name)
-            _refuse_open_training(connection, found)
+            refuse_open_training(connection, found)
             connection.execute(delete(Classifiers).where(Classifiers.id == found.id))
 
     def examples(self, classifier_id: int, limit: int | None = None, after: int = 0) -> list[StoredExample]:
@@ -139,7 +144,7 @@ class SqlClassifierStore:
         """
         now = self._clock()
         with self._database.write() as connection:
-            _touch(connection, classifier_id, now)
+            touch(connection, classifier_id, now)
             return classifier_examples.change_examples(connection, classifier_id, changed, removed, now)
 
     @repeated
@@ -149,7 +154,7 @@ class SqlClassifierStore:
         """Puts these with their `vectors` (n, d) in the place of all earlier ones. Raises NotFound."""
         now = self._clock()
         with self._database.write() as connection:
-            _touch(connection, classifier_id, now)
+            touch(connection, classifier_id, now)
             classifier_examples.put_encoded(connection, classifier_id, examples, vectors, now)
 
     @repeated
@@ -166,7 +171,7 @@ class SqlClassifierStore:
         """Adds a version and makes it the active one. Raises NotFound when the classifier is gone."""
         now = self._clock()
         with self._database.write() as connection:
-            number = _lock(connection, classifier_id).last_number + 1
+            number = lock_classifier(connection, classifier_id).last_number + 1
             version = classifier_versions.new_version(
                 number, origin, trained, encoder, data_hash, examples, adapters is not None, now
             )
@@ -199,7 +204,7 @@ class SqlClassifierStore:
     def activate(self, classifier_id: int, number: int) -> ClassifierVersion:
         """Raises NotFound."""
         with self._database.write() as connection:
-            _touch(connection, classifier_id, self._clock())
+            touch(connection, classifier_id, self._clock())
             version = classifier_versions.read_version(connection, classifier_id, number)
             this = update(Classifiers).where(Classifiers.id == classifier_id)
             connection.execute(this.values(active=number))
@@ -214,7 +219,7 @@ class SqlClassifierStore:
     def add_rule(self, rule: LabelingRule) -> None:
         """Replaces a rule of the same collection and field. Raises NotFound."""
         with self._database.write() as connection:
-            found = _find(connection, rule.classifier)
+            found = find_locked(connection, rule.classifier)
             if found is None:
                 raise no_classifier(rule.classifier)
             classifier_rules.put_rule(connection, rule, found.id)
@@ -228,85 +233,7 @@ class SqlClassifierStore:
     def list(self) -> list[Classifier]:
         """By name."""
         with self._database.read() as connection:
-            return [_to_classifier(row) for row in connection.execute(_query().order_by(Classifiers.name))]
-
-
-def no_classifier(name: object) -> NotFound:
-    """The error for a classifier that is not there."""
-    return NotFound(f"classifier {name!r} does not exist; train it first, or check the name")
-
-
-def _changed(connection: Connection, name: str, about: Mapping[str, Any], now: datetime) -> int:
-    """Id of the classifier, made or changed, of which no training is open. Raises Conflict."""
-    found = _find(connection, name)
-    if found is None:
-        row = {"name": name, "last_number": 0, "created_at": now, "updated_at": now}
-        made = insert(Classifiers).values(**row, **about).returning(Classifiers.id)
-        return int(connection.execute(made).scalar_one())
-    _refuse_open_training(connection, found)
-    if found.encoder_fingerprint != about["encoder_fingerprint"]:
-        classifier_examples.drop_vectors(connection, found.id)
-    connection.execute(update(Classifiers).where(Classifiers.id == found.id).values(**about))
-    return int(found.id)
-
-
-def _find(connection: Connection, name: str) -> Row[Any] | None:
-    """Locks the classifier of this name, if there is one."""
-    if not can_be_stored(name):
-        return None
-    return connection.execute(select(_TABLE).where(Classifiers.name == name).with_for_update()).first()
-
-
-def _lock(connection: Connection, classifier_id: int) -> Row[Any]:
-    """Raises NotFound."""
-    query = select(_TABLE).where(Classifiers.id == classifier_id).with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        raise NotFound("this classifier was deleted meanwhile; train it again")
-    return row
-
-
-def _touch(connection: Connection, classifier_id: int, now: datetime) -> None:
-    """Locks the classifier and notes the change. Raises NotFound."""
-    _lock(connection, classifier_id)
-    connection.execute(update(Classifiers).where(Classifiers.id == classifier_id).values(updated_at=now))
-
-
-def _refuse_open_training(connection: Connection, found: Row[Any]) -> None:
-    is_open = select(Jobs.id).where(Jobs.id == found.job_id, Jobs.state.in_(OPEN_STATES))
-    if connection.execute(is_open).first() is not None:
-        raise Conflict(
-            f"classifier {found.name!r} is in training by job {found.job_id}; wait until that is over,"
-            " or cancel it"
-        )
-
-
-def _query() -> Select[Any]:
-    counted = (
-        select(func.count())
-        .where(ClassifierExamples.classifier_id == Classifiers.id)
-        .correlate(Classifiers)
-        .scalar_subquery()
-    )
-    return select(_TABLE, counted.label("examples"))
-
-
-def _read(connection: Connection, classifier_id: int) -> Classifier:
-    return _to_classifier(connection.execute(_query().where(Classifiers.id == classifier_id)).one())
-
-
-def _to_classifier(row: Row[Any]) -> Classifier:
-    head = row.options["head"]
-    return Classifier(
-        id=row.id,
-        name=row.name,
-        encoder=to_encoder(row),
-        options=TrainingOptions(**{**row.options, "head": None if head is None else HeadKind(head)}),
-        descriptions=row.descriptions,
-        source=None if row.source is None else CollectionSource(**row.source),
-        active=row.active,
-        examples=row.examples,
-        job_id=row.job_id,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
+            return [
+                to_classifier(row)
+                for row in connection.execute(classifier_query().order_by(Classifiers.name))
+            ]

@@ -89,23 +89,35 @@ def _vectors(connection: Connection, collection_id: int, ids: Sequence[int]) -> 
     if connection.execute(select(Collections.id).where(Collections.id == collection_id)).first() is None:
         raise no_collection(collection_id)
     encoder = collection_by_id(connection, collection_id).encoder
-    query = (
-        select(Passages.document_id, Passages.id, Embeddings.vector)
-        .join(Embeddings, Embeddings.passage_id == Passages.id)
-        .where(Embeddings.encoder_id == encoder.id)
-        .order_by(Passages.document_id, Passages.ordinal)
-    )
-    rows = [
-        row
-        for chunk in chunked(ids)
-        for row in connection.execute(query.where(Passages.document_id.in_(chunk))).all()
-    ]
-    data = b"".join(row.vector for row in rows)
+    rows = _embedded_passages(connection, encoder.id, ids)
+    data = b"".join(vector for _, _, vector in rows)
     vectors = np.frombuffer(data, VECTOR_DTYPE).reshape(len(rows), encoder.dim).astype(np.float32)
-    documents = np.array([row.document_id for row in rows], dtype=np.int64)
-    passages = np.array([row.id for row in rows], dtype=np.int64)
+    documents = np.array([document_id for document_id, _, _ in rows], dtype=np.int64)
+    passages = np.array([passage_id for _, passage_id, _ in rows], dtype=np.int64)
     starts = np.flatnonzero(np.diff(documents, prepend=-1))
     return DocumentVectors(documents[starts], _unit_means(vectors, starts), passages[starts])
+
+
+def _embedded_passages(
+    connection: Connection, encoder_id: str, document_ids: Sequence[int]
+) -> list[tuple[int, int, bytes]]:
+    """Document id, passage id and vector, in order of document and passage.
+
+    Two plain look-ups: a join of them is planned badly by a Postgres that has no statistics yet.
+    """
+    of_documents = select(Passages.document_id, Passages.id).order_by(Passages.document_id, Passages.ordinal)
+    of_passages = select(Embeddings.passage_id, Embeddings.vector).where(Embeddings.encoder_id == encoder_id)
+    found: list[tuple[int, int, bytes]] = []
+    for chunk in chunked(document_ids):
+        rows = connection.execute(of_documents.where(Passages.document_id.in_(chunk))).all()
+        vectors: dict[int, bytes] = {}
+        for part in chunked([row.id for row in rows]):
+            vectors |= {
+                row.passage_id: row.vector
+                for row in connection.execute(of_passages.where(Embeddings.passage_id.in_(part)))
+            }
+        found += [(row.document_id, row.id, vectors[row.id]) for row in rows if row.id in vectors]
+    return found
 
 
 def _unit_means(vectors: Float32, starts: Int64) -> Float32:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from hypothesis import HealthCheck, settings
@@ -18,7 +19,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import select
 
-from core.types import Accepted, BatchStanding, ClaimedBatch, FailedDocument, JobKind
+from core.classifier_types import GivenLabel
+from core.types import Accepted, BatchStanding, ClaimedBatch, FailedDocument, JobKind, Metadata
 from storage.database import Database
 from storage.schema import Documents, Revisions
 from tests.storage.world import World, encode, new, vectors
@@ -43,11 +45,18 @@ class Waiting:
 
 @dataclass
 class Doc:
-    """The searchable version, the one under way, and whether the document failed without either."""
+    """The searchable version, the one under way, and whether the document failed without either.
+
+    `tone` is a label that the searchable version was given.
+    """
 
     live: tuple[str, int] | None = None
+    tone: str | None = None
     waiting: Waiting | None = None
     has_failed: bool = False
+
+
+Followed: TypeAlias = tuple[list[int], list[list[float]], Metadata]  # passages, vectors, metadata
 
 
 class Program(RuleBasedStateMachine):
@@ -67,7 +76,7 @@ class Program(RuleBasedStateMachine):
         self.batches: list[str] = []
         self.claims: list[ClaimedBatch] = []
         self.cursor = (0, 0)
-        self.index: dict[int, tuple[list[int], list[list[float]]]] = {}
+        self.index: dict[int, Followed] = {}
 
     @rule(sent=SENT)
     def send(self, sent: dict[str, tuple[str, int]]) -> None:
@@ -142,7 +151,7 @@ class Program(RuleBasedStateMachine):
         counts = self.failed if is_bad else self.done
         counts.update(doc.waiting.jobs)
         if not is_bad:
-            doc.live = (doc.waiting.text, doc.waiting.tag)
+            doc.live, doc.tone = (doc.waiting.text, doc.waiting.tag), None
         doc.has_failed = doc.live is None
         doc.waiting = None
 
@@ -207,6 +216,15 @@ class Program(RuleBasedStateMachine):
             self.done.update(waiting.jobs if waiting else {})
             self.docs[id_] = Doc()
 
+    @rule(ids=st.sets(st.sampled_from(IDS)), tone=st.sampled_from(["good", "bad"]))
+    def label(self, ids: set[str], tone: str) -> None:
+        """Those that are searchable are labelled, the others left out."""
+        known = {id_: self.world.id_of(id_) for id_ in ids if self.is_there(self.docs[id_])}
+        given = {row: GivenLabel((tone,), 0.5) for row in known.values()}
+        assert self.world.labels.write(self.world.id, "tone", given) == self.world.seq
+        for doc in (self.docs[id_] for id_ in ids):
+            doc.tone = tone if doc.live else None
+
     @staticmethod
     def is_there(doc: Doc) -> bool:
         return bool(doc.live or doc.waiting or doc.has_failed)
@@ -235,13 +253,17 @@ class Program(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def follow(self, limit: int) -> None:
         while True:
-            page = self.world.log.read(self.world.id, self.cursor, limit)
+            page = self.world.log.read(self.world.id, self.cursor, limit, self.held)
             for entry in page.entries:
-                self.index[entry.document_id] = (entry.passage_ids.tolist(), entry.vectors.tolist())
+                known = self.index[entry.document_id][1] if entry.is_held else entry.vectors.tolist()
+                self.index[entry.document_id] = (entry.passage_ids.tolist(), known, entry.metadata)
             self.cursor = page.cursor
             if page.is_last:
                 assert page.applied_seq == self.world.seq
                 return
+
+    def held(self, document_id: int) -> list[int]:
+        return self.index[document_id][0] if document_id in self.index else []
 
     @rule()
     def purge(self) -> None:
@@ -283,6 +305,7 @@ class Program(RuleBasedStateMachine):
             doc = self.docs[document.external_id]
             newest = (doc.waiting.text, doc.waiting.tag) if doc.waiting else doc.live
             assert newest is None or (document.text, document.metadata["tag"]) == newest
+            assert document.metadata.get("tone") == (None if doc.waiting else doc.tone)
 
     def teardown(self) -> None:
         self.follow(2)
@@ -310,18 +333,20 @@ class Program(RuleBasedStateMachine):
         """Incremental replay, replay from zero and the model hold the same documents and vectors."""
         followed = {id_: entry for id_, entry in self.index.items() if entry[0]}
         from_zero = {
-            entry.document_id: (entry.passage_ids.tolist(), entry.vectors.tolist())
+            entry.document_id: (entry.passage_ids.tolist(), entry.vectors.tolist(), entry.metadata)
             for entry in self.world.read_log()
             if len(entry.passage_ids)
         }
         assert followed == from_zero
         expected = {id_: vectors("", doc.live[0]) for id_, doc in self.docs.items() if doc.live}
         found = {}
-        for passage_ids, rows in from_zero.values():
+        for passage_ids, rows, metadata in from_zero.values():
             hits = self.world.documents.passages(self.world.id, passage_ids)
             assert hits.keys() == set(passage_ids)
             [external_id] = {hit.external_id for hit in hits.values()}
             found[external_id] = np.array(rows, np.float16)
+            assert all(hit.metadata == metadata for hit in hits.values())
+            assert metadata.get("tone") == self.docs[external_id].tone
         assert found.keys() == expected.keys()
         for id_, array in expected.items():
             np.testing.assert_array_equal(found[id_], array)

@@ -1,0 +1,103 @@
+"""Rows of classifiers, inside the caller's transaction; whoever changes one locks its row first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
+
+from core.classifier_types import Classifier, CollectionSource, HeadKind, TrainingOptions
+from core.errors import Conflict, NotFound
+from storage.classifier_examples import drop_vectors
+from storage.classifier_versions import to_encoder
+from storage.database import can_be_stored
+from storage.jobs import OPEN_STATES
+from storage.schema import ClassifierExamples, Classifiers, Jobs
+
+_TABLE = Classifiers.__table__
+
+
+def no_classifier(name: object) -> NotFound:
+    """The error for a classifier that is not there."""
+    return NotFound(f"classifier {name!r} does not exist; train it first, or check the name")
+
+
+def put_row(connection: Connection, name: str, about: Mapping[str, Any], now: datetime) -> int:
+    """Id of the classifier, made or changed, of which no training is open. Raises Conflict."""
+    found = find_locked(connection, name)
+    if found is None:
+        row = {"name": name, "last_number": 0, "created_at": now, "updated_at": now}
+        made = insert(Classifiers).values(**row, **about).returning(Classifiers.id)
+        return int(connection.execute(made).scalar_one())
+    refuse_open_training(connection, found)
+    if found.encoder_fingerprint != about["encoder_fingerprint"]:
+        drop_vectors(connection, found.id)
+    connection.execute(update(Classifiers).where(Classifiers.id == found.id).values(**about))
+    return int(found.id)
+
+
+def find_locked(connection: Connection, name: str) -> Row[Any] | None:
+    """Locks the classifier of this name, if there is one."""
+    if not can_be_stored(name):
+        return None
+    return connection.execute(select(_TABLE).where(Classifiers.name == name).with_for_update()).first()
+
+
+def lock_classifier(connection: Connection, classifier_id: int) -> Row[Any]:
+    """The locked row. Raises NotFound."""
+    query = select(_TABLE).where(Classifiers.id == classifier_id).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound("this classifier was deleted meanwhile; train it again")
+    return row
+
+
+def touch(connection: Connection, classifier_id: int, now: datetime) -> None:
+    """Locks the classifier and notes the change. Raises NotFound."""
+    lock_classifier(connection, classifier_id)
+    connection.execute(update(Classifiers).where(Classifiers.id == classifier_id).values(updated_at=now))
+
+
+def refuse_open_training(connection: Connection, found: Row[Any]) -> None:
+    is_open = select(Jobs.id).where(Jobs.id == found.job_id, Jobs.state.in_(OPEN_STATES))
+    if connection.execute(is_open).first() is not None:
+        raise Conflict(
+            f"classifier {found.name!r} is in training by job {found.job_id}; wait until that is over,"
+            " or cancel it"
+        )
+
+
+def classifier_query() -> Select[Any]:
+    """All columns, and how many examples are stored."""
+    counted = (
+        select(func.count())
+        .where(ClassifierExamples.classifier_id == Classifiers.id)
+        .correlate(Classifiers)
+        .scalar_subquery()
+    )
+    return select(_TABLE, counted.label("examples"))
+
+
+def read_classifier(connection: Connection, classifier_id: int) -> Classifier:
+    """The classifier, which must exist."""
+    return to_classifier(connection.execute(classifier_query().where(Classifiers.id == classifier_id)).one())
+
+
+def to_classifier(row: Row[Any]) -> Classifier:
+    """A row of `classifier_query` as the type that leaves storage."""
+    head = row.options["head"]
+    return Classifier(
+        id=row.id,
+        name=row.name,
+        encoder=to_encoder(row),
+        options=TrainingOptions(**{**row.options, "head": None if head is None else HeadKind(head)}),
+        descriptions=row.descriptions,
+        source=None if row.source is None else CollectionSource(**row.source),
+        active=row.active,
+        examples=row.examples,
+        job_id=row.job_id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
