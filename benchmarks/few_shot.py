@@ -8,18 +8,28 @@ Each file holds one object a line with `text` and `label`. Examples are drawn fr
 from __future__ import annotations
 
 import argparse
+import gzip
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.zero_shot import read
 from classifier.few_shot import FewShotScorer
 from classifier.zero_shot import ZeroShotScorer
 from core.ports.models import LabelScorer
 from core.types import Label
 from encoder.service import EncoderService, load_encoder
+
+
+def read(path: Path) -> tuple[list[str], list[str]]:
+    """Texts and their labels."""
+    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [row["text"] for row in rows], [row["label"] for row in rows]
 
 
 def draw(texts: Sequence[str], labels: Sequence[str], shots: int, seed: int) -> list[Label]:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from prometheus_client.registry import Collector
 
+from classifier.few_shot import FewShotScorer
 from classifier.zero_shot import ZeroShotScorer
 from cognate.classifying import open_tuner
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
@@ -51,6 +52,8 @@ from storage.progress_state import SqlProgressState
 from storage.uploads import BACKUPS, UPLOADS, FsspecUploadStore, Purpose, local_uploads, open_uploads
 
 log = logging.getLogger(__name__)
+
+MAX_SHOTS = 2500  # examples of a call that trains on them, as at Cohere
 
 # Python's own 5 ms are as long as a search, which waits so long whenever ingest has the interpreter.
 THREAD_SWITCH_S = 0.0005
@@ -198,6 +201,7 @@ def _assemble(
         quality=measuring.quality,
         tune=measuring.tune,
         classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
+        few_shot=ClassifyService(FewShotScorer(encoder), ClassifyLimits(max_examples=MAX_SHOTS)),
         classifiers=ingestion.classifiers,
         embed=EmbedService(encoder, EmbedLimits()),
         rerank=reranking,
