@@ -3,7 +3,7 @@
     python -m benchmarks.classify_http PACKAGES.jsonl.gz [--documents 60000] [--data-dir FOLDER]
 
 Rows have a `title`, which is the text that is classified, a `section`, which is its label, and a `text`. The
-data folder is kept when it is named, so that a second run needs no ingestion.
+data folder is kept when it is named, so that a second run needs no ingestion, or with `--parts` no training.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ FIELD = "section"
 LEAST_EXAMPLES = 10  # of a section; rarer ones are left out
 CORRECTIONS = 5
 CLIENTS = 8
+PARTS = ("train", "classify", "feedback", "label")
+
+Row = tuple[str, str, str]
 
 
 def labelled_titles(path: Path, limit: int) -> list[dict[str, str]]:
@@ -78,30 +81,20 @@ def feedback_s(client: ClassifierClient, examples: Sequence[Json]) -> list[float
 
 
 def label_s(client: ClassifierClient) -> float:
-    """Seconds until all documents have a label, and a search can count them by it."""
+    """Seconds until all documents are labelled and searches see it."""
 
     def label() -> None:
         _finish(client, client.label(COLLECTION, NAME, FIELD, on_arrival=False))
-        expected = client.collection(COLLECTION)["documents"]["searchable"]
-        while _counted(client) < expected:
+        while (index := client.collection(COLLECTION)["index"])["applied_seq"] < index["seq"]:
             time.sleep(0.05)
 
-    return timed(label)
-
-
-def _counted(client: Client) -> int:
-    try:
-        answer = client.search(
-            COLLECTION,
-            "package",
-            1,
-            mode="dense",
-            filter={"field": f"{FIELD}_confidence", "exists": True},
-            facets=[FIELD],
-        )
-    except Exception:
-        return 0
-    return sum(one["count"] for one in answer["facets"][FIELD]["values"])
+    took = timed(label)
+    has_label = {"field": f"{FIELD}_confidence", "exists": True}
+    if not client.search(COLLECTION, "package", 1, filter=has_label, facets=[FIELD])["facets"][FIELD][
+        "values"
+    ]:
+        raise SystemExit("No document can be found by its label.")
+    return took
 
 
 def _finish(client: Client, job: Json) -> None:
@@ -110,42 +103,44 @@ def _finish(client: Client, job: Json) -> None:
         raise SystemExit(f"{ended['kind']} {ended['state']}: {ended['errors']}")
 
 
-def rows(url: str, arguments: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+def trained(client: ClassifierClient, examples: Sequence[Json]) -> Iterator[Row]:
+    labels = len({one["label"] for one in examples})
+    took = timed(lambda: train(client, examples))
+    yield f"train on {len(examples):,} examples of {labels} labels, with encoding", f"{took:.1f} s", ""
+    took = timed(lambda: _finish(client, client.train(NAME, {})))
+    yield "train again, embeddings stored", f"{took:.1f} s", "<= 20 s"
+
+
+def classified(url: str, examples: Sequence[Json], seconds: float) -> Row:
+    bodies = [{"texts": [one["text"]], "classifier": NAME} for one in examples[:500]]
+    target = SearchTarget(url, "", "/v1/classify", bodies)
+    target.run("warm-up", CLIENTS, 3.0)
+    run = target.run("classify", CLIENTS, seconds)
+    told = f"{run.rate_per_s:,.0f}/s, p50 {run.p50_ms:.1f} ms, p99 {run.p99_ms:.1f} ms, {run.errors} errors"
+    return f"classify one text a call, {CLIENTS} clients", told, ">= 300/s"
+
+
+def labelled(client: ClassifierClient, corpus: Path, limit: int) -> Iterator[Row]:
+    documents = read_corpus(corpus, limit)
+    yield f"ingest {len(documents):,} documents", f"{ingest(client, documents):,.0f}/s", ""
+    took = f"{label_s(client):.1f} s"
+    yield f"label {len(documents):,} documents, until searches see it", took, "<= 60 s"
+
+
+def rows(url: str, arguments: argparse.Namespace) -> Iterator[Row]:
     """What was measured, the number, and its bar."""
     client = ClassifierClient(url)
     examples = labelled_titles(arguments.corpus, arguments.examples)
-    labels = len({one["label"] for one in examples})
-    yield (
-        f"train on {len(examples):,} examples of {labels} labels, with encoding",
-        f"{timed(lambda: train(client, examples)):.1f} s",
-        "",
-    )
-    yield (
-        "train again, embeddings stored",
-        f"{timed(lambda: _finish(client, client.train(NAME, {}))):.1f} s",
-        "<= 20 s",
-    )
-    bodies = [{"texts": [one["text"]], "classifier": NAME} for one in examples[:500]]
-    target = SearchTarget(url, "", "/v1/classify", bodies)
-    target.run("warm-up", CLIENTS, 2.0)
-    run = target.run("classify", CLIENTS, arguments.seconds)
-    told = f"{run.rate_per_s:,.0f}/s, p50 {run.p50_ms:.1f} ms, p99 {run.p99_ms:.1f} ms, {run.errors} errors"
-    yield f"classify one text a call, {CLIENTS} clients", told, ">= 300/s"
-    took = feedback_s(client, examples)
-    yield (
-        "add an example, until served",
-        f"median {np.median(took):.2f} s, longest {max(took):.2f} s",
-        "<= 1 s",
-    )
-    if arguments.documents:
-        documents = read_corpus(arguments.corpus, arguments.documents)
-        rate = ingest(client, documents)
-        yield f"ingest {len(documents):,} documents", f"{rate:,.0f}/s", ""
-        yield (
-            f"label {len(documents):,} documents, until facets count them",
-            f"{label_s(client):.1f} s",
-            "<= 60 s",
-        )
+    if "train" in arguments.parts:
+        yield from trained(client, examples)
+    if "classify" in arguments.parts:
+        yield classified(url, examples, arguments.seconds)
+    if "feedback" in arguments.parts:
+        took = feedback_s(client, examples)
+        told = f"median {np.median(took):.2f} s, longest {max(took):.2f} s"
+        yield "add an example, until served", told, "<= 1 s"
+    if "label" in arguments.parts:
+        yield from labelled(client, arguments.corpus, arguments.documents)
     resident = resident_mb(httpx.get(f"{url}/metrics", trust_env=False).text)
     yield "resident memory of the server at the end", f"{resident:,.0f} MB", ""
 
@@ -154,7 +149,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--examples", type=int, default=10_000)
-    parser.add_argument("--documents", type=int, default=60_000, help="0 labels no collection")
+    parser.add_argument("--documents", type=int, default=60_000)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--data-dir", type=Path)
     arguments = parser.parse_args()
