@@ -1,9 +1,10 @@
-"""Fits the zero-shot temperature on labelled texts and reports accuracy and calibration elsewhere.
+"""Fits the constants of zero-shot classification on labelled texts and reports quality elsewhere.
 
     python -m benchmarks.zero_shot --fit TRAIN.jsonl[.gz] … --test TEST.jsonl[.gz] …
 
-Each file holds one object a line with `text` and `label`; label names are the classes. The temperature is
-the median of those fitted on the `--fit` files.
+Each file holds one object a line with `text` and `label` (or `labels`); label names are the classes. Every
+constant is the median of those fitted on the `--fit` files. Texts that fit no label are those of the other
+`--fit` files.
 """
 
 from __future__ import annotations
@@ -11,36 +12,154 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from classifier.calibration import expected_calibration_error, fit_temperature
-from classifier.zero_shot import ZeroShotScorer, softmax
-from core.types import Float32, Int64, Label, Lane
-from encoder.service import EncoderService, load_encoder
+from classifier.calibration import GOLDEN, expected_calibration_error, fit_temperature
+from classifier.measures import macro_f1, micro_f1
+from classifier.zero_shot import MULTI_MIDDLE, MULTI_TEMPERATURE, ZeroShotScorer, one_of, softmax
+from core.classifier_types import Bools
+from core.classify import ClassifyLimits
+from core.types import Float32, Float64, Int64, Label, ZeroShotOptions
+from encoder.service import load_encoder
+from evaluation.systems import RememberingEncoder
 
-LIMIT = 5000
+LIMIT = 4000
+ALONE = ZeroShotOptions()
+NAME_ONLY = ZeroShotOptions(templates=("{}",))
+TOGETHER = ZeroShotOptions(transductive=True)
 
 
-def read(path: Path) -> tuple[list[str], list[str]]:
-    """At most LIMIT texts, spread over the file, and their labels."""
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """`truth` (n, c) over `labels`."""
+
+    name: str
+    texts: list[str]
+    labels: list[Label]
+    truth: Bools
+
+    @property
+    def is_single(self) -> Bools:
+        return np.asarray(self.truth.sum(axis=1) == 1)
+
+
+def read(path: Path) -> LabelledSet:
+    """At most LIMIT texts, spread over the file."""
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    rows = rows[:: max(1, len(rows) // LIMIT)]
-    return [row["text"] for row in rows], [row["label"] for row in rows]
+    rows = rows[:: -(-len(rows) // LIMIT)]
+    given = [row["labels"] if "labels" in row else [row["label"]] for row in rows]
+    names = sorted({name for labels in given for name in labels})
+    truth = np.array([[name in labels for name in names] for labels in given])
+    return LabelledSet(
+        f"{path.parent.name}/{path.name}", [row["text"] for row in rows], [Label(n) for n in names], truth
+    )
 
 
-def cosines(encoder: EncoderService, path: Path) -> tuple[Float32, Int64]:
-    """(n, c) cosines of texts to label prototypes, and (n,) true columns."""
-    texts, labels = read(path)
-    names = sorted(set(labels))
-    prototypes = ZeroShotScorer(encoder, 1.0).prototypes([Label(name) for name in names])
-    vectors = encoder.encode_queries(texts, Lane.BULK)
-    return vectors @ prototypes.T, np.array([names.index(label) for label in labels])
+def similarities(
+    scorer: ZeroShotScorer, data: LabelledSet, options: ZeroShotOptions, texts: Sequence[str] | None = None
+) -> Float32:
+    """(n, c), in calls as large as the service takes them, each of texts from all over the file."""
+    texts = data.texts if texts is None else texts
+    calls = -(-len(texts) // ClassifyLimits().max_texts)
+    found = np.empty((len(texts), len(data.labels)), np.float32)
+    for i in range(calls):
+        found[i::calls] = scorer.similarities(texts[i::calls], data.labels, options)
+    return found
+
+
+def fit_logistic(scores: Float32, truth: Bools) -> tuple[float, float]:
+    """(middle, temperature) that make `truth` most likely under 1 / (1 + exp((middle - s) / temperature))."""
+    x = np.stack([scores.ravel().astype(np.float64), np.ones(scores.size)], axis=1)
+    weights = np.zeros(2)
+    for _ in range(30):  # Newton's method
+        p = 1 / (1 + np.exp(-x @ weights))
+        weights += np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x, x.T @ (truth.ravel() - p))
+    return float(-weights[1] / weights[0]), float(1 / weights[0])
+
+
+def fit_none(inside: Float32, columns: Int64, outside: Float32, temperature: float) -> float:
+    """The similarity of "none of these" that makes true labels, and none of texts outside, most likely."""
+
+    def loss(none: float) -> float:
+        log_in, log_out = (_log_shares(scores, none, temperature) for scores in (inside, outside))
+        return float(-log_in[np.arange(len(columns)), columns].mean() - log_out[:, -1].mean())
+
+    low, high = -0.5, 1.0
+    while high - low > 1e-4:
+        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return (low + high) / 2
+
+
+def _log_shares(scores: Float32, none: float, temperature: float) -> Float64:
+    logits = np.hstack([scores, np.full((len(scores), 1), none)]).astype(np.float64) / temperature
+    logits -= logits.max(axis=1, keepdims=True)
+    return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+
+
+def fit(scorer: ZeroShotScorer, sets: Sequence[LabelledSet]) -> float:
+    """Prints the constants and returns the temperature."""
+    scores = [similarities(scorer, data, ALONE) for data in sets]
+    singles = [
+        (s[d.is_single], d.truth[d.is_single].argmax(axis=1)) for s, d in zip(scores, sets, strict=True)
+    ]
+    temperatures = [fit_temperature(*single) for single in singles]
+    together = [
+        fit_temperature(similarities(scorer, d, TOGETHER)[d.is_single], columns)
+        for d, (_, columns) in zip(sets, singles, strict=True)
+    ]
+    temperature = float(np.median(temperatures))
+    nones = []
+    for data, single in zip(sets, singles, strict=True):
+        others = [text for other in sets if other is not data for text in other.texts[::6]]
+        nones.append(fit_none(*single, similarities(scorer, data, ALONE, others), temperature))
+    logistic = [fit_logistic(s, d.truth) for s, d in zip(scores, sets, strict=True)]
+    _show("temperature", temperatures)
+    _show("temperature, transductive", together)
+    _show("none of these", nones)
+    _show("multi-label, middle", [middle for middle, _ in logistic])
+    _show("multi-label, temperature", [width for _, width in logistic])
+    return temperature
+
+
+def _show(name: str, values: Sequence[float]) -> None:
+    print(f"{name}: {', '.join(f'{value:.4f}' for value in values)}; median {np.median(values):.4f}")
+
+
+def report(scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str]) -> None:
+    print(f"\n{data.name}: {len(data.texts):,} texts, {len(data.labels)} labels")
+    for name, options in (("name only", NAME_ONLY), ("default", ALONE), ("transductive", TOGETHER)):
+        scores = similarities(scorer, data, options)
+        best = np.arange(len(data.labels)) == scores.argmax(axis=1)[:, None]
+        right = float((best & data.truth).sum(axis=1)[data.is_single].mean())
+        columns = data.truth[data.is_single].argmax(axis=1)
+        error = expected_calibration_error(softmax(scores[data.is_single] / scorer.temperature), columns)
+        f1 = macro_f1(data.truth, best)
+        print(f"  {name}: accuracy {right:.3f}, macro-F1 {f1:.3f}, calibration error {error:.3f}")
+    scores = similarities(scorer, data, ALONE)
+    given = scores >= MULTI_MIDDLE
+    p = 1 / (1 + np.exp((MULTI_MIDDLE - scores) / MULTI_TEMPERATURE))
+    gap = expected_calibration_error(
+        np.stack([1 - p.ravel(), p.ravel()], axis=1), data.truth.ravel().astype(int)
+    )
+    f1s = f"macro-F1 {macro_f1(data.truth, given):.3f}, micro-F1 {micro_f1(data.truth, given):.3f}"
+    print(f"  multi-label: {f1s}, {given.sum(axis=1).mean():.2f} labels a text, calibration error {gap:.3f}")
+    inside = _is_none(scores, scorer.temperature)
+    far = _is_none(similarities(scorer, data, ALONE, outside), scorer.temperature)
+    shares = f"of {len(outside):,} texts of other sets {far.mean():.3f}, of its own {inside.mean():.3f}"
+    print(f"  none of these: {shares}")
+
+
+def _is_none(scores: Float32, temperature: float) -> Bools:
+    probabilities, none = one_of(scores, temperature, may_be_none=True)
+    return np.asarray(none > probabilities.max(axis=1))
 
 
 def main() -> None:
@@ -48,19 +167,14 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, nargs="+", required=True)
     parser.add_argument("--test", type=Path, nargs="+", required=True)
     arguments = parser.parse_args()
-    encoder = load_encoder()
-    fitted = []
-    for path in arguments.fit:
-        fitted.append(fit_temperature(*cosines(encoder, path)))
-        print(f"{path.parent.name}/{path.name}: fitted temperature {fitted[-1]:.4f}")
-    temperature = float(np.median(fitted))
-    print(f"temperature {temperature:.4f}")
-    for path in arguments.test:
-        scores, labels = cosines(encoder, path)
-        accuracy = float((scores.argmax(axis=1) == labels).mean())
-        error = expected_calibration_error(softmax(scores / temperature), labels)
-        print(f"{path.parent.name}/{path.name}: accuracy {accuracy:.3f}, calibration error {error:.3f}")
-    encoder.close()
+    engine = load_encoder()
+    encoder = RememberingEncoder(engine)  # several ways are tried on the same texts
+    temperature = fit(ZeroShotScorer(encoder, 1.0), [read(path) for path in arguments.fit])
+    tests = [read(path) for path in arguments.test]
+    for data in tests:
+        others = [text for other in tests if other is not data for text in other.texts[:700]]
+        report(ZeroShotScorer(encoder, temperature), data, others)
+    engine.close()
 
 
 if __name__ == "__main__":

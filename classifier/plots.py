@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from io import BytesIO
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -27,16 +28,21 @@ def plot(report: Mapping[str, Any], name: str) -> bytes:
         raise NotFound(f"There is no plot {name!r}; there are {', '.join(sorted(_PLOTS))}.")
     if not _DATA[name](report):
         raise NotFound(f"This version's report holds no {name.replace('_', ' ')}; train it anew to get one.")
-    with _DRAWING:
+    with _DRAWING, catch_warnings():
+        simplefilter("ignore", UserWarning)  # letters that the font lacks are drawn as boxes
         return _PLOTS[name](report)
 
 
 def _draw_confusion(report: Mapping[str, Any]) -> bytes:
+    from matplotlib.colors import PowerNorm
+
     labels, counts, title = _drawn_labels(report["confusion"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.5, 0.17 * len(labels) + 3.0)
     figure, axes = _canvas(side, side)
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(
+        shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1)
+    )  # the root makes few mistakes visible
     figure.colorbar(image, ax=axes, shrink=0.6, label="share of the given label's examples")
     size = 9 if len(labels) <= 20 else 6
     names = [_short(label) for label in labels]
@@ -61,7 +67,7 @@ def _drawn_labels(confusion: Mapping[str, Any]) -> tuple[list[str], Any, str]:
 
 def _write_counts(axes: Axes, counts: Any, shares: Any) -> None:
     for row, column in zip(*np.nonzero(counts), strict=True):
-        color = "white" if shares[row, column] > 0.5 else "black"
+        color = "white" if shares[row, column] > 0.3 else "black"
         axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color, fontsize=8)
 
 

@@ -1,63 +1,99 @@
 """Zero-shot classification: each label becomes a prototype vector, the nearest prototype wins.
 
-A prototype is the normalised mean of the unit embeddings of the label's name, its description and its
-examples (Snell et al. 2017, "Prototypical networks", section 2.1, with label words as additional shots).
-Probabilities are softmax(cosine / temperature).
+A prototype is the normalised mean of the unit embeddings of the label's name (in several templates), its
+phrasings, its description and its examples (Snell et al. 2017, "Prototypical networks", section 2.1, with
+words as additional shots). Probabilities are softmax(similarity / temperature), or, of several labels, a
+logistic function of each similarity. How the constants were chosen is in docs/classification.md.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from classifier.label_wordings import TEMPLATES, PrototypeCache, is_one_word
+from classifier.refinement import refined
+from classifier.word_similarity import WordVectors, word_similarities
 from core.lengths import truncated
 from core.ports.models import Encoder
-from core.types import Classification, Float32, Label, Lane
+from core.types import Classification, Float32, Label, Lane, ZeroShotOptions
 
 BULK_FROM_TEXTS = 32
-WORD_BREAK = re.compile(r"[_-]|(?<=[a-z])(?=[A-Z])")
+WORD_WEIGHT = 0.4
+NONE_SIMILARITY = 0.35  # that "none of these" has to every text
+MULTI_MIDDLE = 0.4  # similarity at which a label of several is as likely as not
+MULTI_TEMPERATURE = 0.06
+_DEFAULTS = ZeroShotOptions()
 
 
 @dataclass(frozen=True, slots=True)
 class ZeroShotScorer:
-    """Implements core.ports.LabelScorer; `temperature` is chosen on data, see docs/classification.md."""
+    """Implements core.ports.ZeroShotModel and LabelScorer; `temperature` is chosen on data."""
 
     encoder: Encoder
     temperature: float
+    _prototypes: PrototypeCache = field(init=False)
+    _words: WordVectors = field(init=False)
 
-    def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_prototypes", PrototypeCache(self.encoder))
+        object.__setattr__(self, "_words", WordVectors(self.encoder))
+
+    def classify(
+        self, texts: Sequence[str], labels: Sequence[Label], options: ZeroShotOptions = _DEFAULTS
+    ) -> list[Classification]:
         """One result a text: the most probable label, its probability and those of all labels."""
+        similarities = self.similarities(texts, labels, options)  # (n, c)
+        if options.multi_label:
+            probabilities, none = several_of(similarities)
+            is_chosen = probabilities >= 0.5
+        else:
+            probabilities, none = one_of(similarities, self.temperature, options.none_of_these)
+            is_best = np.arange(len(labels)) == probabilities.argmax(axis=1)[:, None]
+            is_chosen = is_best & (probabilities >= none[:, None])
         names = [label.name for label in labels]
-        count = len(texts) + sum(len(wordings_of(label)) for label in labels)
-        lane = Lane.BULK if count >= BULK_FROM_TEXTS else Lane.INTERACTIVE
-        vectors = self.encoder.encode_queries(texts, lane)  # (n, d)
-        probabilities = softmax(vectors @ self.prototypes(labels, lane).T / self.temperature)  # (n, c)
         return [
             Classification(
                 names[int(row.argmax())],
                 float(row.max()),
                 dict(zip(names, row.tolist(), strict=True)),
                 is_cut,
+                tuple(names[column] for column in np.flatnonzero(is_chosen[i])),
+                float(none[i]) if options.none_of_these else None,
             )
-            for row, is_cut in zip(probabilities, truncated(self.encoder, texts), strict=True)
+            for i, (row, is_cut) in enumerate(zip(probabilities, truncated(self.encoder, texts), strict=True))
         ]
 
-    def prototypes(self, labels: Sequence[Label], lane: Lane = Lane.INTERACTIVE) -> Float32:
-        """(c, d) float32 unit rows, one a label."""
-        wordings = [wordings_of(label) for label in labels]
-        vectors = self.encoder.encode_queries([text for texts in wordings for text in texts], lane)
-        starts = np.cumsum([0] + [len(texts) for texts in wordings[:-1]])
-        sums = np.add.reduceat(vectors, starts, axis=0)  # (c, d)
-        return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), dtype=np.float32)
+    def similarities(
+        self, texts: Sequence[str], labels: Sequence[Label], options: ZeroShotOptions = _DEFAULTS
+    ) -> Float32:
+        """(n, c) float32: cosines to the labels' prototypes, and to names of one word of the nearest word."""
+        lane = Lane.BULK if len(texts) >= BULK_FROM_TEXTS else Lane.INTERACTIVE
+        prototypes = self._prototypes.prototypes(labels, options.templates or TEMPLATES, lane)  # (c, d)
+        vectors = self.encoder.encode_queries(texts, lane)  # (n, d)
+        present = refined(vectors, prototypes) if options.transductive else prototypes
+        cosines = vectors @ present.T
+        if not all(is_one_word(label) for label in labels):
+            return np.asarray(cosines)
+        nearest = word_similarities(texts, prototypes, self._words, lane)
+        return np.asarray((cosines + WORD_WEIGHT * nearest) / (1 + WORD_WEIGHT))
 
 
-def wordings_of(label: Label) -> list[str]:
-    """Texts that tell a label: its name as words (also `PlayMusic`), its description, its examples."""
-    name = " ".join(WORD_BREAK.sub(" ", label.name).split()) or label.name
-    return [name, *([label.description] if label.description else []), *label.examples]
+def one_of(similarities: Float32, temperature: float, may_be_none: bool) -> tuple[Float32, Float32]:
+    """Probabilities (n, c) of labels of which one fits, and (n,) that none does (0 where that cannot be)."""
+    if not may_be_none:
+        return softmax(similarities / temperature), np.zeros(len(similarities), np.float32)
+    none = np.full((len(similarities), 1), NONE_SIMILARITY, np.float32)
+    probabilities = softmax(np.asarray(np.hstack([similarities, none]) / temperature, dtype=np.float32))
+    return probabilities[:, :-1], probabilities[:, -1]
+
+
+def several_of(similarities: Float32) -> tuple[Float32, Float32]:
+    """Probabilities (n, c) of labels each by itself, and (n,) that none fits, as if they were independent."""
+    probabilities = 1 / (1 + np.exp((MULTI_MIDDLE - similarities) / MULTI_TEMPERATURE))
+    return np.asarray(probabilities, dtype=np.float32), np.prod(1 - probabilities, axis=1)
 
 
 def softmax(logits: Float32) -> Float32:

@@ -137,7 +137,7 @@ def _need_libraries() -> None:
         import evaluation.run  # noqa: F401  # what is checked is that it can be imported
     except ModuleNotFoundError as error:
         raise StartRefused(
-            f"'cognate eval' needs {error.name}, which is not installed; run: pip install 'cognate[eval]'"
+            f"'cognate eval' needs {error.name}, which is not installed; run: pip install cognate"
         ) from None
 
 

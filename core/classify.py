@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from core.documents import check_text
 from core.errors import InvalidInput
-from core.ports.models import LabelScorer
-from core.types import Classification, Label
+from core.ports.models import ZeroShotModel
+from core.types import Classification, Label, ZeroShotOptions
+
+_DEFAULTS = ZeroShotOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +19,18 @@ class ClassifyLimits:
     max_labels: int = 1000
     max_examples: int = 10_000
     max_text_bytes: int = 1024 * 1024
+    max_templates: int = 16
+    max_wordings: int = 20_000  # names and phrasings, each in every template
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifyService:
-    scorer: LabelScorer
+    scorer: ZeroShotModel
     limits: ClassifyLimits
 
-    def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]:
+    def classify(
+        self, texts: Sequence[str], labels: Sequence[Label], options: ZeroShotOptions = _DEFAULTS
+    ) -> list[Classification]:
         """One result a text, in order. Raises InvalidInput naming the text or label at fault."""
         self._check_size("texts", len(texts), 1, self.limits.max_texts)
         self._check_size("labels", len(labels), 2, self.limits.max_labels)
@@ -34,7 +40,20 @@ class ClassifyService:
         for i, text in enumerate(texts):
             self._check_text(text, f"texts[{i}]")
         self._check_labels(labels)
-        return self.scorer.classify(texts, labels)
+        self._check_templates(labels, options.templates)
+        return self.scorer.classify(texts, labels, options)
+
+    def _check_templates(self, labels: Sequence[Label], templates: Sequence[str] | None) -> None:
+        if templates is not None:
+            self._check_size("templates", len(templates), 1, self.limits.max_templates)
+        for i, template in enumerate(templates or ()):
+            self._check_text(template, f"templates[{i}]")
+            if template.count("{}") != 1:
+                raise InvalidInput(
+                    f"templates[{i}] is {template!r}; it must hold {{}} once, where the label's name goes."
+                )
+        names = sum(1 + len(label.phrasings) for label in labels)
+        self._check_size("wordings", names * len(templates or ("{}",)), 0, self.limits.max_wordings)
 
     def _check_labels(self, labels: Sequence[Label]) -> None:
         names: dict[str, int] = {}
@@ -44,6 +63,8 @@ class ClassifyService:
                 self._check_text(label.description, f"labels[{i}].description")
             for j, example in enumerate(label.examples):
                 self._check_text(example, f"labels[{i}].examples[{j}]")
+            for j, phrasing in enumerate(label.phrasings):
+                self._check_text(phrasing, f"labels[{i}].phrasings[{j}]")
             if label.name in names:
                 raise InvalidInput(
                     f"labels[{i}] and labels[{names[label.name]}] share the name {label.name!r}; merge them."

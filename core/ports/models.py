@@ -17,6 +17,7 @@ from core.types import (
     PassageText,
     RerankerInfo,
     TokenParts,
+    ZeroShotOptions,
 )
 
 
@@ -106,3 +107,9 @@ class RankingScorer(Protocol):
 
 class LabelScorer(Protocol):
     def classify(self, texts: Sequence[str], labels: Sequence[Label]) -> list[Classification]: ...
+
+
+class ZeroShotModel(Protocol):
+    def classify(
+        self, texts: Sequence[str], labels: Sequence[Label], options: ZeroShotOptions
+    ) -> list[Classification]: ...

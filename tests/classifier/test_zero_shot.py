@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from classifier.calibration import fit_temperature, negative_log_likelihood
-from classifier.zero_shot import ZeroShotScorer, softmax, wordings_of
-from core.types import Label
+from classifier.label_wordings import KEPT_ROWS, PrototypeCache, as_words, make_prototypes, wordings_of
+from classifier.refinement import LEAST_TEXTS, refined
+from classifier.word_similarity import WordVectors, word_similarities, words_of
+from classifier.zero_shot import ZeroShotScorer, one_of, several_of, softmax
+from core.types import Float32, Label, Lane, ZeroShotOptions
 from tests.fakes import FakeEncoder, word_vector
 
 SCORER = ZeroShotScorer(FakeEncoder(), temperature=0.1)
@@ -24,11 +30,58 @@ def test_probabilities_add_up_to_one_and_the_score_is_the_largest() -> None:
     assert result.score == max(result.scores.values()) == result.scores[result.label]
 
 
-def test_a_prototype_is_the_normalised_mean_of_name_description_and_examples() -> None:
-    label = Label("pet_animal", "lives with people", ("a cat", "a dog"))
-    expected = sum(word_vector(t) for t in ("pet animal", "lives with people", "a cat", "a dog"))
-    expected = np.asarray(expected) / np.linalg.norm(expected)
-    assert np.allclose(SCORER.prototypes([Label("x"), label])[1], expected, atol=1e-6)
+def unit(vector: Float32) -> Float32:
+    return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
+
+
+def test_a_prototype_is_the_normalised_mean_of_name_phrasing_description_and_examples() -> None:
+    label = Label("pet_animal", "lives with people", ("a cat", "a dog"), ("tame beast",))
+    texts = ("pet animal", "tame beast", "lives with people", "a cat", "a dog")
+    expected = unit(np.sum([word_vector(text) for text in texts], axis=0))
+    made = make_prototypes(FakeEncoder(), [Label("x"), label], ["{}"], Lane.BULK)
+    assert np.allclose(made[1], expected, atol=1e-6)
+
+
+def test_a_name_in_several_templates_counts_once() -> None:
+    label = Label("cat", examples=("zebra",))
+    name = unit(np.sum([word_vector("cat"), word_vector("my cat")], axis=0))
+    made = make_prototypes(FakeEncoder(), [label], ["{}", "my {}"], Lane.BULK)
+    assert np.allclose(made[0], unit(name + word_vector("zebra")), atol=1e-6)
+    assert wordings_of(label, ["{}", "my {}"]) == [["cat", "my cat"], ["zebra"]]
+
+
+def test_labels_asked_for_again_are_not_encoded_again() -> None:
+    encoder = CountingEncoder()
+    cache = PrototypeCache(encoder)
+    first = cache.prototypes([Label("cat"), Label("dog")], ["{}"], Lane.BULK)
+    assert cache.prototypes([Label("cat"), Label("dog")], ["{}"], Lane.BULK) is first
+    assert encoder.queries == 2
+    cache.prototypes([Label("cat"), Label("dog")], ["my {}"], Lane.BULK)
+    cache.prototypes([Label("cat"), Label("dog", "barks")], ["{}"], Lane.BULK)
+    assert encoder.queries == 2 + 2 + 3
+
+
+def test_kept_prototypes_are_bounded_and_the_oldest_go_first() -> None:
+    encoder = CountingEncoder()
+    cache = PrototypeCache(encoder)
+    sets = [[Label(f"{i} {j}") for j in range(KEPT_ROWS // 2)] for i in range(3)]
+    for labels in sets:
+        cache.prototypes(labels, ["{}"], Lane.BULK)
+    before = encoder.queries
+    cache.prototypes(sets[2], ["{}"], Lane.BULK)
+    cache.prototypes(sets[1], ["{}"], Lane.BULK)
+    assert encoder.queries == before
+    cache.prototypes(sets[0], ["{}"], Lane.BULK)
+    assert encoder.queries > before
+
+
+@dataclass
+class CountingEncoder(FakeEncoder):
+    queries: int = 0
+
+    def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
+        self.queries += len(texts)
+        return FakeEncoder.encode_queries(self, texts, lane)
 
 
 def test_examples_move_a_label() -> None:
@@ -49,7 +102,7 @@ def test_examples_move_a_label() -> None:
     ],
 )
 def test_label_names_are_read_as_words(name: str, words: str) -> None:
-    assert wordings_of(Label(name)) == [words]
+    assert as_words(name) == words
 
 
 def test_softmax_takes_large_logits() -> None:
@@ -67,3 +120,74 @@ def test_the_fitted_temperature_gives_back_the_one_that_made_the_labels() -> Non
         assert negative_log_likelihood(cosines, labels, fitted) < negative_log_likelihood(
             cosines, labels, other
         )
+
+
+def test_one_label_is_given_unless_none_may_fit_and_is_more_probable() -> None:
+    labels = [Label("old cat"), Label("old dog")]
+    near, far = "the old cat", "quarterly tax return"
+    plain = SCORER.classify([near, far], labels)
+    assert [len(result.labels) for result in plain] == [1, 1]
+    assert plain[0].none is None
+    asked = SCORER.classify([near, far], labels, ZeroShotOptions(none_of_these=True))
+    assert [result.labels for result in asked] == [("old cat",), ()]
+    for result in asked:
+        assert result.none is not None
+        assert sum(result.scores.values()) + result.none == pytest.approx(1, abs=1e-6)
+
+
+def test_several_labels_have_probabilities_of_their_own() -> None:
+    labels = [Label("a cat"), Label("a dog"), Label("tax law")]
+    options = ZeroShotOptions(multi_label=True, none_of_these=True)
+    both, neither = SCORER.classify(["a cat a dog", "xylophone"], labels, options)
+    assert both.labels == ("a cat", "a dog")
+    assert sum(both.scores.values()) > 1
+    assert neither.labels == ()
+    assert neither.none is not None
+    assert both.none is not None
+    assert neither.none > both.none
+
+
+def test_that_no_label_fits_is_as_probable_as_that_each_does_not() -> None:
+    probabilities, none = several_of(np.array([[0.3, 0.5]], np.float32))
+    assert none == pytest.approx((1 - probabilities[0, 0]) * (1 - probabilities[0, 1]))
+    assert one_of(np.array([[0.3, 0.5]], np.float32), 0.1, may_be_none=False)[1].tolist() == [0]
+
+
+def test_the_nearest_word_of_a_text_counts_for_labels_of_one_word() -> None:
+    text = ["many words of which only the last one tells anything: cat"]
+    with_words = SCORER.similarities(text, [Label("cat"), Label("dog")])
+    without = SCORER.similarities(text, [Label("cat"), Label("dog", "barks")])
+    assert with_words[0, 0] > without[0, 0]
+
+
+def test_word_similarity_is_the_greatest_of_the_words() -> None:
+    prototypes = np.stack([word_vector("cat"), word_vector("dog")])
+    found = word_similarities(["A cat, a DOG", "12 34"], prototypes, WordVectors(FakeEncoder()), Lane.BULK)
+    assert found == pytest.approx(np.array([[1, 1], [0, 0]]), abs=1e-6)
+    assert words_of("Don't stop; don't 2 Été") == ["don't", "stop", "été"]
+
+
+def test_refinement_moves_labels_to_the_texts_of_a_call() -> None:
+    rng = np.random.default_rng(0)
+    centers = np.eye(2, 8, dtype=np.float32)
+    columns = np.repeat([0, 1], 40)
+    texts = centers[columns] + rng.normal(scale=0.2, size=(80, 8)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    prototypes = np.stack([unit(centers[0] + 0.8 * centers[1]), unit(centers[1] + 0.8 * centers[0])])
+    moved = refined(texts, prototypes)
+    assert (centers * moved).sum(axis=1).min() > (centers * prototypes).sum(axis=1).max()
+
+
+def test_a_few_texts_do_not_move_labels() -> None:
+    prototypes = np.eye(2, 8, dtype=np.float32)
+    assert refined(np.ones((2 * LEAST_TEXTS - 1, 8), np.float32), prototypes) is prototypes
+
+
+def test_texts_of_a_call_help_each_other_only_when_asked() -> None:
+    labels = [Label("cat pet"), Label("tax law")]
+    texts = ["cat fur", "fur paw", "paw cat", "tax court", "court judge", "judge tax"] * 3
+    alone = SCORER.classify(["fur paw"], labels)[0].scores
+    beside = SCORER.classify(texts, labels)[1].scores
+    together = SCORER.classify(texts, labels, ZeroShotOptions(transductive=True))[1].scores
+    assert beside["cat pet"] == pytest.approx(alone["cat pet"], abs=1e-5)
+    assert together["cat pet"] > beside["cat pet"] + 0.05

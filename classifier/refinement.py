@@ -1,0 +1,49 @@
+"""Prototypes moved to where the texts of a call are: transductive zero-shot classification.
+
+Expectation maximisation with fixed width, as in k-means with soft assignments (Ren et al. 2018,
+"Meta-learning for semi-supervised few-shot classification", section 3.1): texts are shared out among labels
+by their present prototypes, each prototype moves to its texts, the words of the label keep pulling it back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from core.types import Float32
+
+ROUNDS = 10
+LEAST_TEXTS = 5  # a label; with fewer their means are worse than its words
+TEMPERATURE = 0.03
+WORDS_WEIGHT = 0.5  # of the label's own wording beside the mean of its texts
+BALANCE = 0.5  # 0: labels as common as the texts say; 1: all equally common
+SHRINKAGE = 8.0  # texts a label must get before their mean counts half
+
+
+def refined(vectors: Float32, prototypes: Float32) -> Float32:
+    """(c, d) unit rows: `prototypes` (c, d) after ROUNDS among the texts' unit `vectors` (n, d).
+
+    As they are where there are fewer than LEAST_TEXTS texts a label.
+    """
+    if len(vectors) < LEAST_TEXTS * len(prototypes):
+        return prototypes
+    present = prototypes
+    for _ in range(ROUNDS):
+        shares = _balanced(_softmax(vectors @ present.T / TEMPERATURE))  # (n, c)
+        pulls = (shares.T @ vectors) / (shares.sum(axis=0)[:, None] + SHRINKAGE)  # (c, d)
+        moved = WORDS_WEIGHT * prototypes + pulls
+        present = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return np.asarray(present, dtype=np.float32)
+
+
+def _balanced(shares: Float32) -> Float32:
+    """Shares (n, c) brought towards equally common labels (Sinkhorn, Knopp 1967), rows adding up to 1."""
+    for _ in range(ROUNDS):
+        total = np.maximum(shares.mean(axis=0) * shares.shape[1], 1e-12)
+        shares = shares / total**BALANCE
+        shares /= shares.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _softmax(logits: Float32) -> Float32:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
