@@ -149,8 +149,6 @@ class TuneSettings:
     learning_rate: float = 1e-3
     prototype_learning_rate: float = 1e-2
     temperature: float = 0.1
-    contrastive: float = 0.0
-    contrastive_temperature: float = 0.1
     token_dropout: float = 0.1
     state_dropout: float = 0.1
     warmup_share: float = 0.1
