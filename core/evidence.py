@@ -40,7 +40,7 @@ class EvidenceService:
         self, served: ServedHead, texts: list[str], vectors: Float32, scores: HeadScores
     ) -> list[Evidence]:
         """For each of n texts with `vectors` (n, d): why its most probable label."""
-        known = self.memory.load(served.space)
+        known = self.memory.recall(served.space, served.classifier.updated_at)
         near = _nearest(known, vectors)
         best = scores.probabilities.argmax(axis=1)
         return [

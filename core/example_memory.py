@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -66,10 +67,11 @@ class KnownExamples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
-    """Vectors (n, d) by example id (n,), ascending."""
+    """Examples by their ids (n,), ascending. `as_of`: the classifier's last change when they were read."""
 
     ids: Int64
-    vectors: Float32
+    known: KnownExamples
+    as_of: datetime | None
 
 
 @dataclass(slots=True)
@@ -81,7 +83,19 @@ class ExampleMemory:
     _held: OrderedDict[tuple[int, str], _Held] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def load(self, space: Space, encoding: Encoding | None = None) -> KnownExamples:
+    def recall(self, space: Space, changed_at: datetime) -> KnownExamples:
+        """All examples of a classifier that was changed then at last; read only if they are not in memory."""
+        with self._lock:
+            held = self._held.get(space.key)
+            if held is not None:
+                self._held.move_to_end(space.key)
+        if held is not None and held.as_of == changed_at:
+            return held.known
+        return self.load(space, as_of=changed_at)
+
+    def load(
+        self, space: Space, encoding: Encoding | None = None, as_of: datetime | None = None
+    ) -> KnownExamples:
         """All examples as they are stored now; what is not encoded yet is encoded, and kept.
 
         With `encoding` that happens in the bulk lane, slice by slice.
@@ -93,8 +107,9 @@ class ExampleMemory:
         if space.is_stored:
             missing = self._read(space, stored, missing, vectors)
         self._encode(space, stored, missing, vectors, encoding)
-        self._remember(space, _Held(ids, vectors))
-        return KnownExamples(stored, vectors)
+        known = KnownExamples(stored, vectors)
+        self._remember(space, _Held(ids, known, as_of))
+        return known
 
     def forget(self, classifier_id: int) -> None:
         with self._lock:
@@ -109,7 +124,7 @@ class ExampleMemory:
             return np.arange(len(ids))
         places = np.minimum(np.searchsorted(held.ids, ids), len(held.ids) - 1)
         is_held = held.ids[places] == ids
-        vectors[is_held] = held.vectors[places[is_held]]
+        vectors[is_held] = held.known.vectors[places[is_held]]
         return np.flatnonzero(~is_held)
 
     def _read(self, space: Space, stored: Sequence[StoredExample], missing: Int64, vectors: Float32) -> Int64:
@@ -154,5 +169,5 @@ class ExampleMemory:
         with self._lock:
             self._held.pop(space.key, None)
             self._held[space.key] = held
-            while sum(one.vectors.nbytes for one in self._held.values()) > self.max_bytes:
+            while sum(one.known.vectors.nbytes for one in self._held.values()) > self.max_bytes:
                 self._held.popitem(last=False)

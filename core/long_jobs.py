@@ -79,6 +79,7 @@ class LongJobRunner:
 
     def _attempt(self, job: Job, step: Step) -> bool:
         attempts = self.work.begin(job.id)
+        log.info("job begun", extra={"kind": job.kind, "attempt": attempts})
         try:
             if attempts > MAX_ATTEMPTS:
                 raise Conflict(f"given up after {MAX_ATTEMPTS} attempts; the log says what ended them")

@@ -1,8 +1,8 @@
 """Contrastive tuning of an encoder on few labelled texts, into adapters.
 
 Tunstall et al. 2022, "Efficient few-shot learning without prompts" (SetFit), contrasts pairs of examples.
-Here each example is contrasted with the others of a class-balanced batch (Khosla et al. 2020, "Supervised
-contrastive learning") and with one trained prototype a label.
+Here each example is contrasted with one trained vector a label, its prototype (Movshovitz-Attias et al. 2017,
+"No fuss distance metric learning using proxies", section 3), so that every step sees all labels.
 Shapes: n texts, b of them in a batch, c labels, d dimensions.
 """
 
@@ -68,7 +68,7 @@ def tune_adapters(
         _set_rate(optimizer, share, settings)
         chosen = [_without_tokens(states[i], settings.token_dropout) for i in batch]
         vectors = upper_vectors(model, chosen, last, bf16, lambda h: F.dropout(h, settings.state_dropout))
-        loss = few_shot_loss(vectors, torch.from_numpy(truth[batch]), prototypes, settings)
+        loss = prototype_loss(vectors, torch.from_numpy(truth[batch]), prototypes, settings.temperature)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_([*trained, prototypes], settings.max_gradient_norm)
@@ -77,35 +77,12 @@ def tune_adapters(
     return adapters_of(model, weights)
 
 
-def few_shot_loss(vectors: Tensor, truth: Tensor, prototypes: Tensor, settings: TuneSettings) -> Tensor:
-    """Of unit `vectors` (b, d) with `truth` (b, c): towards prototypes, and towards examples of a label."""
-    nearest = prototype_loss(vectors, truth, prototypes, settings.temperature)
-    if not settings.contrastive:
-        return nearest
-    return nearest + settings.contrastive * supervised_contrastive(
-        vectors, truth, settings.contrastive_temperature
-    )
-
-
 def prototype_loss(vectors: Tensor, truth: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """Cross entropy of softmax(cosines with `prototypes` (c, d) / T); several labels share the truth."""
     target = truth.float() / truth.sum(1, keepdim=True).clamp(min=1)
     logits = vectors @ F.normalize(prototypes, dim=-1).T / temperature  # (b, c)
     loss: Tensor = -(target * logits.log_softmax(1)).sum(1).mean()
     return loss
-
-
-def supervised_contrastive(vectors: Tensor, truth: Tensor, temperature: float) -> Tensor:
-    """Khosla et al. 2020, equation 2; positives of a text are the others that share a label with it."""
-    shared = truth.float() @ truth.float().T > 0  # (b, b)
-    itself = torch.eye(len(vectors), dtype=torch.bool)
-    is_positive = shared & ~itself
-    logits = (vectors @ vectors.T / temperature).masked_fill(itself, -torch.inf)
-    likelihood = logits.log_softmax(1).masked_fill(~is_positive, 0).sum(1)
-    has_positive = is_positive.any(1)
-    if not has_positive.any():
-        return likelihood.sum()
-    return -(likelihood / is_positive.sum(1).clamp(min=1))[has_positive].mean()
 
 
 def start_prototypes(vectors: Tensor, truth: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ class TuneSettings:
     """
 
     steps: int = 120
-    max_seconds: float = 150.0
+    max_seconds: float = 300.0
     labels_a_batch: int = 32
     examples_a_label: int = 2
     lora_rank: int = 8
@@ -149,10 +149,8 @@ class TuneSettings:
     learning_rate: float = 1e-3
     prototype_learning_rate: float = 1e-2
     temperature: float = 0.1
-    contrastive: float = 0.5
-    contrastive_temperature: float = 0.1
-    token_dropout: float = 0.2
-    state_dropout: float = 0.2
+    token_dropout: float = 0.1
+    state_dropout: float = 0.1
     warmup_share: float = 0.1
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0

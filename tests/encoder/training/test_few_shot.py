@@ -21,7 +21,6 @@ from encoder.training.few_shot import (
     balanced,
     batches,
     prototype_loss,
-    supervised_contrastive,
     tune_adapters,
 )
 from encoder.training.forward import embed
@@ -133,19 +132,6 @@ def test_what_does_not_fit_is_left_out_of_the_frequent_labels() -> None:
     assert truth[kept].sum(axis=0).tolist() == [5, 3]
     settings = replace(SETTINGS, max_texts_tokens=530)
     assert len(balanced(truth, [10] * 53, settings, np.random.default_rng(0))) == 53
-
-
-def test_the_contrastive_loss_is_that_of_the_paper_and_leaves_out_texts_without_a_partner() -> None:
-    torch.manual_seed(0)
-    vectors = F.normalize(torch.randn(4, 6), dim=-1)
-    truth = torch.from_numpy(one_hot([0, 0, 1, 2]))
-    likelihoods = []
-    for i, j in ((0, 1), (1, 0)):
-        others = [vectors[i] @ vectors[k] / 0.1 for k in range(4) if k != i]
-        likelihoods.append(vectors[i] @ vectors[j] / 0.1 - torch.logsumexp(torch.stack(others), 0))
-    expected = -torch.stack(likelihoods).mean()
-    torch.testing.assert_close(supervised_contrastive(vectors, truth, 0.1), expected)
-    assert float(supervised_contrastive(vectors[1:], truth[1:], 0.1)) == 0
 
 
 def test_several_labels_of_a_text_share_the_truth_and_none_says_nothing() -> None:
