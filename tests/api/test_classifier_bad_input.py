@@ -55,6 +55,7 @@ def test_duplicates_with_contradicting_labels_are_refused_by_name(client: TestCl
     assert answer.json()["errors"][0]["text"] == "a cat"
 
 
+@pytest.mark.integration
 def test_a_thousand_classes_train_and_one_more_is_refused(client: TestClient) -> None:
     def of(count: int) -> list[dict[str, str]]:
         return [{"text": f"word{i} {part}", "label": f"label {i}"} for i in range(count) for part in "ab"]
@@ -117,7 +118,7 @@ class SlowEncoder(FakeEncoder):
         for passage in passages:
             assert isinstance(passage, PassageText)
             if "slowly" in passage.text:
-                time.sleep(0.01)
+                time.sleep(0.005)
         return super().encode_passages(passages, *lane)
 
 
@@ -134,6 +135,7 @@ def slow_examples(count: int = 1500) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.integration
 def test_a_training_cancelled_half_way_leaves_the_active_version(client: TestClient) -> None:
     train(client)
     before = classify(client, "a cat")
@@ -149,6 +151,7 @@ def test_a_training_cancelled_half_way_leaves_the_active_version(client: TestCli
     assert classify(client, "a cat", version=1) == before
 
 
+@pytest.mark.integration
 def test_two_trainings_of_one_name_at_once_the_second_is_refused(client: TestClient) -> None:
     job = client.put(TOPICS, json={"examples": slow_examples(300)}).json()["job"]
     second = client.put(TOPICS, json={"examples": examples()})
@@ -160,6 +163,7 @@ def test_two_trainings_of_one_name_at_once_the_second_is_refused(client: TestCli
     assert client.get(TOPICS).json()["examples"] == 300
 
 
+@pytest.mark.integration
 def test_examples_that_come_during_a_training_are_taken_in_by_it(client: TestClient) -> None:
     train(client)
     first = client.put(TOPICS, json={"examples": slow_examples(300)})
