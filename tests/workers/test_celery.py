@@ -112,6 +112,17 @@ def test_a_worker_with_a_task_that_hangs_ends_itself(echo: Echo, queue: CeleryQu
     assert echo.process.stop() == STUCK_EXIT_STATUS
 
 
+def test_long_tasks_leave_a_thread_to_batches(echo: Echo, queue: CeleryQueue) -> None:
+    queue.enqueue([Task(TaskKind.IMPORT_FILE, "slow file")])
+    wait_until(lambda: "begun slow file" in echo.told(), "a long task runs on one of two threads")
+    queue.enqueue([Task(TaskKind.TRAIN, "slow training")])
+    queue.enqueue([batch("short")])
+    wait_until(lambda: {"short", "slow file"} <= set(echo.told()), "both end")
+    told = echo.told()
+    assert told.index("short") < told.index("slow file")
+    assert "begun slow training" not in told, "it is left to the sweep"
+
+
 def test_as_many_tasks_are_published_as_redis_lacks_the_oldest_first(
     queue: CeleryQueue, redis_server: RedisServer
 ) -> None:
