@@ -2,9 +2,9 @@
 
     python -m benchmarks.suggest TRAIN.jsonl[.gz] TEST.jsonl[.gz] [--start 4] [--added 100] [--seeds 5]
 
-A head is trained on `--start` examples a label; `--added` more are chosen from the rest of the train file in three
-ways, their labels looked up, and the head trained again is measured on the test file. Also times a suggestion
-from 60,000 vectors.
+A head is trained on `--start` examples a label; `--added` more are chosen from the rest of the train file in
+three ways, their labels looked up, and the head trained again is measured on the test file. Also times a
+suggestion from 60,000 vectors.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.zero_shot --fit TRAIN.jsonl[.gz] … --test TEST.jsonl[.gz] …
 
-Each file holds one object a line with `text` and `label` (or `labels`); label names are the classes. Every
-constant is the median of those fitted on the `--fit` files. Texts that fit no label are those of the other
-`--fit` files.
+Each file holds one object a line with `text` and `label` (or `labels`); label names are the classes. The
+temperature is the median of those fitted on the `--fit` files, the other constants fit all of them. Texts
+that fit no label are those of the other files.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from classifier.calibration import GOLDEN, expected_calibration_error, fit_temperature
+from classifier.calibration import expected_calibration_error, fit_temperature
 from classifier.measures import macro_f1, micro_f1
-from classifier.zero_shot import MULTI_MIDDLE, MULTI_TEMPERATURE, ZeroShotScorer, one_of, softmax
+from classifier.zero_shot import ZeroShotScorer, one_of, prior_odds, several_of, softmax
 from core.classifier_types import Bools
 from core.classify import ClassifyLimits
-from core.types import Float32, Float64, Int64, Label, ZeroShotOptions
+from core.types import Float32, Label, ZeroShotOptions
 from encoder.service import load_encoder
 from evaluation.systems import RememberingEncoder
 
@@ -48,12 +48,12 @@ class LabelledSet:
         return np.asarray(self.truth.sum(axis=1) == 1)
 
 
-def read(path: Path) -> LabelledSet:
-    """At most LIMIT texts, spread over the file."""
+def read(path: Path, limit: int = LIMIT) -> LabelledSet:
+    """At most `limit` texts, spread over the file."""
     opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    rows = rows[:: -(-len(rows) // LIMIT)]
+    rows = rows[:: -(-len(rows) // limit)]
     given = [row["labels"] if "labels" in row else [row["label"]] for row in rows]
     names = sorted({name for labels in given for name in labels})
     truth = np.array([[name in labels for name in names] for labels in given])
@@ -74,34 +74,33 @@ def similarities(
     return found
 
 
-def fit_logistic(scores: Float32, truth: Bools) -> tuple[float, float]:
-    """(middle, temperature) that make `truth` most likely under 1 / (1 + exp((middle - s) / temperature))."""
-    x = np.stack([scores.ravel().astype(np.float64), np.ones(scores.size)], axis=1)
-    weights = np.zeros(2)
-    for _ in range(30):  # Newton's method
-        p = 1 / (1 + np.exp(-x @ weights))
-        weights += np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x, x.T @ (truth.ravel() - p))
-    return float(-weights[1] / weights[0]), float(1 / weights[0])
+def fit_logistic(scores: Sequence[Float32], truths: Sequence[Bools]) -> tuple[float, float]:
+    """(middle, temperature) of `several_of` that make the truth most likely, every set counting the same.
+
+    Of each set (n, c) similarities and truth. Newton's method.
+    """
+    x = np.concatenate([np.stack([s.ravel(), np.ones(s.size)], axis=1) for s in scores]).astype(np.float64)
+    offset = np.concatenate([np.full(s.size, -prior_odds(s.shape[1])) for s in scores])
+    weight = np.concatenate([np.full(s.size, 1 / len(s)) for s in scores])
+    y = np.concatenate([truth.ravel() for truth in truths])
+    w = np.zeros(2)
+    for _ in range(30):
+        p = 1 / (1 + np.exp(-x @ w - offset))
+        w += np.linalg.solve((x * (weight * p * (1 - p))[:, None]).T @ x, x.T @ (weight * (y - p)))
+    return float(-w[1] / w[0]), float(1 / w[0])
 
 
-def fit_none(inside: Float32, columns: Int64, outside: Float32, temperature: float) -> float:
-    """The similarity of "none of these" that makes true labels, and none of texts outside, most likely."""
+def fit_none(inside: Sequence[Float32], outside: Sequence[Float32]) -> float:
+    """The similarity of "none of these" that tells best, in the mean over sets, which texts have a label.
 
-    def loss(none: float) -> float:
-        log_in, log_out = (_log_shares(scores, none, temperature) for scores in (inside, outside))
-        return float(-log_in[np.arange(len(columns)), columns].mean() - log_out[:, -1].mean())
-
-    low, high = -0.5, 1.0
-    while high - low > 1e-4:
-        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
-        low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    return (low + high) / 2
-
-
-def _log_shares(scores: Float32, none: float, temperature: float) -> Float64:
-    logits = np.hstack([scores, np.full((len(scores), 1), none)]).astype(np.float64) / temperature
-    logits -= logits.max(axis=1, keepdims=True)
-    return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+    Of each set (n, c) similarities of its texts and (m, c) of texts outside, which count the same.
+    """
+    candidates = np.arange(0, 1, 0.01)
+    told = [
+        [(own.max(axis=1) >= none).mean() + (far.max(axis=1) < none).mean() for none in candidates]
+        for own, far in zip(inside, outside, strict=True)
+    ]
+    return float(candidates[np.mean(told, axis=0).argmax()])
 
 
 def fit(scorer: ZeroShotScorer, sets: Sequence[LabelledSet]) -> float:
@@ -116,16 +115,15 @@ def fit(scorer: ZeroShotScorer, sets: Sequence[LabelledSet]) -> float:
         for d, (_, columns) in zip(sets, singles, strict=True)
     ]
     temperature = float(np.median(temperatures))
-    nones = []
-    for data, single in zip(sets, singles, strict=True):
-        others = [text for other in sets if other is not data for text in other.texts[::6]]
-        nones.append(fit_none(*single, similarities(scorer, data, ALONE, others), temperature))
-    logistic = [fit_logistic(s, d.truth) for s, d in zip(scores, sets, strict=True)]
+    outside = []
+    for data in sets:
+        others = [text for other in sets if other is not data for text in other.texts[::4]]
+        outside.append(similarities(scorer, data, ALONE, others))
+    middle, width = fit_logistic(scores, [data.truth for data in sets])
     _show("temperature", temperatures)
     _show("temperature, transductive", together)
-    _show("none of these", nones)
-    _show("multi-label, middle", [middle for middle, _ in logistic])
-    _show("multi-label, temperature", [width for _, width in logistic])
+    print(f"none of these {fit_none(scores, outside):.4f}")
+    print(f"multi-label: middle {middle:.4f}, temperature {width:.4f}")
     return temperature
 
 
@@ -144,11 +142,10 @@ def report(scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str]) ->
         f1 = macro_f1(data.truth, best)
         print(f"  {name}: accuracy {right:.3f}, macro-F1 {f1:.3f}, calibration error {error:.3f}")
     scores = similarities(scorer, data, ALONE)
-    given = scores >= MULTI_MIDDLE
-    p = 1 / (1 + np.exp((MULTI_MIDDLE - scores) / MULTI_TEMPERATURE))
-    gap = expected_calibration_error(
-        np.stack([1 - p.ravel(), p.ravel()], axis=1), data.truth.ravel().astype(int)
-    )
+    p, _ = several_of(scores)
+    given = p >= 0.5
+    pairs = np.stack([1 - p.ravel(), p.ravel()], axis=1)
+    gap = expected_calibration_error(pairs, data.truth.ravel().astype(np.int64))
     f1s = f"macro-F1 {macro_f1(data.truth, given):.3f}, micro-F1 {micro_f1(data.truth, given):.3f}"
     print(f"  multi-label: {f1s}, {given.sum(axis=1).mean():.2f} labels a text, calibration error {gap:.3f}")
     inside = _is_none(scores, scorer.temperature)
@@ -170,7 +167,7 @@ def main() -> None:
     engine = load_encoder()
     encoder = RememberingEncoder(engine)  # several ways are tried on the same texts
     temperature = fit(ZeroShotScorer(encoder, 1.0), [read(path) for path in arguments.fit])
-    tests = [read(path) for path in arguments.test]
+    tests = [read(path, 2 * LIMIT) for path in arguments.test]
     for data in tests:
         others = [text for other in tests if other is not data for text in other.texts[:700]]
         report(ZeroShotScorer(encoder, temperature), data, others)

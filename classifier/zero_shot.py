@@ -21,7 +21,7 @@ from core.ports.models import Encoder
 from core.types import Classification, Float32, Label, Lane, ZeroShotOptions
 
 BULK_FROM_TEXTS = 32
-WORD_WEIGHT = 0.4
+WORD_WEIGHT = 0.6
 NONE_SIMILARITY = 0.35  # that "none of these" has to every text
 MULTI_MIDDLE = 0.4  # similarity at which a label of several is as likely as not
 MULTI_TEMPERATURE = 0.06
@@ -91,9 +91,18 @@ def one_of(similarities: Float32, temperature: float, may_be_none: bool) -> tupl
 
 
 def several_of(similarities: Float32) -> tuple[Float32, Float32]:
-    """Probabilities (n, c) of labels each by itself, and (n,) that none fits, as if they were independent."""
-    probabilities = 1 / (1 + np.exp((MULTI_MIDDLE - similarities) / MULTI_TEMPERATURE))
+    """Probabilities (n, c) of labels each by itself, and (n,) that none fits, as if they were independent.
+
+    1 / (1 + exp((MULTI_MIDDLE - s) / MULTI_TEMPERATURE + log(c - 1))): of c labels about one fits.
+    """
+    against = (MULTI_MIDDLE - similarities) / MULTI_TEMPERATURE + prior_odds(similarities.shape[1])
+    probabilities = 1 / (1 + np.exp(against))
     return np.asarray(probabilities, dtype=np.float32), np.prod(1 - probabilities, axis=1)
+
+
+def prior_odds(c: int) -> float:
+    """Logarithm of the odds against a label of c, before the text is read."""
+    return float(np.log(max(c - 1, 1)))
 
 
 def softmax(logits: Float32) -> Float32:

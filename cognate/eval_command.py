@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.settings import read_settings
-from core.errors import InvalidInput, StartRefused, Unavailable
+from core.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:  # the heavy rooms are loaded when the command runs
     from core.ports.models import Encoder, LabelScorer
@@ -67,7 +67,6 @@ def evaluate(
     api_key: Annotated[str, typer.Option(envvar="COGNATE_API_KEY", help="API key of the server.")] = "",
 ) -> None:
     """Measure a model or a running server on retrieval, similarity and classification data."""
-    _need_libraries()
     from evaluation.datasets import load_data_set
     from evaluation.results import read_report, write_report
     from evaluation.run import check_names
@@ -130,15 +129,6 @@ def _check_exists(model: str | None) -> None:
 
 def _is_url(model: str) -> bool:
     return model.startswith(("http://", "https://"))
-
-
-def _need_libraries() -> None:
-    try:
-        import evaluation.run  # noqa: F401  # what is checked is that it can be imported
-    except ModuleNotFoundError as error:
-        raise StartRefused(
-            f"'cognate eval' needs {error.name}, which is not installed; run: pip install cognate"
-        ) from None
 
 
 def _measure(

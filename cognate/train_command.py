@@ -181,8 +181,7 @@ def _summarise(report: TrainReport, console: Console) -> None:
     console.print(f"{report.steps} steps in {report.seconds / 60:.1f} minutes, {report.tokens:,} tokens.")
     console.print(f"MRR of held-out pairs: {report.start_mrr:.3f} before, {report.final_mrr:.3f} after.")
     console.print(f"The model is in {report.folder} (fingerprint {report.fingerprint[:12]}).", soft_wrap=True)
-    if report.curves is not None:
-        console.print(f"Learning curves: {report.curves}", soft_wrap=True)
+    console.print(f"Learning curves: {report.curves}", soft_wrap=True)
     summary = {
         key: value for key, value in asdict(report).items() if key not in ("progress", "folder", "curves")
     }

@@ -1,9 +1,8 @@
-"""Learning curves as a picture; matplotlib is optional."""
+"""Learning curves as a picture; matplotlib, which is large, is imported when one is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -21,10 +20,8 @@ class Point(Protocol):
     def dev_mrr(self) -> float | None: ...
 
 
-def draw_curves(folder: Path, points: Sequence[Point], start_mrr: float) -> Path | None:
-    """Losses and held-out mean reciprocal rank by step; None where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
-        return None
+def draw_curves(folder: Path, points: Sequence[Point], start_mrr: float) -> Path:
+    """Losses and held-out mean reciprocal rank by step."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")

@@ -61,7 +61,7 @@ class Progress:
 @dataclass(frozen=True, slots=True)
 class TrainReport:
     """What a run did. The mean reciprocal ranks are of the held-out pairs by the start model and by the saved
-    one, NaN where no pair was held out. `curves` is the picture, None where matplotlib is not installed.
+    one, NaN where no pair was held out. `curves` is the picture.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class TrainReport:
     start_mrr: float
     final_mrr: float
     progress: tuple[Progress, ...]
-    curves: Path | None
+    curves: Path
 
 
 OnProgress = Callable[[Progress], None]
@@ -148,7 +148,7 @@ class Run:
         self,
         fingerprint: str,
         start_mrr: float,
-        draw: Callable[[Path, Sequence[Progress], float], Path | None],
+        draw: Callable[[Path, Sequence[Progress], float], Path],
     ) -> TrainReport:
         """Of the whole run, measured now."""
         return TrainReport(
