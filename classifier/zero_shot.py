@@ -22,10 +22,10 @@ from core.types import Classification, Float32, Label, Lane, ZeroShotOptions
 
 BULK_FROM_TEXTS = 32
 WORD_WEIGHT = 0.6
-NONE_SIMILARITY = 0.3  # that "none of these" has to every text
+NONE_SIMILARITY = 0.28  # that "none of these" has to every text
 MULTI_MIDDLE = 0.252  # similarity at which a label of two is as likely as not
 MULTI_TEMPERATURE = 0.12
-MULTI_CHOSEN = 0.2  # probability from which a label of several is given
+MULTI_CHOSEN = 0.14  # probability from which a label of several is given
 _DEFAULTS = ZeroShotOptions()
 
 
