@@ -11,7 +11,6 @@ from core.errors import InvalidInput, TooLarge
 from core.services import Services
 from core.types import Classification
 
-MANY_TEXTS = 32  # from here on a call may keep a thread for long
 LEAST_PROBABILITY = 1e-9  # so that its logarithm is a number
 MAX_NAMED = 20
 
@@ -52,7 +51,3 @@ def raw_scores(scores: Mapping[str, float], is_multi: bool) -> dict[str, float]:
         p = min(max(score, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY)
         found[label] = math.log(p / (1 - p)) if is_multi else math.log(p)
     return found
-
-
-def may_wait(texts: Sequence[str]) -> bool:
-    return len(texts) >= MANY_TEXTS

@@ -122,7 +122,9 @@ def classified(url: str, examples: Sequence[Json], seconds: float) -> Row:
 
 def labelled(client: ClassifierClient, corpus: Path, limit: int) -> Iterator[Row]:
     documents = read_corpus(corpus, limit)
-    yield f"ingest {len(documents):,} documents", f"{ingest(client, documents):,.0f}/s", ""
+    rate = ingest(client, documents)
+    told = "there already" if np.isnan(rate) else f"{rate:,.0f}/s"
+    yield f"ingest {len(documents):,} documents", told, ""
     took = f"{label_s(client):.1f} s"
     yield f"label {len(documents):,} documents, until searches see it", took, "<= 60 s"
 

@@ -12,10 +12,10 @@ from api.answers import classification_body, json_response
 from api.classifier_answers import predictions_body
 from api.classify_bodies import ClassifyBody
 from api.cohere_classify import CohereClassifyBody, few_shot_body, named_body
-from api.deps import SearchersDep, ServicesDep
+from api.deps import ServicesDep
 from api.dialects import BODY_TAGS, COHERE, ERROR_SHAPE
 from api.json_body import StrictRequest, StrictRoute
-from api.named_classifier import is_multi, may_wait, refuse_cut
+from api.named_classifier import is_multi, refuse_cut
 from core.classifier_types import Prediction
 from core.errors import InvalidInput, NotFound
 from core.services import Services
@@ -53,12 +53,11 @@ EitherBody = Annotated[
 
 
 @router.post("/classify")
-async def classify(body: EitherBody, services: ServicesDep, searchers: SearchersDep) -> Response:
+def classify(body: EitherBody, services: ServicesDep) -> Response:
+    # On the many threads of plain routes: texts of calls that wait together are encoded together.
     if isinstance(body, CohereClassifyBody):
-        return await searchers.run(lambda: _as_cohere(body, services), may_wait=True)
-    if body.classifier is None:
-        return await searchers.run(lambda: _by_labels(body, services), may_wait=True)
-    return await searchers.run(lambda: _by_classifier(body, services), may_wait(body.texts) or body.evidence)
+        return _as_cohere(body, services)
+    return _by_labels(body, services) if body.classifier is None else _by_classifier(body, services)
 
 
 def _by_labels(body: ClassifyBody, services: Services) -> Response:

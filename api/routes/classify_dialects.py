@@ -13,9 +13,9 @@ from pydantic import Field
 from api.answers import json_response
 from api.bodies import Body, Items
 from api.config import ApiConfig
-from api.deps import ConfigDep, SearchersDep, ServicesDep
+from api.deps import ConfigDep, ServicesDep
 from api.json_body import StrictRoute
-from api.named_classifier import chosen_classifier, is_multi, may_wait, raw_scores, refuse_cut
+from api.named_classifier import chosen_classifier, is_multi, raw_scores, refuse_cut
 from core.classifier_types import Predictions
 from core.errors import InvalidInput
 from core.services import Services
@@ -56,11 +56,8 @@ def _single(item: Sequence[str]) -> str:
 
 
 @router.post("/predict")
-async def predict(
-    body: PredictBody, services: ServicesDep, config: ConfigDep, searchers: SearchersDep
-) -> Response:
-    texts = body.texts()
-    rows = await searchers.run(lambda: _predict(body, texts, services, config), may_wait(texts))
+def predict(body: PredictBody, services: ServicesDep, config: ConfigDep) -> Response:
+    rows = _predict(body, body.texts(), services, config)
     return json_response(rows if body.is_batch else rows[0])
 
 
@@ -90,13 +87,9 @@ class VllmClassifyBody(Body):
 
 
 @router.post("/classify")
-async def classify_vllm(
-    body: VllmClassifyBody, services: ServicesDep, config: ConfigDep, searchers: SearchersDep
-) -> Response:
+def classify_vllm(body: VllmClassifyBody, services: ServicesDep, config: ConfigDep) -> Response:
     texts = [body.input] if isinstance(body.input, str) else body.input
-    return await searchers.run(
-        lambda: json_response(_vllm_answer(body, texts, services, config)), may_wait(texts)
-    )
+    return json_response(_vllm_answer(body, texts, services, config))
 
 
 def _vllm_answer(
