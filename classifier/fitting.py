@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classifier.logistic import Linear, LogisticProblem
+from classifier.logistic import REFIT_TOLERANCE, TOLERANCE, Linear, LogisticProblem
 from classifier.neighbours import neighbour_logits
 from classifier.progress import Progress
 from classifier.prototypes import fit_prototypes
@@ -71,7 +71,7 @@ def fit_linear(recipe: Recipe, data: Trainable, progress: Progress, start: Linea
     if recipe.kind is HeadKind.PROTOTYPES:
         return fit_prototypes(data.vectors, data.truth)
     problem = LogisticProblem(data.vectors, data.truth, data.is_multi, progress)
-    linear = problem.solve(recipe.c, start)
+    linear = problem.solve(recipe.c, start, TOLERANCE if start is None else REFIT_TOLERANCE)
     return Linear(linear.weights, linear.bias - prior_shift(data.truth, recipe.prior_share))
 
 

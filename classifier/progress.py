@@ -11,7 +11,7 @@ EVERY_S = 0.1
 
 @dataclass(slots=True)
 class Progress:
-    """`going` is told the share done (0 to 1) at most every EVERY_S; what it raises ends the work."""
+    """`going` is told the share done (0 to 1) at each stage and between; what it raises ends the work."""
 
     going: Callable[[float], None]
     share: float = 0.0
@@ -20,7 +20,8 @@ class Progress:
     def at(self, share: float) -> None:
         """The work has come to `share`; it never goes back."""
         self.share = max(self.share, share)
-        self.tick()
+        self.told_at = monotonic()
+        self.going(self.share)
 
     def tick(self) -> None:
         now = monotonic()

@@ -15,6 +15,7 @@ from classifier.fitting import Recipe, Trainable, fit_arrays
 from classifier.logistic import Linear
 from classifier.problems import find_problems
 from classifier.progress import Progress
+from classifier.prototypes import fit_prototypes
 from classifier.thresholds import UNKNOWN
 from classifier.training import check
 from core.classifier_types import Examples, Head, HeadKind, TrainedHead, TrainingOptions
@@ -28,7 +29,7 @@ def refit(head: Head, examples: Examples, options: TrainingOptions) -> TrainedHe
     check(examples, _of_head(head, options))
     recipe = Recipe.of(head.kind, head.parameters)
     data = Trainable(examples.vectors, examples.truth, head.is_multi)
-    start = _start(head, examples.labels) if head.kind is HeadKind.LOGISTIC else None
+    start = _start(head, examples) if head.kind is HeadKind.LOGISTIC else None
     arrays = fit_arrays(recipe, data, Progress(_never_ends), start)
     arrays |= {name: head.arrays[name] for name in KEPT if name in head.arrays}
     if head.is_multi:
@@ -50,11 +51,14 @@ def _of_head(head: Head, options: TrainingOptions) -> TrainingOptions:
     return TrainingOptions(head.kind, head.is_multi, options.target_precision, options.abstain_below)
 
 
-def _start(head: Head, labels: tuple[str, ...]) -> Linear:
-    """The head's weights for `labels`; new labels begin at 0."""
-    return Linear(
-        _moved(head, head.arrays["weights"], labels, 0.0), _moved(head, head.arrays["bias"], labels, 0.0)
-    )
+def _start(head: Head, examples: Examples) -> Linear:
+    """The head's weights; a new label begins at its prototype, as long as the mean of the others."""
+    weights = _moved(head, head.arrays["weights"], examples.labels, 0.0)
+    bias = _moved(head, head.arrays["bias"], examples.labels, 0.0)
+    new = [column for column, label in enumerate(examples.labels) if label not in head.labels]
+    length = np.linalg.norm(head.arrays["weights"], axis=0).mean()
+    weights[:, new] = length * fit_prototypes(examples.vectors, examples.truth).weights[:, new]
+    return Linear(weights, bias)
 
 
 def _moved(head: Head, values: Float32, labels: tuple[str, ...], fill: float) -> Float32:

@@ -172,14 +172,14 @@ class Selector:
 
 
 def climb(score: Callable[[float], float], scores: dict[float, float]) -> float:
-    """The C of STRENGTHS at the top of the hill that START stands on; equal scores prefer the smaller C."""
+    """The C of STRENGTHS at the top of the hill that START stands on; of equal ones the nearer to START."""
     scores[STRENGTHS[START]] = best = score(STRENGTHS[START])
     at = START
     for step in (1, -1):
         while 0 <= at + step < len(STRENGTHS):
             c = STRENGTHS[at + step]
             scores[c] = score(c)
-            if scores[c] < best or (step > 0 and scores[c] == best):
+            if scores[c] <= best:
                 break
             at, best = at + step, scores[c]
         if at != START:
