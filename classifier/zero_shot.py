@@ -22,9 +22,10 @@ from core.types import Classification, Float32, Label, Lane, ZeroShotOptions
 
 BULK_FROM_TEXTS = 32
 WORD_WEIGHT = 0.6
-NONE_SIMILARITY = 0.35  # that "none of these" has to every text
-MULTI_MIDDLE = 0.4  # similarity at which a label of several is as likely as not
-MULTI_TEMPERATURE = 0.06
+NONE_SIMILARITY = 0.28  # that "none of these" has to every text
+MULTI_MIDDLE = 0.252  # similarity at which a label of two is as likely as not
+MULTI_TEMPERATURE = 0.12
+MULTI_CHOSEN = 0.14  # probability from which a label of several is given
 _DEFAULTS = ZeroShotOptions()
 
 
@@ -48,7 +49,7 @@ class ZeroShotScorer:
         similarities = self.similarities(texts, labels, options)  # (n, c)
         if options.multi_label:
             probabilities, none = several_of(similarities)
-            is_chosen = probabilities >= 0.5
+            is_chosen = probabilities >= MULTI_CHOSEN
         else:
             probabilities, none = one_of(similarities, self.temperature, options.none_of_these)
             is_best = np.arange(len(labels)) == probabilities.argmax(axis=1)[:, None]
