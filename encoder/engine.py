@@ -126,6 +126,8 @@ class Engine:
         """Blocks for the result of `submit`."""
         if lane is Lane.BULK or self._backend.needs_one_thread or not token_ids:
             return self.submit(token_ids, lane).result()
+        if len(token_ids) == 1 and self._takes_turn(token_ids[0]):
+            return self._encode_alone(token_ids[0])
         request = Request(token_ids, self._clock())
         with self._changed:
             is_idle = not (self._is_running or self._has_news())
@@ -137,6 +139,26 @@ class Engine:
         if is_idle:
             self._run(batch)
         return request.future.result()
+
+    def _takes_turn(self, token_ids: Int32) -> bool:
+        """Whether the engine was idle and now belongs to the caller, for one text."""
+        with self._changed:
+            if self._is_running or self._has_news():
+                return False
+            self._is_running = True
+            self._interactive_seen_s = self._clock()
+            self._lanes[Lane.INTERACTIVE].count_at_once(len(token_ids))
+            return True
+
+    def _encode_alone(self, token_ids: Int32) -> Float32:
+        """(1, d), for who has taken its turn; nothing is queued, so that a query costs little."""
+        try:
+            return self._forward([token_ids], self._backend.forward)
+        except Exception as error:
+            self._note_failure(1, error)
+            raise
+        finally:
+            self._end_turn()
 
     def run(self, work: Callable[[Backend], T]) -> T:
         """The result of `work(backend)`, called on the engine's thread before the next micro-batch.
@@ -254,10 +276,13 @@ class Engine:
             if batch:
                 self._process(batch, self._backend.forward)
         finally:
-            with self._changed:
-                self._is_running = False
-                if self._has_news():
-                    self._changed.notify_all()
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        with self._changed:
+            self._is_running = False
+            if self._has_news():
+                self._changed.notify_all()
 
     def _has_news(self) -> bool:
         has_work = any(self._lanes[lane].has_work for lane in self._own_lanes)
@@ -288,7 +313,7 @@ class Engine:
 
     def _process(self, batch: list[Item], forward: Forward) -> None:
         try:
-            vectors = self._forward(batch, forward)
+            vectors = self._forward([item.token_ids for item in batch], forward)
         except Exception as error:  # the thread's edge: whatever a backend raises belongs to the callers
             self._isolate(batch, error, forward)
             return
@@ -298,9 +323,7 @@ class Engine:
 
     def _isolate(self, batch: list[Item], error: Exception, forward: Forward) -> None:
         """Runs each caller's texts alone, so that only those at fault see the error."""
-        _log.warning("A micro-batch of %d texts failed: %r", len(batch), error)
-        with self._changed:
-            self._failed_batches += 1
+        self._note_failure(len(batch), error)
         requests = list(dict.fromkeys(item.request for item in batch))
         if len(requests) == 1:
             with self._changed:
@@ -309,11 +332,16 @@ class Engine:
         for request in requests:
             self._process([item for item in batch if item.request is request], forward)
 
-    def _forward(self, batch: list[Item], forward: Forward) -> Float32:
-        lengths = np.array([item.tokens for item in batch], np.int32)
-        token_ids = np.zeros((len(batch), self._backend.padded_length(int(lengths.max()))), np.int32)
-        for row, item in zip(token_ids, batch, strict=True):
-            row[: item.tokens] = item.token_ids
+    def _note_failure(self, texts: int, error: Exception) -> None:
+        _log.warning("A micro-batch of %d texts failed: %r", texts, error)
+        with self._changed:
+            self._failed_batches += 1
+
+    def _forward(self, texts: Sequence[Int32], forward: Forward) -> Float32:
+        lengths = np.array([len(ids) for ids in texts], np.int32)
+        token_ids = np.zeros((len(texts), self._backend.padded_length(int(lengths.max()))), np.int32)
+        for row, ids in zip(token_ids, texts, strict=True):
+            row[: len(ids)] = ids
         vectors = forward(token_ids, lengths)
         if not np.isfinite(vectors).all():
             raise FloatingPointError("The encoder computed vectors that are not finite.")

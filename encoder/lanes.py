@@ -143,6 +143,12 @@ class LaneQueue:
         self._taken_tokens += sum(item.tokens for item in batch)
         return batch
 
+    def count_at_once(self, tokens: int) -> None:
+        """Counts a request of one text that never waited here."""
+        self._started += 1
+        self._waits[0] += 1
+        self._taken_tokens += tokens
+
     def stats(self) -> LaneStats:
         waiting = {id(item.request) for item in self._window} | {id(request) for request in self._requests}
         return LaneStats(

@@ -9,6 +9,7 @@ from typing import Final, cast
 
 import tantivy
 
+from core.priority import on_yielding_thread
 from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_files import META, DamagedIndex, check_about, write_about
 
@@ -94,7 +95,8 @@ class LexicalStore:
 
     def _open_writer(self) -> tantivy.IndexWriter:
         if self._writer is None:
-            self._writer = self._index.writer(WRITER_HEAP_BYTES, 1)
+            # Its threads live as long as the writer, and give way to searches.
+            self._writer = on_yielding_thread(lambda: self._index.writer(WRITER_HEAP_BYTES, 1))
         return self._writer
 
 

@@ -21,9 +21,10 @@ async def search(
 ) -> Response:
     started = time.perf_counter()
     request = body.request()
+    vectors = services.search.encode_ahead(name, request) if searchers.are_busy else None
 
     def answer() -> Response:
-        result = services.search.search(name, request)
+        result = services.search.search(name, request, vectors)
         _observe(metrics, result)
         return json_response(search_body(result, (time.perf_counter() - started) * 1000))
 

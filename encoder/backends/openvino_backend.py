@@ -101,20 +101,21 @@ class OpenVinoBackend:
         return self._infer(token_ids, lengths, 1)
 
     def _infer(self, token_ids: Int32, lengths: Int32, output: int) -> Float32:
-        request, tokens = self._request, token_ids.shape[1]
-        if len(token_ids) == 1 and (fixed := self._fixed_request(tokens)):
-            request, size = fixed
-            token_ids = np.pad(token_ids, ((0, 0), (0, size - tokens)))
-        # Inputs are copied, not shared: the plugin keeps their address beyond this call.
-        request.infer([token_ids, lengths])
+        tokens = token_ids.shape[1]
+        fixed = self._fixed_graph(tokens) if len(token_ids) == 1 else None
+        if fixed is None:
+            request = self._request
+            # Inputs are copied, not shared: the plugin keeps their address beyond this call.
+            request.infer([token_ids, lengths])
+        else:
+            request = fixed.infer(token_ids, lengths)
         found = request.get_output_tensor(output).data
         return np.array(found[:, :tokens] if output else found, np.float32)
 
-    def _fixed_request(self, tokens: int) -> tuple[ov.InferRequest, int] | None:
-        """The request of the smallest fixed shape that holds one text of `tokens` tokens, and its size."""
+    def _fixed_graph(self, tokens: int) -> _FixedGraph | None:
+        """That of the smallest fixed shape that holds one text of `tokens` tokens, once there is one."""
         size = next((size for size in self._fixed if size >= tokens), None)
-        request = None if size is None else self._fixed[size].use()
-        return None if size is None or request is None else (request, size)
+        return None if size is None else self._fixed[size].use()
 
     def warm_up(self) -> None:
         """Has code generated for single texts as short as queries, so that no caller waits for it."""
@@ -122,25 +123,44 @@ class OpenVinoBackend:
             self.forward(np.zeros((1, tokens), np.int32), np.array([tokens], np.int32))
 
 
+class _FixedGraph:
+    """The model compiled for one text of exactly `tokens` tokens, with inputs that stay where they are."""
+
+    def __init__(self, compiled: ov.CompiledModel, tokens: int) -> None:
+        self._request = compiled.create_infer_request()
+        self._token_ids = np.zeros((1, tokens), np.int32)
+        self._lengths = np.zeros(1, np.int32)
+        for place, array in enumerate((self._token_ids, self._lengths)):
+            self._request.set_input_tensor(place, ov.Tensor(array, shared_memory=True))
+
+    def infer(self, token_ids: Int32, lengths: Int32) -> ov.InferRequest:
+        """The request after its run on `token_ids` (1, t), t <= tokens. One thread at a time may call."""
+        tokens = token_ids.shape[1]
+        self._token_ids[:, :tokens] = token_ids
+        self._token_ids[:, tokens:] = 0
+        self._lengths[:] = lengths
+        self._request.infer({}, share_outputs=True)
+        return self._request
+
+
 class _FixedShape:
-    """The model compiled for one text of exactly `tokens` tokens, on a thread, once it is asked for often."""
+    """Compiles the model for one text of exactly `tokens` tokens once it is asked for often."""
 
     def __init__(self, model: ov.Model, tokens: int, properties: dict[str, str]) -> None:
         self._model = model
         self._tokens = tokens
         self._properties = properties
         self._uses = 0
-        self._request: ov.InferRequest | None = None
+        self._graph: _FixedGraph | None = None
 
-    def use(self) -> ov.InferRequest | None:
-        """The request, once there is one. One thread at a time may call."""
+    def use(self) -> _FixedGraph | None:
+        """The graph, once there is one. One thread at a time may call."""
         self._uses += 1
         if self._uses == _FIXED_FROM_USES:
             threading.Thread(target=self._compile, name="encoder-compile").start()
-        return self._request
+        return self._graph
 
     def _compile(self) -> None:
         model = self._model.clone()
         model.reshape({0: [1, self._tokens], 1: [1]})
-        compiled = ov.Core().compile_model(model, "CPU", self._properties)
-        self._request = compiled.create_infer_request()
+        self._graph = _FixedGraph(ov.Core().compile_model(model, "CPU", self._properties), self._tokens)

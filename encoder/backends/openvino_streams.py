@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import openvino as ov
 
+from core.priority import on_yielding_thread
 from core.types import Float32
 from encoder.backends.base import Forward, Int32
 
-T = TypeVar("T")
-
 _MAX_STREAMS = 8  # each has states of its own, 30 MB; with more cores each gets several of them
-# A search that comes while bulk work has all cores gets one at once and most of it: the kernel weighs such a
-# thread 110 and others 1024. In 0 bulk work never starves.
-_NICENESS = 10
-_LEAST_PRIORITY = 19
 _KEPT_KERNELS = "200"  # a stream
 
 
@@ -48,7 +41,7 @@ class BulkStreams:
     def _compile(self) -> ov.CompiledModel:
         with self._compiling:
             if self._compiled is None:
-                self._compiled = _on_yielding_thread(
+                self._compiled = on_yielding_thread(
                     lambda: ov.Core().compile_model(self._model, "CPU", self._properties)
                 )
             return self._compiled
@@ -68,26 +61,3 @@ class _Stream:
         self._request.start_async([token_ids, lengths])
         self._request.wait()
         return np.array(self._request.get_output_tensor(0).data, np.float32)
-
-
-def _on_yielding_thread(work: Callable[[], T]) -> T:
-    """The result of `work`; the threads that it starts give way to others, as far as the system lets them."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            if sys.platform == "linux":  # elsewhere niceness belongs to the process
-                me = threading.get_native_id()
-                inherited = os.getpriority(os.PRIO_PROCESS, me)
-                os.setpriority(os.PRIO_PROCESS, me, min(inherited + _NICENESS, _LEAST_PRIORITY))
-            results.append(work())
-        except BaseException as error:  # the thread's edge: it belongs to the caller
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="encoder-compile")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
