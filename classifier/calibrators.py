@@ -77,7 +77,7 @@ def fit_scaling(logits: Float32, truth: Bools, is_multi: bool) -> Calibration:
 
 def fit_isotonic(logits: Float32, truth: Bools, is_multi: bool) -> Calibration:
     """Isotonic regression of truth on the scaled probabilities, in bins of their logits."""
-    from sklearn.isotonic import IsotonicRegression
+    from scipy.optimize import isotonic_regression
 
     scaling = fit_scaling(logits, truth, is_multi)
     p = scaling.probabilities(logits, is_multi).ravel().astype(np.float64)
@@ -86,7 +86,7 @@ def fit_isotonic(logits: Float32, truth: Bools, is_multi: bool) -> Calibration:
     used = counts > 0
     x = np.bincount(places, p, len(counts))[used] / counts[used]
     rates = np.bincount(places, truth.ravel(), len(counts))[used] / counts[used]
-    y = IsotonicRegression(y_min=0.0, y_max=1.0).fit(x, rates, sample_weight=counts[used]).predict(x)
+    y = isotonic_regression(rates, weights=counts[used]).x  # x rises from bin to bin, and has no equals
     x, y = _steps_to_points(x, y, counts[used])
     arrays = {"isotonic_x": x.astype(np.float32), "isotonic_y": y.astype(np.float32)}
     return Calibration({**scaling.parameters, "method": "isotonic"}, arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from core.types import Float32
 
 
 class ClassifierHeads:
-    """scikit-learn, scipy and matplotlib, which are large, are imported when one trains or draws."""
+    """scipy and matplotlib, which are large, are imported when one trains or draws."""
 
     def train(self, examples: Examples, options: TrainingOptions, going: Going) -> TrainedHead:
         from classifier.training import train
@@ -54,3 +55,9 @@ class ClassifierHeads:
 
     def plot(self, report: Mapping[str, Any], name: str) -> bytes:
         return plot(report, name)
+
+
+def preload() -> None:
+    """Imports what the first refit would otherwise wait for, most of a second."""
+    for name in ("scipy.optimize", "classifier.refitting"):
+        import_module(name)

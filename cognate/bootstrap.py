@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from classifier.few_shot import FewShotScorer
 from classifier.zero_shot import ZeroShotScorer
-from cognate.classifying import open_tuner
+from cognate.classifying import expect_feedback, open_tuner
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
 from cognate.ingestion import Background, Meters, Stores, make_ingestion
@@ -179,6 +179,7 @@ def _assemble(
     meters = Meters(meter, ClassifierMetrics(registry))
     tuner = open_tuner(settings, encoder, stack)
     ingestion = make_ingestion(settings, stores, database, encoder, background, meters, tuner, indexes)
+    expect_feedback(ingestion.classifiers, stack)
     ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
     explain = ExplainService(encoder, documents, sentence_starts)
     indexes.start()

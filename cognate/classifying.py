@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 
-from classifier.heads import ClassifierHeads
+from classifier.heads import ClassifierHeads, preload
 from cognate.settings import Settings
 from core.classifier_parts import ClassifierPorts, classifier_service
 from core.classifiers import ClassifierService
@@ -52,3 +53,11 @@ def make_classifiers(
         meter,
     )
     return classifier_service(ports, ClassifierLimits())
+
+
+def expect_feedback(classifiers: ClassifierService, stack: ExitStack) -> None:
+    """Where there are classifiers, has the first feedback find in memory what it needs."""
+    if classifiers.list():
+        thread = threading.Thread(target=preload, name="classifier-preload", daemon=True)
+        thread.start()
+        stack.callback(thread.join)

@@ -225,3 +225,11 @@ def test_a_refit_keeps_the_thresholds_of_labels_that_stay() -> None:
 def test_serving_loads_none_of_the_large_libraries() -> None:
     code = "import sys, classifier.heads; assert not {'sklearn', 'scipy', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_preloading_leaves_nothing_for_the_first_refit_to_import() -> None:
+    code = (
+        "import sys, classifier.heads; classifier.heads.preload(); loaded = set(sys.modules);"
+        "assert {'scipy.optimize', 'classifier.refitting'} <= loaded and 'sklearn' not in loaded"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
