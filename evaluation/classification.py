@@ -152,9 +152,11 @@ def _predict_zero_shot(data: ClassificationSet, system: System) -> Bools:
 
 
 def _fit(vectors: Float32, classes: npt.NDArray[Any], c: float) -> LogisticRegression:
+    """Two classes are fitted by Newton steps, exactly: of rare labels the other solver stops too early."""
+    solver = "newton-cholesky" if classes.dtype == np.bool_ else "lbfgs"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=c, max_iter=MAX_ITERATIONS).fit(vectors, classes)
+        return LogisticRegression(C=c, max_iter=MAX_ITERATIONS, solver=solver).fit(vectors, classes)
 
 
 def _one_hot(classes: npt.NDArray[np.int64], count: int) -> Bools:
