@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from cognate.client import Json
@@ -51,8 +52,8 @@ def report_table(report: Json) -> Table:
 
 
 def versions_table(classifier: Json) -> Table:
-    """Newest first; `*` marks the one that serves."""
-    table = Table("", "version", "origin", "head", "labels", "examples", "accuracy", "macro-F1", "created_at")
+    """Newest first; `*` marks the one that serves. It fits 80 columns."""
+    table = Table("", "version", "origin", "head", "examples", "accuracy", "created_at", box=box.SIMPLE)
     for one in classifier["versions"]:
         metrics = one["metrics"]
         table.add_row(
@@ -60,11 +61,9 @@ def versions_table(classifier: Json) -> Table:
             str(one["version"]),
             one["origin"],
             one["head"],
-            str(len(one["labels"])),
-            str(one["examples"]),
+            f"{one['examples']} of {len(one['labels'])} labels",
             shown(metrics.get("accuracy")),
-            shown(metrics.get("macro_f1")),
-            one["created_at"],
+            one["created_at"][:16].replace("T", " "),
         )
     return table
 
