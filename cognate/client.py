@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -17,6 +18,7 @@ Item = TypeVar("Item")
 Json = dict[str, Any]
 TIMEOUT_S = 120.0
 POLL_S = 0.2
+POLL_ALL_S = 1.0
 FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
 
 
@@ -108,13 +110,26 @@ class Client:
         self._call("DELETE", f"/v1/admin/backups/{quoted(name)}")
 
     def follow(self, job_ids: Sequence[str], on_progress: Callable[[list[Json]], None]) -> list[Json]:
-        """Polls the jobs until all are over; they are given to `on_progress` each time."""
-        over: dict[str, Json] = {}
+        """Polls the jobs until all are over; they are given to `on_progress` each time.
+
+        Work is done in the order of the jobs, so it asks for the first that is not over, and now and then for
+        all: asking for many takes the processor from the work.
+        """
+        known: dict[str, Json] = {}
+        asked_all_s = -math.inf
         while True:
-            jobs = [over.get(job_id) or self.job(job_id) for job_id in job_ids]
-            over = {job["id"]: job for job in jobs if job["state"] in FINAL_STATES}
+            asks_all = time.monotonic() - asked_all_s >= POLL_ALL_S
+            if asks_all:
+                asked_all_s = time.monotonic()
+            for job_id in dict.fromkeys(job_ids):
+                if job_id in known and known[job_id]["state"] in FINAL_STATES:
+                    continue
+                known[job_id] = self.job(job_id)
+                if known[job_id]["state"] not in FINAL_STATES and not asks_all:
+                    break
+            jobs = [known[job_id] for job_id in job_ids]
             on_progress(jobs)
-            if len(over) == len(set(job_ids)):
+            if all(job["state"] in FINAL_STATES for job in jobs):
                 return jobs
             time.sleep(POLL_S)
 

@@ -13,7 +13,7 @@ from core.types import Float32
 from encoder.backends.base import Forward, Int32
 from encoder.backends.openvino_graph import build_graph, float_linear
 from encoder.backends.openvino_int8 import int8_linear
-from encoder.backends.openvino_streams import BulkStreams
+from encoder.backends.openvino_streams import Bound, BulkStreams
 from encoder.config import ModelConfig
 from encoder.int8 import Ranges
 from encoder.parameters import WORD_EMBEDDINGS, Weights
@@ -74,7 +74,7 @@ class OpenVinoBackend:
             "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS,
         }
         model = build_graph(config, weights, int8_linear(ranges or {}) if is_int8 else float_linear)
-        self._request = ov.Core().compile_model(model, "CPU", properties).create_infer_request()
+        self._bound = Bound(ov.Core().compile_model(model, "CPU", properties).create_infer_request())
         self._bulk = BulkStreams(model, threads, properties)
         copied = sum(array.size for name, array in weights.items() if name != WORD_EMBEDDINGS)
         sizes = [size for size in _FIXED_TOKENS if size <= config.max_positions]
@@ -104,9 +104,8 @@ class OpenVinoBackend:
         tokens = token_ids.shape[1]
         fixed = self._fixed_graph(tokens) if len(token_ids) == 1 else None
         if fixed is None:
-            request = self._request
-            # Inputs are copied, not shared: the plugin keeps their address beyond this call.
-            request.infer([token_ids, lengths])
+            request = self._bound.bind(token_ids, lengths)
+            request.infer({}, share_outputs=True)
         else:
             request = fixed.infer(token_ids, lengths)
         found = request.get_output_tensor(output).data
@@ -127,11 +126,9 @@ class _FixedGraph:
     """The model compiled for one text of exactly `tokens` tokens, with inputs that stay where they are."""
 
     def __init__(self, compiled: ov.CompiledModel, tokens: int) -> None:
-        self._request = compiled.create_infer_request()
         self._token_ids = np.zeros((1, tokens), np.int32)
         self._lengths = np.zeros(1, np.int32)
-        for place, array in enumerate((self._token_ids, self._lengths)):
-            self._request.set_input_tensor(place, ov.Tensor(array, shared_memory=True))
+        self._request = Bound(compiled.create_infer_request()).bind(self._token_ids, self._lengths)
 
     def infer(self, token_ids: Int32, lengths: Int32) -> ov.InferRequest:
         """The request after its run on `token_ids` (1, t), t <= tokens. One thread at a time may call."""

@@ -22,6 +22,24 @@ def stream_count(threads: int) -> int:
     return min(threads or os.cpu_count() or 1, _MAX_STREAMS)
 
 
+class Bound:
+    """A request that reads its inputs where they are; to be handed them costs it a tenth of a millisecond.
+
+    The request keeps an address alone, beyond the call, so the arrays are kept here until the next ones come.
+    """
+
+    def __init__(self, request: ov.InferRequest) -> None:
+        self.request = request
+        self._kept: tuple[Int32, Int32] | None = None
+
+    def bind(self, token_ids: Int32, lengths: Int32) -> ov.InferRequest:
+        """The request, to be run on contiguous `token_ids` (n, t) and `lengths` (n,)."""
+        for place, array in enumerate((token_ids, lengths)):
+            self.request.set_input_tensor(place, ov.Tensor(array, shared_memory=True))
+        self._kept = (token_ids, lengths)
+        return self.request
+
+
 class BulkStreams:
     """A model compiled for bulk work; compiled when first used, because not every process has any."""
 
@@ -52,12 +70,13 @@ class _Stream:
 
     def __init__(self, compiled: Callable[[], ov.CompiledModel]) -> None:
         self._compiled = compiled
-        self._request: ov.InferRequest | None = None
+        self._bound: Bound | None = None
 
     def __call__(self, token_ids: Int32, lengths: Int32) -> Float32:
-        if self._request is None:
-            self._request = self._compiled().create_infer_request()
+        if self._bound is None:
+            self._bound = Bound(self._compiled().create_infer_request())
+        request = self._bound.bind(token_ids, lengths)
         # `infer` would compute on the calling thread, which does not give way.
-        self._request.start_async([token_ids, lengths])
-        self._request.wait()
-        return np.array(self._request.get_output_tensor(0).data, np.float32)
+        request.start_async()
+        request.wait()
+        return np.array(request.get_output_tensor(0).data, np.float32)
