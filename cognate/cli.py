@@ -18,7 +18,8 @@ from cognate.classifier_command import classifier_app
 from cognate.classify_command import classify
 from cognate.client import FINAL_STATES, Client
 from cognate.eval_command import evaluate
-from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
+from cognate.options import DEFAULT_URL, CollectionName, Key, Url
+from cognate.search_command import search
 from cognate.settings import LogLevel, read_settings
 from cognate.train_command import train_app
 from cognate.tune_command import quality, tune
@@ -33,6 +34,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(backup_app, name="backup")
 app.add_typer(classifier_app, name="classifier")
 app.command("eval")(evaluate)
+app.command()(search)
 app.command()(classify)
 app.command()(quality)
 app.command()(tune)
@@ -147,45 +149,6 @@ def ingest(
     console.print(f"Fields: {json.dumps(job['fields'])}", soft_wrap=True)
     if summarise(follow_jobs(client, [job["id"]], console, file.name), console):
         raise typer.Exit(2)
-
-
-@app.command()
-def search(
-    query: str,
-    collection: CollectionName,
-    k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
-    mode: Annotated[str | None, typer.Option(help="hybrid, dense or lexical.")] = None,
-    filter_: Annotated[
-        str | None, typer.Option("--filter", help='As JSON: \'{"field": "year", "gte": 2020}\'.')
-    ] = None,
-    rerank: Annotated[bool, typer.Option("--rerank", help="Order the best hits by the reranker.")] = False,
-    as_json: AsJson = False,
-    url: Url = DEFAULT_URL,
-    api_key: Key = "",
-) -> None:
-    """Find the documents that answer a query, by words and by meaning."""
-    options: dict[str, Any] = {"mode": mode} if mode else {}
-    if filter_ is not None:
-        options["filter"] = _read_json(filter_, "--filter")
-    if rerank:
-        options["rerank"] = True
-    answer = Client(url, api_key).search(collection, query, k, **options)
-    if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    for hit in answer["hits"]:
-        console.print(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}", markup=False, style="bold")
-        console.print(
-            f"       {' '.join(hit['passage']['text'].split())[:300]}", markup=False, highlight=False
-        )
-    console.print(f"{len(answer['hits'])} hits in {answer['took_ms']['total']:.1f} ms")
-
-
-def _read_json(text: str, option: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}; {option} takes JSON.") from None
 
 
 @app.command()
