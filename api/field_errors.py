@@ -57,15 +57,14 @@ def _merged(faults: Sequence[_Fault]) -> list[dict[str, Any]]:
     for fault in faults:
         reason = fault.reason
         if fault.expected is not None:
-            reason = f"must be {' or '.join(kinds[fault.place])}{fault.found}"
+            reason = _expecting(tuple(kinds[fault.place]), fault.found)
         reasons[fault.place, reason] = None
     return [{"field": ".".join(place) or "body", "reason": reason} for place, reason in reasons]
 
 
 def _fault(item: Mapping[str, Any], body: Any) -> _Fault:
     place, union = _place(item, body)
-    expected = EXPECTED.get(item["type"])
-    return _Fault(place, union, _reason(item), expected, _found(item, expected))
+    return _Fault(place, union, _reason(item), EXPECTED.get(item["type"]), _found(item))
 
 
 def _place(item: Mapping[str, Any], body: Any) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
@@ -110,8 +109,13 @@ def _reason(item: Mapping[str, Any]) -> str:
     return str(item["msg"]).replace("Input should", "must").replace("String should", "must")
 
 
-def _found(item: Mapping[str, Any], expected: str | None) -> str:
+def _expecting(kinds: Sequence[str], found: str) -> str:
+    listed = " or ".join(part for part in (", ".join(kinds[:-1]), kinds[-1]) if part)
+    is_told = found and not (found == "a number" and set(kinds).intersection(NUMBERS))
+    return f"must be {listed}, but is {found}" if is_told else f"must be {listed}"
+
+
+def _found(item: Mapping[str, Any]) -> str:
     if str(item["type"]).endswith(("_parsing", "_parsing_size")):
         return ""  # a part of the address is always text
-    found = FOUND.get(type(item.get("input")), "a number")
-    return "" if found == "a number" and expected in NUMBERS else f", but is {found}"
+    return FOUND.get(type(item.get("input")), "a number")

@@ -98,3 +98,9 @@ def test_a_dialect_names_its_field_alone(client: TestClient, inputs: Any, messag
 def test_keys_that_are_called_like_a_kind_are_fields(client: TestClient) -> None:
     answer = client.post("/v1/classify", json={"texts": ["x"], "labels": ["a", {"name": "b", "str": 1}]})
     check_problem(answer, 422, "labels.1.str: is not a known field")
+
+
+def test_kinds_that_a_value_may_be_are_listed_once(client: TestClient) -> None:
+    answer = client.post("/v1/embeddings", json={"input": [3.5], "model": "cognate-small"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "input.0: must be a string, a whole number or a list"
