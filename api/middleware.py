@@ -101,7 +101,7 @@ class _Answer:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])  # an HTTPStatus would be logged by its name
             MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
         await self._send(message)
 

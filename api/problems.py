@@ -13,7 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.dialects import BODY_TAGS, ERROR_SHAPE, ErrorShape, shape_of
+from api.dialects import ERROR_SHAPE, ErrorShape, shape_of
+from api.field_errors import explain_fields
 from core.errors import (
     CognateError,
     Conflict,
@@ -39,7 +40,6 @@ STATUS_OF: Mapping[type[CognateError], HTTPStatus] = {
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 MAX_ERRORS = 100
-NO_FIELDS = ("body", *BODY_TAGS)  # in the places that validation errors name
 
 
 def problem(
@@ -109,7 +109,10 @@ def _on_cognate_error(request: Request, error: Exception) -> Response:
 def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()[:MAX_ERRORS]
-    errors = [_explain(item) for item in found]
+    errors = [
+        {"field": _printable(one["field"]), "reason": _printable(one["reason"])}
+        for one in explain_fields(found, error.body)
+    ]
     detail = "; ".join(f"{e['field']}: {e['reason']}" for e in errors[:3])
     if any(item["type"] == "model_attributes_type" or item["loc"] == ("body",) for item in found):
         content_type = request.headers.get("content-type", "")
@@ -127,13 +130,6 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     elif error.status_code == 405:
         detail = f"{request.method} is not allowed at {request.url.path}; see /docs for the routes."
     return _answer(request, error.status_code, detail, (), error.headers)
-
-
-def _explain(item: Mapping[str, Any]) -> dict[str, Any]:
-    """One validation error as field and reason, without echoing what was sent."""
-    field = ".".join(str(part) for part in item["loc"] if part not in NO_FIELDS) or "body"
-    reason = "is not a known field" if item["type"] == "extra_forbidden" else item["msg"]
-    return {"field": _printable(field), "reason": reason}
 
 
 def _printable(text: str) -> str:

@@ -257,7 +257,7 @@ def _problems(options: TrainingOptions, outcome: Outcome, below: AbstainBelow) -
             "No label has two examples, so nothing could be held out: the head was not chosen by"
             " cross-validation and its probabilities are not calibrated. Add examples."
         )
-    if options.abstain_below is None and not below.is_reached:
+    elif options.abstain_below is None and not below.is_reached:
         problems.append(
             f"The precision {options.target_precision:g} asked for was reached by no part of the held-out"
             f" examples with 95 % confidence; below {below.confidence:.3f} it abstains, which gives at least"

@@ -58,6 +58,8 @@ def check_one(text: str, name: str, max_bytes: int) -> None:
 def check_labels(labels: Iterable[Sequence[str]], multi_label: bool | None, limits: ClassifierLimits) -> None:
     """Raises InvalidInput unless the labels of all examples of a classifier can be told apart."""
     of_examples = [frozenset(one) for one in labels]
+    if not of_examples:
+        raise InvalidInput("There are no examples; a classifier needs examples of at least two labels.")
     known = frozenset().union(*of_examples)
     if len(known) > limits.max_labels:
         raise InvalidInput(

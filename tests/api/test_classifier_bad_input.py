@@ -223,7 +223,7 @@ def test_bad_names_are_refused(client: TestClient, name: str) -> None:
         ({"texts": ["x"], "labels": ["a", "b"], "templates": ["a {} {}"]}, "templates[0]"),
         ({"texts": ["x"], "labels": ["a", {"name": "b", "phrasings": [""]}]}, "labels[1].phrasings[0]"),
         ({"texts": [], "classifier": "topics"}, "0 texts"),
-        ({"texts": ["x"] * 2049, "classifier": "topics"}, "2048"),
+        ({"texts": ["x"] * 2049, "classifier": "topics"}, "2,048"),
         ({"texts": ["x"] * 101, "classifier": "topics", "evidence": True}, "evidence"),
         ({"texts": ["x"], "classifier": "topics", "version": 0}, "version"),
     ],

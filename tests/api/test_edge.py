@@ -87,6 +87,15 @@ def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
     assert client.get("/version", headers={"Host": "evil.example"}).status_code == 421
 
 
+def test_a_refusal_is_logged_with_its_status_as_a_number(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "api.access")
+    client.get("/v1/classifiers/nope")
+    (record,) = [one for one in caplog.records if one.name == "api.access"]
+    assert repr(vars(record)["status"]) == "404"
+
+
 def test_an_internal_error_tells_nobody_keys_or_documents(
     services: Services, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def test_what_cannot_be_learned_from_is_refused(
 def test_one_example_a_label_gives_a_head_and_says_that_nothing_was_held_out() -> None:
     trained = HEADS.train(clusters([1, 1, 1], spread=0.1), TrainingOptions(), going)
     assert any("held out" in problem for problem in trained.report["problems"])
+    assert not any("asked for was reached" in problem for problem in trained.report["problems"])
     scores = HEADS.scores(trained.head, TEST.vectors)
     assert accuracy(TEST, scores.is_chosen) > 0.8
     assert np.allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)

@@ -200,7 +200,7 @@ def some(count: int, labels: int = 2) -> list[LabelledText]:
 @pytest.mark.parametrize(
     ("examples", "options", "told"),
     [
-        ([], TrainingOptions(), "needs examples of at least two"),
+        ([], TrainingOptions(), "There are no examples; a classifier needs examples of at least two labels"),
         (some(1), TrainingOptions(), "All 1 examples have the same label"),
         (some(5, labels=1), TrainingOptions(), "All 5 examples have the same label"),
         (some(11), TrainingOptions(), "11 examples were sent; a classifier takes at most 10"),
