@@ -90,6 +90,16 @@ def test_a_cancelled_training_leaves_what_serves(
     assert world.train().state is JobState.SUCCEEDED, "the name is free again"
 
 
+def test_a_training_cancelled_between_two_looks_makes_no_version(world: ClassifierWorld) -> None:
+    def cancel(step: int) -> None:
+        if step == 0:
+            world.jobs.cancel(world.service.get("topic").job_id or "")
+
+    canceller = ClassifierWorld(world.database, CentroidHeads(cancel))
+    assert canceller.train().state is JobState.CANCELLED
+    assert canceller.service.versions("topic") == []
+
+
 def test_a_failed_training_says_why_and_leaves_what_serves(world: ClassifierWorld) -> None:
     world.train()
 
