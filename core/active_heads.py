@@ -68,10 +68,7 @@ class ActiveHeads:
                 f"Classifier {name!r} has no version yet; its training is job {classifier.job_id}. Wait for"
                 " it, or see why it failed."
             )
-        with self._lock:
-            served = self._heads.get((classifier.id, wanted))
-        if served is None:
-            served = self._open(classifier, wanted)
+        served = self._loaded(classifier.id, wanted) or self._open(classifier, wanted)
         check_version(name, served.version, self.encoder)
         return replace(served, classifier=classifier)
 
@@ -84,8 +81,9 @@ class ActiveHeads:
         asked_at = time.monotonic()
         try:
             classifier = self.store.get(name)
-        except NotFound:
-            self.forget(name)
+        except NotFound:  # not noted as a change: any name may be asked for
+            with self._lock:
+                self._known.pop(name, None)
             raise
         except Unavailable as error:
             if known is None:
@@ -102,6 +100,14 @@ class ActiveHeads:
         with self._lock:
             self._forgotten[name] += 1
             self._known.pop(name, None)
+
+    def _loaded(self, classifier_id: int, number: int) -> ServedHead | None:
+        key = (classifier_id, number)
+        with self._lock:
+            served = self._heads.get(key)
+            if served is not None:
+                self._heads.move_to_end(key)
+        return served
 
     def _open(self, classifier: Classifier, number: int) -> ServedHead:
         version = self.store.version(classifier.id, number)

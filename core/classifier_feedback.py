@@ -28,15 +28,17 @@ class ClassifierFeedback:
     def change(
         self, name: str, changed: Sequence[LabelledText], removed: Sequence[str], request_id: str
     ) -> Feedback:
-        """Stores the changes; a new version serves them, or a training that is not over takes them in.
+        """Stores the changes; a new version serves them, or a training takes them in: one that is not over,
+        or a new one where the active head cannot be fitted to them.
 
         Raises NotFound, InvalidInput (then nothing is stored), EncoderMismatch.
         """
         classifier = self.store.get(name)
         stored = {example.text: example.labels for example in self.store.examples(classifier.id)}
         checked = self._checked(classifier, stored, changed, removed)
+        must_train = classifier.active is None or self._outgrown(classifier, stored, checked, removed)
         job = self._open_job(classifier)
-        if job is None and classifier.active is not None:
+        if job is None and not must_train:
             self.active.get(name)  # raises now rather than after the change
         changes = self.store.change_examples(classifier.id, checked, removed)
         changes = replace(changes, problems=(*changes.problems, *_alike(stored, checked)))
@@ -44,7 +46,7 @@ class ClassifierFeedback:
         job = job and self._open_job(classifier)
         if job is not None:
             return Feedback(changes, None, job)
-        if classifier.active is None:
+        if must_train:
             again = TrainRequest(None, classifier.descriptions, None, classifier.options)
             return Feedback(changes, None, self.training.put(name, again, request_id))
         version = self.training.catch_up(name)
@@ -77,6 +79,24 @@ class ClassifierFeedback:
             )
         check_labels(labels.values(), multi, self.limits)
         return checked
+
+    def _outgrown(
+        self,
+        classifier: Classifier,
+        stored: dict[str, tuple[str, ...]],
+        checked: Sequence[LabelledText],
+        removed: Sequence[str],
+    ) -> bool:
+        """Whether examples have several labels, or none, but the active head gives one to each.
+
+        A training for several labels that was cancelled or failed leaves it so: its examples stay.
+        """
+        gone = set(removed)
+        labels = stored | {example.text: example.labels for example in checked}
+        if all(len(one) == 1 for text, one in labels.items() if text not in gone):
+            return False
+        assert classifier.active is not None
+        return not self.store.version(classifier.id, classifier.active).is_multi
 
     def _open_job(self, classifier: Classifier) -> Job | None:
         """The training that is not over, if there is one."""

@@ -148,6 +148,7 @@ class ClassifierTraining:
         check_labels(labels, classifier.options.multi_label, self.limits)
         trained, adapters = self._best(classifier, known, going.trained)
         trained = _with_problems(trained, problems + _without_examples(classifier, trained))
+        self.long.going(job.id, len(known.stored), len(known.stored))  # raises if it was cancelled meanwhile
         self._add(classifier, VersionOrigin.TRAINING, trained, known, adapters)
         self.meter.trained(time.monotonic() - started_s)
         return len(known.stored)

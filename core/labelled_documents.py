@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,7 +42,7 @@ class LabelledDocuments:
         """Puts the collection's labelled documents in the place of the classifier's examples; problems.
 
         Of documents with the same text the first is taken; if their labels differ, none. Raises NotFound,
-        EncoderMismatch, InvalidInput when there are none, or too many.
+        EncoderMismatch, InvalidInput when there are none, too many, or a label is too long.
         """
         self.check(source)
         collection = self.collections.get(source.collection)
@@ -54,6 +54,7 @@ class LabelledDocuments:
             if not texts:
                 break
             for (text, values), vector in zip(texts, vectors.vectors, strict=True):
+                self._check_labels(values, source)
                 before = found.setdefault(text, (LabelledText(text, values), vector))[0]
                 if set(before.labels) != set(values):
                     contradicted.add(text)
@@ -70,6 +71,10 @@ class LabelledDocuments:
             classifier.id, [example for example, _ in kept], np.stack([vector for _, vector in kept])
         )
         return _problems(len(contradicted), read - len(found))
+
+    def _check_labels(self, labels: Sequence[str], source: CollectionSource) -> None:
+        for label in labels:
+            check_one(label, f"a label in metadata field {source.label_field!r}", self.limits.max_label_bytes)
 
     def _check_count(self, found: int, source: CollectionSource) -> None:
         if found > self.limits.max_examples:

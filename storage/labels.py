@@ -151,14 +151,18 @@ def _values_of_field(
 
 
 def values_as_text(metadata: Metadata, field: str) -> tuple[str, ...]:
-    """The distinct values of a field, lists as several; a path with dots leads into objects, null is none."""
+    """The distinct values of a field, lists as several; a path with dots leads into objects.
+
+    Null and white space are none.
+    """
     value = metadata.get(field)
     if value is None and "." in field:
         first, _, rest = field.partition(".")
         inner = metadata.get(first)
         return values_as_text(inner, rest) if isinstance(inner, Mapping) else ()
     values = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(_as_text(one) for one in values if isinstance(one, str | int | float)))
+    texts = (_as_text(one) for one in values if isinstance(one, str | int | float))
+    return tuple(dict.fromkeys(text for text in texts if text.strip()))
 
 
 def _as_text(value: str | float) -> str:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.classifier_types import LabelledText, TrainRequest, VersionOrigin
+from core.classifier_types import LabelledText, TrainingOptions, TrainRequest, VersionOrigin
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from core.example_checks import ClassifierLimits
 from core.types import EncoderInfo, JobState
@@ -182,3 +182,17 @@ def test_a_classifier_without_a_version_says_where_its_training_is(database: Dat
     for ask in (lambda: world.label("they won"), lambda: world.service.report("topic")):
         with pytest.raises(Conflict, match=job.id):
             ask()
+
+
+def test_examples_left_by_a_cancelled_training_on_several_labels_are_trained_on(
+    world: ClassifierWorld,
+) -> None:
+    several = (*MOODS, LabelledText("a match at the market", (MOODS[0].labels[0], MOODS[-1].labels[0])))
+    job = world.service.put("topic", TrainRequest(several, options=TrainingOptions(multi_label=True)))
+    world.jobs.cancel(job.id)
+    world.queue.tasks.clear()
+    feedback = world.service.change_examples("topic", [LabelledText("they won again", MOODS[0].labels)])
+    assert feedback.job is not None
+    world.work()
+    assert world.jobs.get(feedback.job.id).state is JobState.SUCCEEDED
+    assert world.service.versions("topic")[0].is_multi

@@ -128,3 +128,23 @@ def test_the_store_is_asked_twice_a_second_at_most(
     for _ in range(20):
         world.label(MOODS[0].text)
     assert len(asked) == 1
+
+
+def test_names_that_do_not_exist_leave_nothing_in_memory(world: ClassifierWorld) -> None:
+    active = world.service.serving.active
+    for number in range(50):
+        with pytest.raises(NotFound):
+            active.get(f"unknown-{number}")
+    assert not [name for name in active._forgotten if name.startswith("unknown")]
+
+
+def test_the_heads_used_last_stay_in_memory(world: ClassifierWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.active_heads.MAX_HEADS", 2)
+    active = world.service.serving.active
+    world.train()
+    first = active.get("topic", 1)
+    active.get("topic", 2)
+    assert active.get("topic", 1).head is first.head
+    world.train()
+    active.get("topic", 3)
+    assert active.get("topic", 1).head is first.head, "it was used after version 2"

@@ -90,6 +90,16 @@ def test_a_cancelled_training_leaves_what_serves(
     assert world.train().state is JobState.SUCCEEDED, "the name is free again"
 
 
+def test_a_training_cancelled_between_two_looks_makes_no_version(world: ClassifierWorld) -> None:
+    def cancel(step: int) -> None:
+        if step == 0:
+            world.jobs.cancel(world.service.get("topic").job_id or "")
+
+    canceller = ClassifierWorld(world.database, CentroidHeads(cancel))
+    assert canceller.train().state is JobState.CANCELLED
+    assert canceller.service.versions("topic") == []
+
+
 def test_a_failed_training_says_why_and_leaves_what_serves(world: ClassifierWorld) -> None:
     world.train()
 
@@ -140,6 +150,25 @@ def test_the_labels_of_a_collection_are_learned_without_encoding(world: Classifi
     assert world.service.get("topic").examples == 6
     assert world.encoder.encoded == []
     assert world.label("they won the match") == "sports"
+
+
+def test_an_empty_value_is_no_label(world: ClassifierWorld) -> None:
+    news = world.collection()
+    world.add(news, {text: text for text in SPORTS}, {"topic": "sports"})
+    world.add(news, {text: text for text in MONEY}, {"topic": ["money", " "]})
+    world.add(news, {"unlabelled": "rain and sun"}, {"topic": ""})
+    world.service.put("topic", TrainRequest(source=CollectionSource("news", "topic")))
+    world.work()
+    assert world.service.versions("topic")[0].labels == ("money", "sports")
+
+
+def test_a_value_too_long_for_a_label_fails_the_training_saying_so(world: ClassifierWorld) -> None:
+    news = world.collection()
+    world.add(news, {text: text for text in SPORTS}, {"topic": "sports"})
+    world.add(news, {text: text for text in MONEY}, {"topic": "m" * 513})
+    job = world.service.put("topic", TrainRequest(source=CollectionSource("news", "topic")))
+    world.work()
+    assert "a label in metadata field 'topic' has 513 bytes; the limit is 512" in errors(world, job.id)
 
 
 def test_documents_with_one_text_and_several_labels_are_left_out_and_told(world: ClassifierWorld) -> None:
