@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from core.active_heads import ActiveHeads
 from core.classifier_training import ClassifierTraining
@@ -13,6 +14,8 @@ from core.example_checks import ClassifierLimits, alike_labels, check_examples, 
 from core.ports.classifiers import ClassifierStore
 from core.ports.stores import JobStore
 from core.types import Job
+
+AT_ONCE: Final = 500  # examples that a call encodes and fits while its caller waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,15 @@ class ClassifierFeedback:
         self, name: str, changed: Sequence[LabelledText], removed: Sequence[str], request_id: str
     ) -> Feedback:
         """Stores the changes; a new version serves them, or a training takes them in: one that is not over,
-        or a new one where the active head cannot be fitted to them.
+        or a new one where the active head cannot be fitted to them, or where they are many.
 
         Raises NotFound, InvalidInput (then nothing is stored), EncoderMismatch.
         """
         classifier = self.store.get(name)
         stored = {example.text: example.labels for example in self.store.examples(classifier.id)}
         checked = self._checked(classifier, stored, changed, removed)
-        must_train = classifier.active is None or self._outgrown(classifier, stored, checked, removed)
+        is_first, is_large = classifier.active is None, len(checked) > AT_ONCE
+        must_train = is_first or is_large or self._outgrown(classifier, stored, checked, removed)
         job = self._open_job(classifier)
         if job is None and not must_train:
             self.active.get(name)  # raises now rather than after the change

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from core.classifier_types import ClassifierVersion, Head, HeadKind, TrainedHead, VersionOrigin
 from core.errors import NotFound
@@ -18,6 +18,8 @@ from core.types import EncoderInfo
 from storage.arrays import pack, unpack
 from storage.schema import ClassifierVersions
 
+# Each holds a whole head, up to some megabytes; those of trainings are kept for good.
+KEPT_FEEDBACK_VERSIONS = 20
 _ENCODER = "encoder_"
 _NARROW = (
     ClassifierVersions.number,
@@ -92,6 +94,23 @@ def new_version(
         created_at=now,
         is_tuned=is_tuned,
     )
+
+
+def delete_old_feedback(connection: Connection, classifier_id: int, active: int) -> None:
+    """Leaves the newest `KEPT_FEEDBACK_VERSIONS` versions that feedback made, and the active one."""
+    made = select(ClassifierVersions.number).where(
+        ClassifierVersions.classifier_id == classifier_id,
+        ClassifierVersions.origin == VersionOrigin.FEEDBACK,
+    )
+    newest = made.order_by(ClassifierVersions.number.desc())
+    old = connection.execute(newest.offset(KEPT_FEEDBACK_VERSIONS)).scalars().all()
+    gone = delete(ClassifierVersions).where(
+        ClassifierVersions.classifier_id == classifier_id,
+        ClassifierVersions.number.in_(old),
+        ClassifierVersions.number != active,
+    )
+    if old:
+        connection.execute(gone)
 
 
 def read_versions(connection: Connection, classifier_id: int) -> list[ClassifierVersion]:

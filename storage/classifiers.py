@@ -168,7 +168,10 @@ class SqlClassifierStore:
         examples: int,
         adapters: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> ClassifierVersion:
-        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone."""
+        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone.
+
+        Of the versions that feedback made only the newest are kept.
+        """
         now = self._clock()
         with self._database.write() as connection:
             number = lock_classifier(connection, classifier_id).last_number + 1
@@ -178,6 +181,7 @@ class SqlClassifierStore:
             classifier_versions.insert_version(connection, classifier_id, version, trained, adapters)
             this = update(Classifiers).where(Classifiers.id == classifier_id)
             connection.execute(this.values(active=number, last_number=number, updated_at=now))
+            classifier_versions.delete_old_feedback(connection, classifier_id, number)
         return version
 
     def versions(self, classifier_id: int) -> list[ClassifierVersion]:

@@ -146,7 +146,10 @@ class ClassifierStore(Protocol):
         examples: int,
         adapters: Arrays | None = None,
     ) -> ClassifierVersion:
-        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone."""
+        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone.
+
+        Of the versions that feedback made only the newest are kept.
+        """
         ...
 
     def versions(self, classifier_id: int) -> list[ClassifierVersion]:

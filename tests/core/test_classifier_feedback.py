@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from core.classifier_feedback import AT_ONCE
 from core.classifier_types import LabelledText, TrainingOptions, TrainRequest, VersionOrigin
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from core.example_checks import ClassifierLimits
@@ -108,6 +109,17 @@ def test_examples_after_a_training_that_failed_start_another(database: Database)
     assert told.job.state is JobState.QUEUED
     world.work()
     assert world.label("sun after rain") == "weather"
+
+
+def test_many_examples_are_a_training_for_which_nobody_waits(world: ClassifierWorld) -> None:
+    many = [LabelledText(f"storm number {i}", ("weather",)) for i in range(AT_ONCE + 1)]
+    told = world.service.change_examples("topic", many)
+    assert (told.version, told.changes.added) == (None, AT_ONCE + 1)
+    assert told.job is not None
+    assert world.encoder.encoded == []
+    world.work()
+    assert world.service.versions("topic")[0].examples == 6 + len(many)
+    assert world.label("a storm") == "weather"
 
 
 def test_changes_that_come_together_all_serve_in_the_end(world: ClassifierWorld) -> None:

@@ -24,6 +24,7 @@ from core.classifier_types import (
 )
 from core.errors import Conflict, NotFound
 from core.types import EncoderInfo, JobKind, JobState, RejectedItem, Task, TaskKind
+from storage import classifier_versions
 from storage.arrays import pack, unpack
 from tests.storage.world import DIM, ENCODER, World, new, opened
 
@@ -233,6 +234,21 @@ def test_versions_are_numbered_on_and_rolled_back_to(world: World) -> None:
     with pytest.raises(NotFound, match="version 9"):
         world.classifiers.activate(made.id, 9)
     assert world.classifiers.get("mood").active == 4
+
+
+def test_of_the_versions_that_feedback_made_the_newest_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_versions, "KEPT_FEEDBACK_VERSIONS", 2)
+    made, _ = put(world)
+    add_version(world, made)
+    for seed in range(4):
+        world.classifiers.add_version(
+            made.id, VersionOrigin.FEEDBACK, trained(seed), ENCODER, f"{seed}" * 64, 2
+        )
+    add_version(world, made)
+    assert [one.number for one in world.classifiers.versions(made.id)] == [6, 5, 4, 1]
+    assert world.classifiers.get("mood").active == 6
 
 
 def test_what_json_does_not_have_is_refused_in_parameters(world: World) -> None:
