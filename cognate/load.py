@@ -61,7 +61,7 @@ def bench_server(url: str, api_key: str, corpus: Path, limit: int, seconds: floa
     target = SearchTarget(url, api_key, f"/v1/collections/{stamp}/search", bodies)
     target.run("warm-up", 1, min(seconds, 2.0))
     runs = [target.run("idle", clients, seconds) for clients in (1, 8)]
-    with _IngestInBackground(client, f"{stamp}-more", documents):
+    with IngestInBackground(client, f"{stamp}-more", documents):
         runs += [target.run("while ingesting", clients, seconds) for clients in (1, 8)]
     return Report(
         len(documents), ingest_s, len(documents) / ingest_s, tuple(runs), _resident_mb(url, api_key)
@@ -94,7 +94,7 @@ def _ingest(client: Client, collection: str, documents: Sequence[dict[str, Any]]
     client.follow(jobs, lambda _: None)
 
 
-class _IngestInBackground:
+class IngestInBackground:
     """Feeds changed documents again and again until the block ends."""
 
     def __init__(self, client: Client, collection: str, documents: Sequence[dict[str, Any]]) -> None:
