@@ -36,11 +36,6 @@ class Searchers:
     def __init__(self) -> None:
         self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
 
-    @property
-    def are_busy(self) -> bool:
-        """Whether a search that comes now waits for others."""
-        return self._limiter.available_tokens < 1
-
     async def run(self, search: Callable[[], T], may_wait: bool) -> T:
         """The result of the blocking search."""
         return await anyio.to_thread.run_sync(search, limiter=None if may_wait else self._limiter)

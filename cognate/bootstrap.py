@@ -31,7 +31,7 @@ from core.embed import EmbedLimits, EmbedService
 from core.errors import StartRefused
 from core.explain import ExplainService
 from core.memory import bound_heaps
-from core.ports.models import Encoder, PartsEncoder, QueryQueue, Reranker, TokenEncoder
+from core.ports.models import Encoder, PartsEncoder, Reranker, TokenEncoder
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchService
 from core.search_request import SearchLimits
@@ -106,7 +106,7 @@ def open_stores(settings: Settings) -> Stores:
     )
 
 
-class RunningEncoder(Encoder, QueryQueue, TokenEncoder, PartsEncoder, Protocol):
+class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
     """An encoder with counters, to be closed at the end."""
 
     def stats(self) -> EngineStats: ...
@@ -188,7 +188,7 @@ def _assemble(
     collection_service = CollectionService(collections, indexes, encoder, check_index_kind, check_language)
     reranking = RerankService(reranker, RerankLimits())
     search = SearchService(
-        collection_service, encoder, encoder, indexes, documents, explain, reranking, SearchLimits()
+        collection_service, encoder, indexes, documents, explain, reranking, SearchLimits()
     )
     measuring = make_measuring(database, collections, collection_service, search, background.notifier)
     return Services(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from core.highlighting import highlights, query_stems
 from core.lengths import truncated
 from core.live_hits import LiveHit, LiveHits
 from core.ports.indexes import IndexRegistry, IndexView
-from core.ports.models import Encoder, QueryQueue
+from core.ports.models import Encoder
 from core.ports.stores import DocumentStore
 from core.ranking import Subject, both_sides, combined, rank
 from core.rerank import RerankService
@@ -30,7 +29,6 @@ from core.types import Collection, Facet, Float32, Lane, PassageRow, PassageText
 
 RERANKED = 50  # hits that are reranked; those behind them stay where they are
 DIVERSIFIED = 100  # hits among which the unlike ones are looked for
-AHEAD_CHARACTERS = 1000  # longer texts are not worth starting on before their search has its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,6 @@ class SearchService:
 
     collections: CollectionService
     encoder: Encoder
-    query_queue: QueryQueue
     indexes: IndexRegistry
     documents: DocumentStore
     explain: ExplainService
@@ -82,29 +79,11 @@ class SearchService:
     limits: SearchLimits
     _seen: dict[str, Collection] = field(default_factory=dict)
 
-    def search(
-        self, name: str, request: SearchRequest, vectors: Future[Float32] | None = None
-    ) -> SearchResult:
-        """`vectors` are those that `encode_ahead` began, if it did. Raises as `search_batch`."""
-        return self.search_batch(name, [request], vectors)[0]
+    def search(self, name: str, request: SearchRequest) -> SearchResult:
+        return self.search_batch(name, [request])[0]
 
-    def encode_ahead(self, name: str, request: SearchRequest) -> Future[Float32] | None:
-        """Begins what a search that must wait for its turn will need, if that is worth it.
-
-        Searches that wait together are encoded together, for little more than the time of one.
-        """
-        seen = self._seen.get(name)
-        if seen is None or sum(len(one.text) for one in request.texts) > AHEAD_CHARACTERS:
-            return None
-        check_request(request, self.limits)
-        if request.like or _mode(request, self.indexes.newest(seen).search) is Mode.LEXICAL:
-            return None
-        return self.query_queue.begin_queries([one.text for one in request.texts])
-
-    def search_batch(
-        self, name: str, requests: Sequence[SearchRequest], vectors: Future[Float32] | None = None
-    ) -> list[SearchResult]:
-        """Results in the order of the requests, which are encoded together, or as `vectors` already.
+    def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]:
+        """Results in the order of the requests, which are encoded together.
 
         Raises NotFound, EncoderMismatch, InvalidInput, or Unavailable when `min_seq` is not reached in time.
         """
@@ -113,17 +92,17 @@ class SearchService:
         seq = max((request.min_seq or 0 for request in requests), default=0)
         seen = self._seen.get(name)
         if seen is None or seq > seen.seq:
-            return self._search_all(self._open(name), requests, seq, vectors)
+            return self._search_all(self._open(name), requests, seq)
         try:
-            results = self._search_all(seen, requests, seq, vectors)
+            results = self._search_all(seen, requests, seq)
         except (InvalidInput, NotFound, Unavailable):
             if (present := self._open(name)).id == seen.id:
                 raise
-            return self._search_all(present, requests, seq, vectors)
+            return self._search_all(present, requests, seq)
         is_full = all(len(r.hits) == request.k for r, request in zip(results, requests, strict=True))
         if is_full or (present := self._open(name)).id == seen.id:
             return results
-        return self._search_all(present, requests, seq, vectors)
+        return self._search_all(present, requests, seq)
 
     def may_wait(self, name: str, request: SearchRequest) -> bool:
         """Whether it may have to wait long: for the index, or for a model that reads passages."""
@@ -153,27 +132,18 @@ class SearchService:
         return collection
 
     def _search_all(
-        self,
-        collection: Collection,
-        requests: Sequence[SearchRequest],
-        seq: int,
-        vectors: Future[Float32] | None,
+        self, collection: Collection, requests: Sequence[SearchRequest], seq: int
     ) -> list[SearchResult]:
         self._wait_for_seq(collection, seq)
         started = time.perf_counter()
-        subjects = self._subjects(collection, requests, vectors)
+        subjects = self._subjects(collection, requests)
         encode_ms = (time.perf_counter() - started) * 1000 / max(len(requests), 1)
         return [
             self._search_one(collection, request, subject, encode_ms)
             for request, subject in zip(requests, subjects, strict=True)
         ]
 
-    def _subjects(
-        self,
-        collection: Collection,
-        requests: Sequence[SearchRequest],
-        begun: Future[Float32] | None = None,
-    ) -> list[Subject]:
+    def _subjects(self, collection: Collection, requests: Sequence[SearchRequest]) -> list[Subject]:
         """What each request looks for; all texts that need vectors are encoded together."""
         defaults = self.indexes.newest(collection).search
         modes = [_mode(request, defaults) for request in requests]
@@ -183,7 +153,7 @@ class SearchService:
             if mode is not Mode.LEXICAL
             for one in request.texts
         ]
-        vectors = iter(self._encoded(texts) if begun is None else begun.result())
+        vectors = iter(self.encoder.encode_queries(texts)) if texts else iter(())
         subjects = []
         for request, mode in zip(requests, modes, strict=True):
             vector = None
@@ -195,9 +165,6 @@ class SearchService:
             fusion = request.fusion or fusion_of(defaults)
             subjects.append(Subject(mode, fusion, vector, request.texts, _is_reranked(request, defaults)))
         return subjects
-
-    def _encoded(self, texts: Sequence[str]) -> Sequence[Float32]:
-        return list(self.encoder.encode_queries(texts)) if texts else []
 
     def _mean_vector(self, collection: Collection, external_ids: Sequence[str]) -> Float32:
         """(d,) unit mean of the documents' unit means, so that a long document counts no more."""

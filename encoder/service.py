@@ -71,10 +71,6 @@ class EncoderService:
         prompt = self._config.query_prompt
         return self._encode(texts, lambda part: self._tokenizer.encode(part, prompt), lane)
 
-    def begin_queries(self, texts: Sequence[str]) -> Future[Float32]:
-        """Starts `encode_queries` of a few texts; their vectors come with those of others that wait too."""
-        return self._engine.submit(self._tokenizer.encode(texts, self._config.query_prompt), Lane.INTERACTIVE)
-
     def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `passages`."""
         prompt = self._config.passage_prompt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -42,11 +41,6 @@ class FakeEncoder:
 
     def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
         return np.stack([word_vector(text) for text in texts])
-
-    def begin_queries(self, texts: Sequence[str]) -> Future[Float32]:
-        future: Future[Float32] = Future()
-        future.set_result(self.encode_queries(texts))
-        return future
 
     def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
         for passage in passages:

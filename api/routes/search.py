@@ -21,10 +21,9 @@ async def search(
 ) -> Response:
     started = time.perf_counter()
     request = body.request()
-    vectors = services.search.encode_ahead(name, request) if searchers.are_busy else None
 
     def answer() -> Response:
-        result = services.search.search(name, request, vectors)
+        result = services.search.search(name, request)
         _observe(metrics, result)
         return json_response(search_body(result, (time.perf_counter() - started) * 1000))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from typing import Protocol
 
 from core.types import (
@@ -60,12 +59,6 @@ class Encoder(TokenSpans, Protocol):
 
     def encode_passages(self, passages: Sequence[PassageText], lane: Lane = Lane.BULK) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `passages`."""
-        ...
-
-
-class QueryQueue(Protocol):
-    def begin_queries(self, texts: Sequence[str]) -> Future[Float32]:
-        """What `Encoder.encode_queries` will give; all that waits at a time is computed together."""
         ...
 
 

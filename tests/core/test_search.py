@@ -17,7 +17,7 @@ from core.filters import AnyOf, Filter
 from core.fusion import Component, Fusion
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchResult, SearchService
-from core.search_request import Mode, SearchLimits, SearchRequest, WeightedQuery
+from core.search_request import SearchLimits, SearchRequest, WeightedQuery
 from core.types import (
     Collection,
     CollectionSettings,
@@ -25,7 +25,6 @@ from core.types import (
     Float32,
     IndexHit,
     Int64,
-    Lane,
     PassageRow,
     PassageVectors,
     SearchDefaults,
@@ -148,11 +147,6 @@ class Rows:
         }
 
 
-class Speechless(FakeEncoder):
-    def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
-        raise AssertionError(f"{texts} were encoded again")
-
-
 def service(
     view: View,
     rows: Rows | None = None,
@@ -162,7 +156,6 @@ def service(
     parts: dict[str, Any] = {
         "collections": collections or Collections(),
         "encoder": ENCODER,
-        "query_queue": ENCODER,
         "indexes": Indexes(view, in_time),
         "documents": rows or Rows(set()),
         "explain": None,
@@ -421,25 +414,3 @@ def test_a_collection_made_anew_is_searched_though_the_old_one_refuses() -> None
     indexes: Any = searching.indexes
     indexes.view = lambda collection: views[collection.id]
     assert len(searching.search("news", SearchRequest("q", k=3, filter=AnyOf("f", ("x",)))).hits) == 3
-
-
-def test_vectors_begun_before_its_turn_are_those_a_search_takes() -> None:
-    searching = service(View(hits(3)))
-    assert searching.encode_ahead("news", SearchRequest("cat")) is None, "it does not know the collection yet"
-    searching.search("news", SearchRequest("cat"))
-    begun = searching.encode_ahead("news", SearchRequest("cat"))
-    assert begun is not None
-    assert np.array_equal(begun.result(), ENCODER.encode_queries(["cat"]))
-    blind = replace(searching, encoder=Speechless())
-    assert blind.search("news", SearchRequest("cat"), begun).hits
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [SearchRequest("cat", mode=Mode.LEXICAL), SearchRequest(like=("d1",)), SearchRequest("cat " * 1000)],
-    ids=["words", "like", "long"],
-)
-def test_nothing_is_begun_that_a_search_does_not_need_soon(request_: SearchRequest) -> None:
-    searching = service(View(hits(3)))
-    searching.search("news", SearchRequest("cat"))
-    assert searching.encode_ahead("news", request_) is None
