@@ -156,6 +156,19 @@ def _background(settings: Settings, database: Database, stack: ExitStack) -> Bac
     return RedisBackground(settings, database, stack)
 
 
+def _indexes(
+    settings: Settings, layout: Layout, database: Database, background: Background, meter: IngestMetrics
+) -> IndexFollower:
+    return IndexFollower(
+        SqlChangeLog(database),
+        SqlCollectionStore(database),
+        background.notifier,
+        layout.snapshots,
+        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s, recall_target=settings.recall_target),
+        meter,
+    )
+
+
 def _assemble(
     settings: Settings, layout: Layout, database: Database, encoder: RunningEncoder, stack: ExitStack
 ) -> Services:
@@ -165,14 +178,7 @@ def _assemble(
     background = _background(settings, database, stack)
     registry = new_registry()
     meter = IngestMetrics(registry)
-    indexes = IndexFollower(
-        SqlChangeLog(database),
-        collections,
-        background.notifier,
-        layout.snapshots,
-        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s, recall_target=settings.recall_target),
-        meter,
-    )
+    indexes = _indexes(settings, layout, database, background, meter)
     for collector in _collectors(database, background, indexes, encoder):
         registry.register(collector)
     stores = open_stores(settings)
