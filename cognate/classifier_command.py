@@ -85,19 +85,20 @@ def _source(
 @classifier_app.command()
 def add(
     name: Name,
-    text: Annotated[str, typer.Argument(help="The text; its earlier labels are corrected.")],
-    label: Annotated[list[str], typer.Option("--label", "-l", help="Its label; may be a new one.")],
+    texts: Annotated[list[str], typer.Argument(help="The texts; their earlier labels are corrected.")],
+    label: Annotated[list[str], typer.Option("--label", "-l", help="Their label; may be a new one.")],
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
-    """Add or correct an example; the new head serves at once."""
-    answer = ClassifierClient(url, api_key).add_examples(name, [{"text": text, "labels": label}])
+    """Add or correct examples of one label; the new head serves at once."""
+    examples = [{"text": text, "labels": label} for text in texts]
+    answer = ClassifierClient(url, api_key).add_examples(name, examples)
     for problem in answer["changes"]["problems"]:
         console.print(problem, style="yellow")
     if "version" in answer:
         console.print(f"Version {answer['version']['version']} serves.")
     else:
-        console.print(f"Stored; the training in progress ({answer['job']['id']}) takes it in.")
+        console.print(f"Stored; training {answer['job']['id']} takes that in.")
 
 
 @classifier_app.command()

@@ -160,6 +160,7 @@ def test_a_report_with_its_plots(topics: Result, tmp_path: Path) -> None:
 
 def test_examples_are_added_and_versions_changed(topics: Result) -> None:
     assert told("classifier", "add", "topics", "rain and wind", "-l", "weather") == "Version 2 serves.\n"
+    assert told("classifier", "add", "topics", "wind", "rain", "-l", "weather") == "Version 3 serves.\n"
     listed = told("classifier", "versions", "topics")
     assert "feedback" in listed
     assert told("classifier", "activate", "topics", "1") == "Version 1 of topics serves.\n"
