@@ -87,22 +87,6 @@ class NoMeter:
         pass
 
 
-class NoClassifierMeter:
-    """Counts nothing."""
-
-    def trained(self, seconds: float) -> None:
-        pass
-
-    def refitted(self, seconds: float) -> None:
-        pass
-
-    def predicted(self, answered: int, abstained: int) -> None:
-        pass
-
-    def labelled(self, documents: int) -> None:
-        pass
-
-
 @contextmanager
 def timed(meter: IngestMeter, stage: IngestStage) -> Iterator[None]:
     """Tells how long the block took, unless it raises."""
