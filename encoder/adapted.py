@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 from core.errors import Unavailable
 from core.ports.classifiers import Arrays
-from core.types import EncoderInfo, Float32, Int64, Lane, PassageText, TokenParts
+from core.token_types import TokenParts
+from core.types import EncoderInfo, Float32, Int64, Lane, PassageText
 from encoder.service import EncoderService
 
 Load = Callable[[Arrays, EncoderInfo], EncoderService]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import gzip
 import json
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from core.errors import CheckpointError
+from core.text_lines import read_lines
 from encoder.backends.base import Int32
 from encoder.backends.openvino_int8 import Observer
 from encoder.checkpoint import load_checkpoint
@@ -113,11 +113,9 @@ def stdlib_docstrings() -> Iterator[str]:
 
 
 def _read_texts(path: Path) -> Iterator[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield f"{row.get('title') or ''} {row['text']}".strip()
+    for _, line in read_lines(path):
+        row = json.loads(line)
+        yield f"{row.get('title') or ''} {row['text']}".strip()
 
 
 if __name__ == "__main__":

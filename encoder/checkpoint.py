@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, deserialize, safe_open
 from safetensors.numpy import load_file, save_file
 
 from core.errors import CheckpointError
 from core.types import Float32
-from encoder.config import ModelConfig, config_to_json, read_config, read_public_config
+from encoder.config import ModelConfig, config_to_json, read_config, read_json, read_public_config
 from encoder.families import AnyArray, own_weights
 from encoder.parameters import Weights, expected_shapes
 
@@ -31,6 +31,8 @@ REFERENCE_VECTORS = "reference.safetensors"
 
 StoredWeights = Mapping[str, AnyArray]  # in the precision of the file
 
+_TYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "BOOL": np.bool_}
+_SHARDS = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "model.bin", "model.pt", "pytorch_model.pt", "model.ckpt")
 
 
@@ -118,6 +120,11 @@ def fingerprint(config: ModelConfig, weights: StoredWeights, tokenizer_json: str
     """sha256 over all that changes a vector: weights, tokenizer, and how the model is used."""
     behaviour = config_to_json(config)
     behaviour["cognate"] = {name: v for name, v in behaviour["cognate"].items() if name != "id"}
+    return sealed(behaviour, weights, tokenizer_json)
+
+
+def sealed(behaviour: Mapping[str, Any], weights: StoredWeights, tokenizer_json: str) -> str:
+    """sha256 over a model's weights, its tokenizer, and what of its config changes what it gives."""
     usage = [json.dumps(behaviour, sort_keys=True).encode(), tokenizer_json.encode()]
     return _sha256(chain(usage, _weight_parts(weights)))
 
@@ -151,6 +158,8 @@ def read_tensors(folder: Path) -> dict[str, AnyArray]:
 
     Raises CheckpointError for missing, damaged and pickled weights.
     """
+    if (folder / _SHARDS).is_file():
+        return _read_shards(folder)
     if not (folder / WEIGHTS).is_file():
         pickled = [name for name in _PICKLED if (folder / name).is_file()]
         if pickled:
@@ -162,11 +171,39 @@ def read_tensors(folder: Path) -> dict[str, AnyArray]:
     return _load_safetensors(folder / WEIGHTS)
 
 
+def _read_shards(folder: Path) -> dict[str, AnyArray]:
+    """Weights in several files, named by an index. Raises CheckpointError for names outside the folder."""
+    names = read_json(folder / _SHARDS).get("weight_map", {})
+    tensors: dict[str, AnyArray] = {}
+    for file in sorted(set(names.values())):
+        if Path(file).name != file:
+            raise CheckpointError(f"{folder / _SHARDS} names {file!r}, which is not a file of the folder.")
+        if not (folder / file).is_file():
+            raise CheckpointError(f"{folder / file} is missing; {_SHARDS} names it.")
+        tensors |= _load_safetensors(folder / file)
+    return tensors
+
+
 def _load_safetensors(path: Path) -> dict[str, AnyArray]:
     try:
-        return dict(load_file(path))
+        with safe_open(path, "np") as file:
+            is_known = all(file.get_slice(name).get_dtype() != "BF16" for name in file.keys())  # noqa: SIM118  # not a mapping
+        return dict(load_file(path)) if is_known else _widened(path)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}.") from error
+
+
+def _widened(path: Path) -> dict[str, AnyArray]:
+    """Tensors of a file that has some in bfloat16, which numpy does not know; these in float32."""
+    tensors: dict[str, AnyArray] = {}
+    for name, tensor in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+        data, shape = tensor["data"], tensor["shape"]
+        if tensor["dtype"] == "BF16":  # the upper half of a float32
+            wide = np.frombuffer(data, np.uint16).astype(np.uint32) << 16
+            tensors[name] = wide.view(np.float32).reshape(shape)
+        else:
+            tensors[name] = np.frombuffer(data, _TYPES[tensor["dtype"]]).reshape(shape)
+    return tensors
 
 
 def require_shapes(folder: Path, shapes: Mapping[str, tuple[int, ...]], weights: Weights) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -171,18 +171,39 @@ def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
     if extra:
         raise CheckpointError(f"{folder} adds the modules {sorted(extra)}, which are not supported.")
     sizes = read_json(folder / "sentence_bert_config.json", default={})
-    prompts = read_json(folder / "config_sentence_transformers.json", default={}).get("prompts", {})
+    query_prompt, passage_prompt = _public_prompts(folder)
+    pooling = _pooling_file(folder, modules)
+    if (query_prompt or passage_prompt) and pooling.get("include_prompt") is False:
+        raise CheckpointError(f"{folder} pools without its prompts (include_prompt), which is not supported.")
     return {
         "id": folder.name,
         "max_tokens": min(sizes.get("max_seq_length") or max_positions, max_positions),
-        "pooling": _public_pooling(folder),
-        "query_prompt": prompts.get("query", ""),
-        "passage_prompt": prompts.get("document") or prompts.get("passage", ""),
+        "pooling": _public_pooling(folder, pooling),
+        "query_prompt": query_prompt,
+        "passage_prompt": passage_prompt,
     }
 
 
-def _public_pooling(folder: Path) -> Pooling:
-    raw = read_json(folder / "1_Pooling" / "config.json", default={"pooling_mode_cls_token": True})
+def _public_prompts(folder: Path) -> tuple[str, str]:
+    """Of queries and of passages, by the names that sentence-transformers looks for, or the default one."""
+    raw = read_json(folder / "config_sentence_transformers.json", default={})
+    prompts = {name: prompt for name, prompt in raw.get("prompts", {}).items() if prompt}
+    default = prompts.get(raw.get("default_prompt_name"), "")
+    of_passages = (prompts[name] for name in ("document", "passage", "corpus") if name in prompts)
+    return prompts.get("query", default), next(of_passages, default)
+
+
+def _pooling_file(folder: Path, modules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """How the folder says that it pools; a bare encoder, which does not say, is read at CLS."""
+    paths = [
+        module.get("path", "1_Pooling") for module in modules if str(module["type"]).endswith(".Pooling")
+    ]
+    bare = None if paths else {"pooling_mode_cls_token": True}
+    raw: Mapping[str, Any] = read_json(folder / (paths or ["1_Pooling"])[0] / "config.json", default=bare)
+    return raw
+
+
+def _public_pooling(folder: Path, raw: Mapping[str, Any]) -> Pooling:
     modes = {name for name, chosen in raw.items() if name.startswith("pooling_mode_") and chosen is True}
     if modes == {"pooling_mode_mean_tokens"} or raw.get("pooling_mode") == "mean":
         return Pooling.MEAN

@@ -37,7 +37,7 @@ class EngineSettings:
     bulk_batch_tokens: int = 1024
     bulk_batch_tokens_busy: int = 96
     stream_batch_tokens: int = 512
-    bulk_window_tokens: int = 16384
+    bulk_window_tokens: int = 32768
     busy_s: float = 1.0
     interactive_run: int = 8
     max_waiting_interactive_tokens: int = 65536
@@ -57,12 +57,28 @@ class EngineStats:
     bulk: LaneStats
 
 
+@dataclass(slots=True)
+class _Side:
+    """What computes micro-batches, one thread at a time; `changed` guards its lane.
+
+    It counts for itself, so that no thread waits for another to count.
+    """
+
+    forward: Forward
+    changed: threading.Condition
+    batches: int = 0
+    failed: int = 0
+    useful: int = 0
+    computed: int = 0
+
+
 class Engine:
     """Futures of unit vectors for lists of token ids.
 
     A thread of its own runs the micro-batches; only a blocking interactive caller that finds the engine idle
     runs its own, which spares a search two changes of thread. Each bulk stream of the backend has one more
-    thread, which runs bulk micro-batches beside these.
+    thread, which runs bulk micro-batches beside these. They share no lock with searches, which would wait for
+    a thread that holds it and waits for the interpreter.
 
     Must be created after a process forks: threads do not survive it. `close` ends the threads.
     """
@@ -79,10 +95,14 @@ class Engine:
         self._settings = settings = settings or EngineSettings()
         self._clock = clock
         self._changed = threading.Condition()
+        self._bulk_changed = threading.Condition() if backend.bulk_streams else self._changed
+        self._sides = {Lane.INTERACTIVE: self._changed, Lane.BULK: self._bulk_changed}
         interactive = settings.interactive_batch_tokens
         self._lanes = {
             Lane.INTERACTIVE: LaneQueue(interactive, max(1, interactive // 4)),
-            Lane.BULK: LaneQueue(settings.bulk_window_tokens, max(1, settings.bulk_window_tokens // 2)),
+            # Whole windows, so that two who feed it end one after the other: while one writes what it got and
+            # tokenizes anew, there is work of the other.
+            Lane.BULK: LaneQueue(settings.bulk_window_tokens, settings.bulk_window_tokens),
         }
         self._max_waiting = {
             Lane.INTERACTIVE: settings.max_waiting_interactive_tokens,
@@ -94,16 +114,17 @@ class Engine:
         self._is_running = False  # a micro-batch in `forward`, on whichever thread
         self._interactive_seen_s = -np.inf
         self._run_length = 0
-        self._batches = self._failed_batches = self._tokens_useful = self._tokens_computed = 0
+        self._own = _Side(backend.forward, self._changed)
+        self._streams = [_Side(stream, self._bulk_changed) for stream in backend.bulk_streams]
         self._own_lanes = [Lane.INTERACTIVE] if backend.bulk_streams else [Lane.INTERACTIVE, Lane.BULK]
-        self._streams = [
+        self._stream_threads = [
             threading.Thread(
                 target=self._serve_stream, args=(stream,), name=f"encoder-bulk-{number}", daemon=True
             )
-            for number, stream in enumerate(backend.bulk_streams)
+            for number, stream in enumerate(self._streams)
         ]
         self._thread = threading.Thread(target=self._serve, name="encoder-engine", daemon=True)
-        for thread in (*self._streams, self._thread):
+        for thread in (*self._stream_threads, self._thread):
             thread.start()
 
     def submit(self, token_ids: Sequence[Int32], lane: Lane) -> Future[Float32]:
@@ -117,9 +138,9 @@ class Engine:
         if not token_ids:
             request.future.set_result(np.empty((0, self._d), np.float32))
             return request.future
-        with self._changed:
+        with self._sides[lane]:
             self._push(request, lane)
-            self._changed.notify_all()
+            self._sides[lane].notify_all()
         return request.future
 
     def encode(self, token_ids: Sequence[Int32], lane: Lane) -> Float32:
@@ -153,15 +174,15 @@ class Engine:
     def _encode_alone(self, token_ids: Int32) -> Float32:
         """(1, d), for who has taken its turn; nothing is queued, so that a query costs little."""
         try:
-            return self._forward([token_ids], self._backend.forward)
+            return self._forward([token_ids], self._own)
         except Exception as error:
-            self._note_failure(1, error)
+            self._note_failure(1, error, self._own)
             raise
         finally:
             self._end_turn()
 
     def run(self, work: Callable[[Backend], T]) -> T:
-        """The result of `work(backend)`, called on the engine's thread before the next micro-batch.
+        """The result of `work(backend)`, called on the engine's thread; between two calls a batch has a turn.
 
         Raises what `work` raises; Unavailable after `close`.
         """
@@ -174,12 +195,13 @@ class Engine:
         return future.result()
 
     def stats(self) -> EngineStats:
-        with self._changed:
+        sides = [self._own, *self._streams]
+        with self._changed, self._bulk_changed:
             return EngineStats(
-                self._batches,
-                self._failed_batches,
-                self._tokens_useful,
-                self._tokens_computed,
+                sum(side.batches for side in sides),
+                sum(side.failed for side in sides),
+                sum(side.useful for side in sides),
+                sum(side.computed for side in sides),
                 self._lanes[Lane.INTERACTIVE].stats(),
                 self._lanes[Lane.BULK].stats(),
             )
@@ -189,9 +211,10 @@ class Engine:
 
         With `wait` it returns when the threads have ended. May be called again.
         """
-        with self._changed:
+        with self._changed, self._bulk_changed:
             self._closed = True
             self._changed.notify_all()
+            self._bulk_changed.notify_all()
         if wait:
             self._thread.join()
 
@@ -201,7 +224,7 @@ class Engine:
             self._interactive_seen_s = request.submitted_s
         self._lanes[lane].push(request)
         self._unfinished.add(request)
-        request.future.add_done_callback(lambda _: self._forget(request))
+        request.future.add_done_callback(lambda _: self._unfinished.discard(request))
 
     def _await_room(self, tokens: int, lane: Lane) -> None:
         queue, limit = self._lanes[lane], self._max_waiting[lane]
@@ -210,7 +233,7 @@ class Engine:
             return self._closed or not queue.waiting_tokens or queue.waiting_tokens + tokens <= limit
 
         timeout_s = self._settings.bulk_timeout_s if lane is Lane.BULK else 0.0
-        if not has_room() and not (timeout_s and self._changed.wait_for(has_room, timeout_s)):
+        if not has_room() and not (timeout_s and self._sides[lane].wait_for(has_room, timeout_s)):
             raise Overloaded(
                 f"The encoder's {lane} queue holds {queue.waiting_tokens} tokens and this request has "
                 f"{tokens}; at most {limit} may wait. Try again later."
@@ -218,41 +241,36 @@ class Engine:
         if self._closed:
             raise Unavailable("The encoder is stopping.")
 
-    def _forget(self, request: Request) -> None:
-        with self._changed:
-            self._unfinished.discard(request)
-
     def _serve(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
-                self._run_errands(self._backend)
-                self._run(batch)
+                self._run(batch, self._run_errand)
         finally:
-            for thread in self._streams:
+            for thread in self._stream_threads:
                 thread.join()
             self._fail_unfinished()
 
-    def _serve_stream(self, forward: Forward) -> None:
+    def _serve_stream(self, side: _Side) -> None:
         bulk = self._lanes[Lane.BULK]
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closed or bulk.has_work)
+            with self._bulk_changed:
+                self._bulk_changed.wait_for(lambda: self._closed or bulk.has_work)
                 if self._closed:
                     return
                 batch = self._take(Lane.BULK)
             if batch:
-                self._process(batch, forward)
+                self._process(batch, side)
 
     def _next_batch(self) -> list[Item] | None:
-        """Blocks for work. Empty for errands and when all was cancelled; None when the engine closes."""
+        """Blocks for work. Empty for an errand alone, and when all was cancelled; None on closing."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_running and self._has_news())
             if self._closed:
                 return None
-            if self._errands:
-                self._is_running = True
-                return []
-            return self._take_batch()
+            if self._has_batches():
+                return self._take_batch()
+            self._is_running = True
+            return []
 
     def _take_batch(self) -> list[Item]:
         """Work that waits, of the lane whose turn it is; whoever takes it must `_run` it."""
@@ -267,14 +285,15 @@ class Engine:
             in_few_shapes=lane not in self._own_lanes,
         )
         if lane is Lane.BULK:
-            self._changed.notify_all()  # there is room for who waits in `submit`
+            self._bulk_changed.notify_all()  # there is room for who waits in `submit`
         return batch
 
-    def _run(self, batch: list[Item]) -> None:
+    def _run(self, batch: list[Item], then: Callable[[], None] = lambda: None) -> None:
         """Computes a batch that was taken, and lets the next one be taken."""
         try:
             if batch:
-                self._process(batch, self._backend.forward)
+                self._process(batch, self._own)
+            then()
         finally:
             self._end_turn()
 
@@ -285,12 +304,15 @@ class Engine:
                 self._changed.notify_all()
 
     def _has_news(self) -> bool:
-        has_work = any(self._lanes[lane].has_work for lane in self._own_lanes)
-        return self._closed or bool(self._errands) or has_work
+        return self._closed or bool(self._errands) or self._has_batches()
 
-    def _run_errands(self, backend: Backend | None) -> None:
-        while self._errands:
-            self._errands.popleft()(backend)
+    def _has_batches(self) -> bool:
+        return any(self._lanes[lane].has_work for lane in self._own_lanes)
+
+    def _run_errand(self) -> None:
+        """One alone: more could keep searches waiting for as long as others come."""
+        if self._errands:
+            self._errands.popleft()(self._backend)
 
     def _choose_lane(self) -> Lane:
         if Lane.BULK not in self._own_lanes:
@@ -311,53 +333,53 @@ class Engine:
         is_busy = self._clock() - self._interactive_seen_s <= settings.busy_s
         return settings.bulk_batch_tokens_busy if is_busy else settings.bulk_batch_tokens
 
-    def _process(self, batch: list[Item], forward: Forward) -> None:
+    def _process(self, batch: list[Item], side: _Side) -> None:
         try:
-            vectors = self._forward([item.token_ids for item in batch], forward)
+            vectors = self._forward([item.token_ids for item in batch], side)
         except Exception as error:  # the thread's edge: whatever a backend raises belongs to the callers
-            self._isolate(batch, error, forward)
+            self._note_failure(len(batch), error, side)
+            self._isolate(batch, error, side)
             return
-        with self._changed:  # another stream may have texts of the same request
+        with side.changed:  # another stream may have texts of the same request
             for item, vector in zip(batch, vectors, strict=True):
                 item.request.deliver(item.index, vector)
 
-    def _isolate(self, batch: list[Item], error: Exception, forward: Forward) -> None:
+    def _isolate(self, batch: list[Item], error: Exception, side: _Side) -> None:
         """Runs each caller's texts alone, so that only those at fault see the error."""
-        self._note_failure(len(batch), error)
         requests = list(dict.fromkeys(item.request for item in batch))
         if len(requests) == 1:
-            with self._changed:
+            with side.changed:
                 requests[0].fail(error)
             return
         for request in requests:
-            self._process([item for item in batch if item.request is request], forward)
+            self._process([item for item in batch if item.request is request], side)
 
-    def _note_failure(self, texts: int, error: Exception) -> None:
+    def _note_failure(self, texts: int, error: Exception, side: _Side) -> None:
         _log.warning("A micro-batch of %d texts failed: %r", texts, error)
-        with self._changed:
-            self._failed_batches += 1
+        side.failed += 1
 
-    def _forward(self, texts: Sequence[Int32], forward: Forward) -> Float32:
+    def _forward(self, texts: Sequence[Int32], side: _Side) -> Float32:
         lengths = np.array([len(ids) for ids in texts], np.int32)
         token_ids = np.zeros((len(texts), self._backend.padded_length(int(lengths.max()))), np.int32)
         for row, ids in zip(token_ids, texts, strict=True):
             row[: len(ids)] = ids
-        vectors = forward(token_ids, lengths)
+        vectors = side.forward(token_ids, lengths)
         if not np.isfinite(vectors).all():
             raise FloatingPointError("The encoder computed vectors that are not finite.")
-        with self._changed:
-            self._batches += 1
-            self._tokens_useful += int(lengths.sum())
-            self._tokens_computed += token_ids.size
+        side.batches += 1
+        side.useful += int(lengths.sum())
+        side.computed += token_ids.size
         return vectors
 
     def _fail_unfinished(self) -> None:
-        with self._changed:
+        with self._changed, self._bulk_changed:
             self._closed = True
             unfinished, self._unfinished = self._unfinished, set()
             self._changed.notify_all()
-        self._run_errands(None)
-        for request in unfinished:
+            self._bulk_changed.notify_all()
+        while self._errands:
+            self._errands.popleft()(None)
+        for request in list(unfinished):  # one of them may be done meanwhile, and leave the set
             request.fail(Unavailable("The encoder stopped before this request was done."))
 
 

@@ -91,15 +91,23 @@ def fold_class_attention(config: ModelConfig, weights: Weights) -> tuple[Float32
 def relative_buckets(config: ModelConfig) -> Int64:
     """Row of the relative bias for a key `offset` tokens after its query: (2 max_positions - 1,).
 
-    At index `offset + max_positions - 1`. Half of the rows are for keys before the query and half for those
-    after; in each half the first half are single offsets, the rest grow logarithmically up to 128 (Raffel et
-    al. 2020, "T5", section 2.1).
+    At index `offset + max_positions - 1`.
     """
     offsets = np.arange(1 - config.max_positions, config.max_positions)
-    half = config.relative_buckets // 2
+    return bucket_of(offsets, config.relative_buckets, _FARTHEST, is_bidirectional=True)
+
+
+def bucket_of(offsets: Int64, buckets: int, farthest: int, is_bidirectional: bool) -> Int64:
+    """Row of the relative bias for keys `offsets` tokens after their queries (Raffel et al. 2020, "T5", 2.1).
+
+    Of a model that sees both ways half of the rows are for keys before the query and half for those after;
+    else all are for those before. In each the first half are single offsets, the rest grow logarithmically
+    up to `farthest`.
+    """
+    half = buckets // 2 if is_bidirectional else buckets
     exact = half // 2
-    distance = np.abs(offsets).astype(np.float32)
-    growth = np.log(np.maximum(distance, 1) / np.float32(exact)) / np.float32(np.log(_FARTHEST / exact))
+    distance = (np.abs(offsets) if is_bidirectional else -np.minimum(offsets, 0)).astype(np.float32)
+    growth = np.log(np.maximum(distance, 1) / np.float32(exact)) / np.float32(np.log(farthest / exact))
     far = np.minimum(exact + (growth * (half - exact)).astype(np.int64), half - 1)
-    buckets: Int64 = np.where(distance < exact, distance.astype(np.int64), far)
-    return buckets + np.where(offsets > 0, half, 0)
+    rows: Int64 = np.where(distance < exact, distance.astype(np.int64), far)
+    return rows + np.where(is_bidirectional & (offsets > 0), half, 0)

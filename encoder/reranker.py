@@ -31,6 +31,7 @@ class PairBackend:
         self._backend = backend
         self._head = head
         self.bulk_streams = tuple(self._headed(stream) for stream in backend.bulk_streams)
+        self.bulk_states = backend.bulk_states
 
     def padded_length(self, tokens: int) -> int:
         return self._backend.padded_length(tokens)

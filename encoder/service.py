@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import tokenizers
 
 from core.errors import CheckpointError, StartRefused
 from core.memory import return_freed_memory
-from core.types import EncoderInfo, Float32, Int64, Lane, PassageText, TokenParts
+from core.token_types import TokenizedPassage, TokenParts
+from core.types import EncoderInfo, Float32, Int64, Lane, PassageText
 from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference
+from encoder.config import Pooling
 from encoder.engine import Engine, EngineSettings, EngineStats
 from encoder.int8 import Ranges, load_ranges
 from encoder.parts import splitter
@@ -60,6 +64,8 @@ class EncoderService:
         self._info = EncoderInfo(config.id, checkpoint.fingerprint, config.d, config.max_tokens)
         self._tokenizer = Tokenizer(checkpoint.tokenizer_json, config.max_tokens)
         self._split = splitter(config, checkpoint.weights)
+        self._backend, self._bulk_states = backend, backend.bulk_states
+        self._reading = threading.Lock()
         self._engine = Engine(backend, config.d, settings)
 
     @property
@@ -76,6 +82,15 @@ class EncoderService:
         prompt = self._config.passage_prompt
         return self._encode(passages, lambda part: self._tokenizer.encode_passages(part, prompt), lane)
 
+    def tokenize_passages(self, passages: Sequence[PassageText]) -> list[TokenizedPassage]:
+        """Each with its token ids, prompt and special tokens included, not truncated."""
+        found = self._tokenizer.tokenize_passages(passages, self._config.passage_prompt)
+        return [TokenizedPassage(passage, ids) for passage, ids in zip(passages, found, strict=True)]
+
+    def encode_tokenized(self, passages: Sequence[TokenizedPassage], lane: Lane = Lane.BULK) -> Float32:
+        """(n, d) float32, equal to what `encode_passages` gives for them."""
+        return self.encode_tokens([passage.token_ids for passage in passages], lane)
+
     def token_spans(self, texts: Sequence[str]) -> list[Int64]:
         """One (t, 2) array a text: character offsets of its tokens, without special tokens or truncation."""
         return self._tokenizer.token_spans(texts)
@@ -83,6 +98,11 @@ class EncoderService:
     @property
     def vocabulary_size(self) -> int:
         return self._tokenizer.vocabulary_size
+
+    @property
+    def pooling(self) -> str:
+        """`mean`, or `cls`: class attention is by a CLS query too."""
+        return "mean" if self._config.pooling is Pooling.MEAN else "cls"
 
     def tokenize(self, texts: Sequence[str]) -> list[Int32]:
         """One (t,) array a text, special tokens included, not truncated."""
@@ -102,11 +122,24 @@ class EncoderService:
         return self._parts([self._tokenizer.locate(passage, prompt) for passage in passages])
 
     def _parts(self, located: Sequence[Located]) -> list[TokenParts]:
-        def split(ids: Int32) -> Float32:
-            states = self._engine.run(lambda backend: _states(backend, ids))
-            return self._split(states)
+        return [
+            TokenParts(one.tokens, one.words, self._split(self.states(one.ids)), one.is_truncated)
+            for one in located
+        ]
 
-        return [TokenParts(one.tokens, one.words, split(one.ids)) for one in located]
+    def pieces(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """Each text as the encoder reads it, without a prompt: word pieces with their places."""
+        return self._tokenizer.pieces(texts)
+
+    def states(self, token_ids: Int32, lane: Lane = Lane.INTERACTIVE) -> Float32:
+        """Hidden states of the last layer (t, d) of one text (t,); between two calls searches have a turn.
+
+        In the bulk lane they are computed beside searches and give way to them, where the backend can.
+        """
+        if lane is Lane.BULK and self._bulk_states is not None:
+            with self._reading:
+                return self._bulk_states(*_padded(self._backend, token_ids))[0, : len(token_ids)]
+        return self._engine.run(lambda backend: _states(backend, token_ids))
 
     def stats(self) -> EngineStats:
         return self._engine.stats()

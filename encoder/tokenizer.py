@@ -11,7 +11,8 @@ import numpy as np
 import tokenizers
 
 from core.errors import CheckpointError, InvalidInput
-from core.types import Int64, PassageText, Token, TokenField
+from core.token_types import Token, TokenField
+from core.types import Int64, PassageText
 from encoder.backends.base import Int32
 
 TITLE_TOKENS = 64
@@ -20,11 +21,12 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Ids (t,) of one input, the place of each token, and the number of its word."""
+    """Ids (t,) of one input, the place of each token, the number of its word, and whether an end was cut."""
 
     ids: Int32
     tokens: tuple[Token, ...]
     words: tuple[int, ...]
+    is_truncated: bool
 
 
 class Tokenizer:
@@ -62,6 +64,11 @@ class Tokenizer:
         """Ids of each text, one (t,) int32 array, with special tokens and without truncation."""
         return [np.array(e.ids, np.int32) for e in self._whole.encode_batch_fast(readable(texts))]
 
+    def pieces(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """Ids and character offsets of each text, with special tokens, at most `max_tokens`."""
+        encodings: list[tokenizers.Encoding] = self._truncating.encode_batch(readable(texts))
+        return encodings
+
     def cut(self, token_ids: Int32) -> Int32:
         """At most `max_tokens` of the ids; of longer ones the last stays, which ends the text."""
         if len(token_ids) <= self._max_tokens:
@@ -71,6 +78,10 @@ class Tokenizer:
     def encode_passages(self, passages: Sequence[PassageText], prompt: str = "") -> list[Int32]:
         """Ids of prompt, the first 64 tokens of the title, and the text, in this order."""
         return self.encode(self.join_titles(passages), prompt)
+
+    def tokenize_passages(self, passages: Sequence[PassageText], prompt: str = "") -> list[Int32]:
+        """Like `encode_passages`, without truncation."""
+        return self.tokenize([prompt + text for text in self.join_titles(passages)])
 
     def join_titles(self, passages: Sequence[PassageText]) -> list[str]:
         """What is read of each passage: the first 64 tokens of its title, then the text."""
@@ -92,6 +103,7 @@ class Tokenizer:
         title_start, text_start = len(prompt), len(prompt) + (len(title) + 1 if title else 0)
         tokens, words = [], []
         for i, (text, (start, end)) in enumerate(zip(encoding.tokens, encoding.offsets, strict=True)):
+            start = end - len(whole[start:end].lstrip())  # some tokens begin with the space before a word
             word = encoding.word_ids[i]
             if encoding.special_tokens_mask[i] or start < title_start or word is None:
                 tokens.append(Token(text, TokenField.SPECIAL, 0, 0))
@@ -102,14 +114,18 @@ class Tokenizer:
             field = TokenField.TITLE if in_title else TokenField.TEXT
             tokens.append(Token(whole[start:end], field, start - offset, end - offset))
             words.append(word)
-        return Located(np.array(encoding.ids, np.int32), tuple(tokens), tuple(words))
+        is_cut = bool(encoding.overflowing) or len(title) < len(passage.title)
+        return Located(np.array(encoding.ids, np.int32), tuple(tokens), tuple(words), is_cut)
 
     def _cut_titles(self, titles: Sequence[str]) -> list[str]:
-        spans = self.token_spans(titles)
-        return [
-            title if len(s) <= TITLE_TOKENS else title[: s[TITLE_TOKENS - 1, 1]]
-            for title, s in zip(titles, spans, strict=True)
-        ]
+        _require_strings(titles)
+        cut = list(titles)
+        # Of ASCII a token covers at least a character; others may become several when they are normalised.
+        long = [i for i, title in enumerate(cut) if len(title) > TITLE_TOKENS or not title.isascii()]
+        for i, spans in zip(long, self.token_spans([cut[i] for i in long]), strict=True):
+            if len(spans) > TITLE_TOKENS:
+                cut[i] = cut[i][: spans[TITLE_TOKENS - 1, 1]]
+        return cut
 
 
 def plain_tokenizer_json(tokenizer_json: str) -> str:
@@ -132,7 +148,7 @@ def load_tokenizer(tokenizer_json: str) -> tokenizers.Tokenizer:
 def readable(texts: Sequence[str]) -> list[str]:
     """Texts that the tokenizer can take. Raises InvalidInput naming the first that is not a string."""
     _require_strings(texts)
-    return [_SURROGATES.sub("\ufffd", text) for text in texts]
+    return [text if text.isascii() else _SURROGATES.sub("\ufffd", text) for text in texts]
 
 
 def _require_strings(texts: Sequence[str]) -> None:

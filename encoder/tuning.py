@@ -6,6 +6,7 @@ Serving needs no torch. Tuning does, in a process of its own whose memory is giv
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import subprocess
@@ -31,6 +32,8 @@ from encoder.backends.openvino_backend import Precision
 from encoder.checkpoint import load_checkpoint
 from encoder.service import EncoderService, build_backend, shipped_model
 from encoder.training.settings import TuneSettings
+
+_log = logging.getLogger(__name__)
 
 _POLL_S = 0.5  # how long a cancellation may wait to be noticed
 _ENDED = None
@@ -66,8 +69,8 @@ class AdapterTuner:
         """Adapter arrays (float16) for `texts` with `truth` (n, c) bool.
 
         `going` is told the share done at least twice a second; what it raises ends the work. Raises
-        InvalidInput when there is nothing to tell apart, Unavailable when torch is not installed or the
-        process is killed.
+        InvalidInput when there is nothing to tell apart, Unavailable when torch is not installed, when the
+        process is killed or fails, and for an encoder that cannot be tuned.
         """
         if find_spec("torch") is None:
             raise Unavailable(
@@ -170,10 +173,13 @@ def _read(process: subprocess.Popen[str], put: Callable[[str | None], None]) -> 
     put(_ENDED)
 
 
-def _failure(code: int, errors: str) -> Exception:
+def _failure(code: int, errors: str) -> Unavailable:
+    """The last line of `errors` says why; the log has more of them."""
     if code < 0:
         return Unavailable(
             f"The process that tunes the encoder was ended by signal {-code}; it may have needed more memory"
             " than there is. Try again later, or train without fine_tune."
         )
-    return RuntimeError(f"Tuning the encoder failed: {errors[-_ERROR_CHARACTERS:].strip()}")
+    _log.warning("Tuning the encoder failed: %s", errors[-_ERROR_CHARACTERS:].strip())
+    reason = errors.strip().rpartition("\n")[-1] or f"its process ended with code {code}"
+    return Unavailable(f"Tuning the encoder failed: {reason}")

@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
-from core.types import Float32, Int64, Label
+from core.label_types import Label
+from core.types import Float32, Int64
 from evaluation.datasets import ClassificationSet, Example
 from evaluation.results import Measure, Result
 from evaluation.systems import Progress, System

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
+from core import text_lines
 from core.errors import InvalidInput
 
 JSONL = (".jsonl", ".jsonl.gz")
@@ -41,18 +40,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Place and text of every line that is not blank; lines end at a line feed only."""
-    try:
-        with _open(path) as file:
-            for number, raw in enumerate(file, start=1):
-                place = f"{path}:{number}"
-                try:
-                    line = raw.decode().rstrip("\r\n")
-                except UnicodeDecodeError as error:
-                    raise InvalidInput(f"{place} is not UTF-8 ({error.reason}); convert the file.") from None
-                if line.strip():
-                    yield place, line
-    except (OSError, EOFError, zlib.error) as error:
-        raise InvalidInput(f"{path} cannot be read ({error}); is it complete and of its kind?") from None
+    return ((f"{path}:{number}", line) for number, line in text_lines.read_lines(path))
 
 
 def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
@@ -62,7 +50,3 @@ def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
         found = f"a {type(value).__name__}" if field in row else f"only {', '.join(sorted(row)) or 'nothing'}"
         raise InvalidInput(f"{place}: expected a string {field!r}, found {found}.")
     return value
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from core.errors import CognateError, InvalidInput, Unavailable
-from core.types import Classification, Float32, Label
+from core.label_types import Classification, Label
+from core.types import Float32
 from evaluation.datasets import CorpusDocument, Query
 from evaluation.systems import Progress
 

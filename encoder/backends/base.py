@@ -27,6 +27,11 @@ class Backend(Protocol):
     @property
     def bulk_streams(self) -> Sequence[Forward]: ...
 
+    @property
+    def bulk_states(self) -> Forward | None:
+        """`states` as a bulk stream computes, by one thread at a time, beside all else; None without any."""
+        ...
+
     def padded_length(self, tokens: int) -> int:
         """Length to which a batch whose longest text has `tokens` tokens should be padded."""
         ...

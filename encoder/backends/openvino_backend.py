@@ -89,6 +89,10 @@ class OpenVinoBackend:
     def bulk_streams(self) -> tuple[Forward, ...]:
         return self._bulk.streams
 
+    @property
+    def bulk_states(self) -> Forward:
+        return self._bulk.states
+
     def padded_length(self, tokens: int) -> int:
         octave = 1 << (tokens - 1).bit_length()  # the least power of two that holds them
         step = max(_MIN_STEP, octave // (2 * _STEPS_AN_OCTAVE))

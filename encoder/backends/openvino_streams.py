@@ -15,6 +15,7 @@ from encoder.backends.base import Forward, Int32
 
 _MAX_STREAMS = 8  # each has states of its own, 30 MB; with more cores each gets several of them
 _KEPT_KERNELS = "200"  # a stream
+CALLERS_A_STREAM = 2  # while one hands over its result and fetches new texts, those of the other are computed
 
 
 def stream_count(threads: int) -> int:
@@ -54,7 +55,10 @@ class BulkStreams:
         }
         self._compiling = threading.Lock()
         self._compiled: ov.CompiledModel | None = None
-        self.streams: tuple[Forward, ...] = tuple(_Stream(self._compile) for _ in range(count))
+        self.streams: tuple[Forward, ...] = tuple(
+            _Stream(self._compile) for _ in range(CALLERS_A_STREAM * count)
+        )
+        self.states: Forward = _Stream(self._compile, 1)
 
     def _compile(self) -> ov.CompiledModel:
         with self._compiling:
@@ -66,10 +70,11 @@ class BulkStreams:
 
 
 class _Stream:
-    """One micro-batch at a time."""
+    """One micro-batch at a time; gives the model's output of that number."""
 
-    def __init__(self, compiled: Callable[[], ov.CompiledModel]) -> None:
+    def __init__(self, compiled: Callable[[], ov.CompiledModel], output: int = 0) -> None:
         self._compiled = compiled
+        self._output = output
         self._bound: Bound | None = None
 
     def __call__(self, token_ids: Int32, lengths: Int32) -> Float32:
@@ -79,4 +84,4 @@ class _Stream:
         # `infer` would compute on the calling thread, which does not give way.
         request.start_async()
         request.wait()
-        return np.array(request.get_output_tensor(0).data, np.float32)
+        return np.array(request.get_output_tensor(self._output).data, np.float32)

@@ -46,6 +46,7 @@ class PackedBackend:
 
     needs_one_thread = True  # graphs are captured on a stream of the thread
     bulk_streams: tuple[Forward, ...] = ()
+    bulk_states: Forward | None = None
 
     def __init__(self, config: ModelConfig, executor: Executor, is_bucketed: bool = True) -> None:
         self._config = config

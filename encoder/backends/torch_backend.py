@@ -21,6 +21,7 @@ class TorchBackend:
 
     needs_one_thread = False
     bulk_streams: tuple[Forward, ...] = ()
+    bulk_states: Forward | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, threads: int = 0) -> None:
         if threads:

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from core.types import Float32, Int64
 from encoder.adapters import DIFFERENCE, DOWN, UP
 from encoder.backends.base import Int32
-from encoder.bert import Bert, bert_from_weights
+from encoder.bert import Bert
 from encoder.config import ModelConfig, Pooling
 from encoder.parameters import Weights
 from encoder.training.lora import LoraLinear, add_lora
 from encoder.training.settings import TuneSettings
+from encoder.training.trainable import trainable_bert
 from encoder.training.upper_blocks import blocks_of, lower_states, upper_vectors
 
 Bools = npt.NDArray[np.bool_]
@@ -44,10 +45,10 @@ def tune_adapters(
     """Adapters in float16 for texts with `truth` (n, c).
 
     `on_progress` is told the share done after each step, and may raise. The same seed gives the same
-    adapters up to rounding, unless the time runs out first.
+    adapters up to rounding, unless the time runs out first. Raises InvalidInput for a ModernBERT.
     """
     torch.manual_seed(seed)
-    model = bert_from_weights(config, weights).requires_grad_(False)
+    model = trainable_bert(config, weights).requires_grad_(False)
     rng = np.random.default_rng(seed)
     kept = balanced(truth, [len(ids) for ids in token_ids], settings, rng)
     token_ids, truth = [token_ids[i] for i in kept], truth[kept]

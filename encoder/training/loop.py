@@ -43,6 +43,17 @@ class TrainStep(Protocol):
         ...
 
 
+class OptimizerSettings(Protocol):
+    """What the optimizer and its learning rates are told."""
+
+    @property
+    def peak_learning_rate(self) -> float: ...
+    @property
+    def warmup_share(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """After `step` steps: losses of the last one, and the mean reciprocal rank of the held-out pairs
@@ -199,7 +210,7 @@ class Run:
         save_state(self._settings.out, self._key, state)
 
 
-def build_optimizer(trained: Mapping[str, nn.Parameter], settings: TrainSettings) -> torch.optim.AdamW:
+def build_optimizer(trained: Mapping[str, nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
     """Weight decay is for matrices; biases and norms go without."""
     matrices = [parameter for parameter in trained.values() if parameter.dim() > 1]
     vectors = [parameter for parameter in trained.values() if parameter.dim() <= 1]
@@ -210,7 +221,7 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], settings: TrainSettings
     return torch.optim.AdamW(groups, lr=settings.peak_learning_rate)
 
 
-def learning_rate(share_done: float, settings: TrainSettings) -> float:
+def learning_rate(share_done: float, settings: OptimizerSettings) -> float:
     """Rises linearly over `warmup_share` of the run, then falls linearly to a tenth of the peak."""
     peak, warmup = settings.peak_learning_rate, settings.warmup_share
     if share_done < warmup:

@@ -6,9 +6,8 @@ label are never each other's negatives. A line without a query is a passage that
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import InvalidInput
+from core.text_lines import read_lines
 from core.types import Int64, PassageText
 
 NO_LABEL = -1
@@ -54,8 +54,10 @@ def read_pairs(path: Path, max_pairs: int | None = None) -> PairSet:
 
     Raises InvalidInput for a missing file, a file without pairs, and a broken line, by its number.
     """
+    if not path.is_file():
+        raise InvalidInput(f"The file of pairs {path} does not exist.")
     builder = _Builder()
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if max_pairs is not None and len(builder.queries) >= max_pairs:
             break
         try:
@@ -68,17 +70,6 @@ def read_pairs(path: Path, max_pairs: int | None = None) -> PairSet:
     if len(builder.queries) < 2:
         raise InvalidInput(f"{path} holds {len(builder.queries)} pairs; training needs at least 2.")
     return builder.build(path.name)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    if not path.is_file():
-        raise InvalidInput(f"The file of pairs {path} does not exist.")
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} cannot be read: {error}.") from error
 
 
 class _Builder:

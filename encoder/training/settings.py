@@ -47,6 +47,11 @@ class LossSettings:
     prefix_dims: tuple[int, ...] = (64, 128, 256)
     prefix_weight: float = 0.2
 
+    def __post_init__(self) -> None:
+        for name in ("contrastive", "embedding", "similarity", "prefix_weight"):
+            if not getattr(self, name) >= 0:
+                raise InvalidInput(f"The weight {name}={getattr(self, name)} must not be negative.")
+
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
@@ -88,9 +93,14 @@ class TrainSettings:
             raise InvalidInput("Training needs at least one file of pairs.")
         if any(not file.weight > 0 for file in self.files):
             raise InvalidInput("The weight of every file of pairs must be above 0.")
-        for name in ("steps", "dev_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
+        if any(file.hard_negatives < 0 for file in self.files):
+            raise InvalidInput("The number of hard negatives must not be negative.")
+        for name in ("steps", "dev_every", "checkpoint_every", "last_layers"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise InvalidInput(f"{name}={number} must be at least 1.")
+        for name in ("learning_rate", "max_seconds"):
+            if (number := getattr(self, name)) is not None and not number > 0:
+                raise InvalidInput(f"{name}={number} must be above 0.")
         if self.batch_size < 2:
             raise InvalidInput(f"batch_size={self.batch_size} must be at least 2: others are the negatives.")
         if not 0 <= self.start_share <= 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ from typing import Any
 import torch
 
 from core.errors import CheckpointError
-from encoder.training.settings import RerankSettings, TrainSettings
 
 STATE = "training.pt"
 
@@ -27,9 +28,14 @@ class RunState:
     progress: list[dict[str, Any]]
 
 
-def run_key(settings: TrainSettings | RerankSettings, start_fingerprint: str) -> str:
-    """Equal for runs that may continue each other: all settings and the start weights are the same."""
-    return f"{settings!r} {start_fingerprint}"
+def run_key(settings: str, weights: str, files: Iterable[Path]) -> str:
+    """Equal for runs that may continue each other: settings, weights by fingerprint, what the files hold."""
+    return " ".join([settings, weights, *map(_sha256, files)])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_state(folder: Path, key: str, state: RunState) -> None:
@@ -44,8 +50,22 @@ def save_state(folder: Path, key: str, state: RunState) -> None:
 def load_state(folder: Path, key: str) -> RunState | None:
     """The state of the same run, None where there is none; restores torch's random numbers.
 
-    Raises CheckpointError for the state of a run with other settings, and for a damaged file.
+    Raises CheckpointError for the state of another run and for a damaged file.
     """
+    found = _read_state(folder, key)
+    if found is None:
+        return None
+    state, rng = found
+    torch.set_rng_state(rng)
+    return state
+
+
+def require_same_run(folder: Path, key: str) -> None:
+    """Raises CheckpointError where `load_state` would, before work is done in vain."""
+    _read_state(folder, key)
+
+
+def _read_state(folder: Path, key: str) -> tuple[RunState, torch.Tensor] | None:
     path = folder / STATE
     if not path.is_file():
         return None
@@ -57,11 +77,10 @@ def load_state(folder: Path, key: str) -> RunState | None:
         raise CheckpointError(f"{path} is damaged: {error}. Delete it to start again.") from error
     if found != key:
         raise CheckpointError(
-            f"{path} belongs to a run with other settings or start weights; give the same ones to go on, "
-            f"another output folder, or delete the file to start again."
+            f"{path} belongs to a run with other settings, files, contents of files, encoder or start; give "
+            f"the same to go on, another output folder, or delete the file to start again."
         )
-    torch.set_rng_state(rng)
-    return state
+    return state, rng
 
 
 def delete_state(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from encoder.bert import bert_from_weights
 from encoder.checkpoint import Checkpoint, load_checkpoint
 from encoder.engine import EngineSettings
 from encoder.service import load_encoder
@@ -17,7 +16,7 @@ from encoder.training.settings import TrainSettings
 from encoder.training.sources import Source, load_source, sample_passages
 from encoder.training.state import delete_state, run_key
 from encoder.training.step import Step
-from encoder.training.trainable import choose_trainable
+from encoder.training.trainable import choose_trainable, trainable_bert
 
 _CALIBRATION_PASSAGES = 300
 _PATIENCE_S = 86_400.0  # nobody waits for an answer, and the machine may be busy or paused
@@ -26,17 +25,17 @@ _PATIENCE_S = 86_400.0  # nobody waits for an answer, and the machine may be bus
 def train_encoder(settings: TrainSettings, on_progress: OnProgress = lambda _: None) -> TrainReport:
     """Runs to the end and writes `settings.out`; goes on from a checkpoint that is found there.
 
-    Raises InvalidInput for bad pairs or settings, CheckpointError for a bad start folder or checkpoint.
+    Raises InvalidInput for bad pairs or settings and for a ModernBERT, CheckpointError for a bad start folder
+    or checkpoint.
     """
     prepare_torch(settings)
     start = load_checkpoint(settings.start)
-    sources = load_sources(settings, start)
-    model = bert_from_weights(start.config, start.weights).to(device())
+    model = trainable_bert(start.config, start.weights).to(device())
     trained = choose_trainable(model, settings)
+    sources = load_sources(settings, start)
+    key = run_key(repr(settings), start.fingerprint, [file.path for file in settings.files])
     batches = Batches(sources, settings.batch_size, settings.steps, settings.seed)
-    run = Run(
-        settings, run_key(settings, start.fingerprint), trained, batches, Step(model, sources, settings)
-    )
+    run = Run(settings, key, trained, batches, Step(model, sources, settings))
     start_mrr = run.to_the_end(on_progress)
     merge_lora(model)
     weights = weights_of(model)

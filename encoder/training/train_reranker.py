@@ -36,7 +36,7 @@ def train_reranker(settings: RerankSettings, on_progress: OnProgress = lambda _:
     trained |= {n: p for n, p in model.named_parameters() if not n.startswith("bert.")}
     run = Run(
         run_settings,
-        run_key(settings, start.fingerprint),
+        run_key(repr(settings), start.fingerprint, [file.path for file in run_settings.files]),
         trained,
         Batches(sources, run_settings.batch_size, run_settings.steps, run_settings.seed),
         RerankStep(model, sources, tokenizer, settings),

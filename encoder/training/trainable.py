@@ -1,4 +1,4 @@
-"""Chooses which weights of a model a mode trains, and freezes the rest."""
+"""The model that is trained: of BERT's shape, the weights that a mode does not train frozen."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from typing import cast
 from torch import nn
 
 from core.errors import InvalidInput
-from encoder.bert import Bert, Block
-from encoder.config import Pooling
+from encoder.bert import Bert, Block, bert_from_weights
+from encoder.config import ModelConfig, Pooling
+from encoder.parameters import Weights
 from encoder.training.lora import add_lora
 from encoder.training.settings import Mode, TrainSettings
+
+
+def trainable_bert(config: ModelConfig, weights: Weights) -> Bert:
+    """The model in torch. Raises InvalidInput for a ModernBERT, which is only served."""
+    if config.modern:
+        raise InvalidInput(
+            f"'{config.id}' is a ModernBERT, which can be served but not trained or tuned; take an encoder of"
+            " BERT's shape, such as the shipped model."
+        )
+    return bert_from_weights(config, weights)
 
 
 def choose_trainable(model: Bert, settings: TrainSettings) -> dict[str, nn.Parameter]:
     """Name and parameter of all that is trained; the others get no gradient.
 
-    Raises InvalidInput when the mode needs a class-attention layer that the model has not.
+    Raises InvalidInput when the mode needs a class-attention layer that the model has not, and for more last
+    layers than it has.
     """
     has_layer = model.config.pooling is Pooling.CLASS_ATTENTION
     if settings.mode is Mode.CLASS_ATTENTION and not has_layer:
@@ -38,4 +50,6 @@ def choose_trainable(model: Bert, settings: TrainSettings) -> dict[str, nn.Param
 
 def _last_blocks(model: Bert, count: int | None) -> list[Block]:
     blocks = cast(list[Block], list(model.encoder.layer))
-    return blocks if count is None else blocks[max(0, len(blocks) - count) :]
+    if count is not None and count > len(blocks):
+        raise InvalidInput(f"last_layers={count}, but '{model.config.id}' has {len(blocks)} blocks.")
+    return blocks if count is None else blocks[len(blocks) - count :]

@@ -2,8 +2,9 @@
 
 python -m encoder.training.tune_process TASK_FOLDER
 
-Reads `task.json`, tells the share done in a line for each step, and writes `adapters.safetensors`. It ends
-when its standard input does, which is when the process that started it is gone.
+Reads `task.json`, tells the share done in a line for each step, and writes `adapters.safetensors`. Why it
+failed is the last line of its standard error. It ends when its standard input does, which is when the process
+that started it is gone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import openvino as ov
 import torch
 from safetensors.numpy import save_file
 
+from core.errors import CognateError
 from core.types import PassageText
 from encoder.adapters import merge, ranges_to_arrays
 from encoder.backends.base import Int32
@@ -55,7 +57,10 @@ def main(folder: Path) -> None:
     os.nice(_NICENESS)
     task = read_task(folder / TASK)
     torch.set_num_threads(task.threads or os.cpu_count() or 1)
-    save_file(tune(task), folder / ADAPTERS)
+    try:
+        save_file(tune(task), folder / ADAPTERS)
+    except CognateError as error:
+        sys.exit(str(error))
 
 
 def read_task(path: Path) -> TuneTask:

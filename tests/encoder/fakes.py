@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from core.types import Float32
 from encoder.backends.base import Forward, Int32
-from encoder.config import ModelConfig, Pooling
+from encoder.config import ModelConfig, ModernShape, Pooling
 from encoder.parameters import expected_shapes
 
 WAIT_S = 10.0  # a test that would wait longer has failed
@@ -27,6 +28,7 @@ class FakeBackend:
     """
 
     bulk_streams: tuple[Forward, ...] = ()
+    bulk_states: Forward | None = None
 
     def __init__(self, is_open: bool = True, needs_one_thread: bool = False) -> None:
         self.needs_one_thread = needs_one_thread
@@ -120,6 +122,12 @@ def tiny_config(pooling: Pooling = Pooling.CLASS_ATTENTION) -> ModelConfig:
         pooling=pooling,
         pooling_heads=4,
     )
+
+
+def tiny_modern_config() -> ModelConfig:
+    """A ModernBERT: one layer sees all tokens, one those near it."""
+    shape = ModernShape((True, False), 8, 160_000.0, 10_000.0)
+    return replace(tiny_config(Pooling.MEAN), type_vocab=0, modern=shape)
 
 
 def random_weights(config: ModelConfig, seed: int = 0) -> dict[str, Float32]:

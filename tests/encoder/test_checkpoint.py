@@ -144,6 +144,38 @@ def test_a_public_folder_brings_its_pooling_length_and_prompts(tmp_path: Path) -
     assert (config.query_prompt, config.passage_prompt) == ("query: ", "passage: ")
 
 
+def test_prompts_are_those_that_sentence_transformers_would_take(tmp_path: Path) -> None:
+    folder = public_folder(tmp_path / "a", {"pooling_mode_mean_tokens": True})
+    path = folder / "config_sentence_transformers.json"
+    for config, expected in (
+        ({"prompts": {"query": "q: ", "corpus": "c: "}}, ("q: ", "c: ")),
+        ({"prompts": {"query": "q: ", "all": "a: "}, "default_prompt_name": "all"}, ("q: ", "a: ")),
+        ({"prompts": {"query": "", "document": ""}, "default_prompt_name": None}, ("", "")),
+    ):
+        path.write_text(json.dumps(config))
+        found = load_checkpoint(folder).config
+        assert (found.query_prompt, found.passage_prompt) == expected
+
+
+def test_pooling_is_read_where_the_modules_say_and_never_guessed(tmp_path: Path) -> None:
+    folder = public_folder(tmp_path / "a", {"pooling_mode_mean_tokens": True})
+    (folder / "1_Pooling").rename(folder / "pool")
+    modules = [{"type": "sentence_transformers.models.Pooling", "path": "pool"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    assert load_checkpoint(folder).config.pooling is Pooling.MEAN
+    (folder / "pool" / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"pool/config.json is missing"):
+        load_checkpoint(folder)
+
+
+def test_pooling_that_leaves_the_prompt_out_is_refused(tmp_path: Path) -> None:
+    folder = public_folder(tmp_path / "a", {"pooling_mode_mean_tokens": True, "include_prompt": False})
+    assert load_checkpoint(folder).config.pooling is Pooling.MEAN  # it has no prompt
+    (folder / "config_sentence_transformers.json").write_text('{"prompts": {"query": "query: "}}')
+    with pytest.raises(CheckpointError, match="pools without its prompts"):
+        load_checkpoint(folder)
+
+
 def test_a_public_folder_may_pool_by_its_cls_token_and_is_as_long_as_its_positions(tmp_path: Path) -> None:
     config = load_checkpoint(public_folder(tmp_path / "a", {"pooling_mode_cls_token": True})).config
     assert (config.pooling, config.max_tokens) == (Pooling.CLS, 40)

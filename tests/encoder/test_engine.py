@@ -403,3 +403,29 @@ def test_closing_waits_for_streams_and_fails_what_they_did_not_begin() -> None:
     assert begun.result(WAIT_S).tolist() == [[1, 1]]
     with pytest.raises(Unavailable, match="stopped"):
         waiting.result(WAIT_S)
+
+
+@pytest.mark.parametrize("texts", [1, 3])
+def test_searches_go_on_while_bulk_work_holds_its_lock(texts: int) -> None:
+    backend = StreamsBackend(2)
+    with running_streams(backend) as engine, ThreadPoolExecutor(1) as pool:
+        engine.submit(texts_of([1, 2]), BULK)
+        with engine._bulk_changed:  # as a stream that waits for the interpreter does
+            search = pool.submit(engine.encode, texts_of(list(range(texts))), INTERACTIVE)
+            assert search.result(WAIT_S)[:, 0].tolist() == list(range(texts))
+
+
+def test_of_two_who_feed_streams_one_has_all_its_vectors_before_the_other_has_any() -> None:
+    backend = StreamsBackend(1)
+    settings = EngineSettings(stream_batch_tokens=8, bulk_window_tokens=64)
+    with running_streams(backend, settings) as engine:
+        engine.submit(texts_of([0], tokens=8), BULK)  # keeps the stream until both have come
+        backend.await_streams(1)
+        first, second = (
+            engine.submit(texts_of(list(range(start, start + 8)), tokens=8), BULK) for start in (10, 20)
+        )
+        backend.let_go.set()
+        first.result(WAIT_S)
+        second.result(WAIT_S)
+    order = [number for _, firsts in backend.streamed for number in firsts]
+    assert [number // 10 for number in order] == [0] + [1] * 8 + [2] * 8

@@ -16,6 +16,7 @@ from core.types import Float32
 from encoder.backends import openvino_backend
 from encoder.backends.base import Forward
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
+from encoder.backends.openvino_streams import CALLERS_A_STREAM
 from encoder.backends.torch_backend import TorchBackend
 from encoder.config import Activation, ModelConfig, Pooling
 from tests.encoder.fakes import random_batch, random_weights, tiny_config
@@ -92,29 +93,54 @@ def test_streams_give_what_the_reference_gives_at_the_same_time(threads: int) ->
     config = tiny_config()
     backend = OpenVinoBackend(config, random_weights(config), Precision.F32, threads)
     reference = TorchBackend(config, random_weights(config))
-    assert len(backend.bulk_streams) == threads
+    assert len(backend.bulk_streams) == CALLERS_A_STREAM * threads
     batches = [random_batch(config, [1 + seed, 3, 12], seed) for seed in range(12)]
 
     def run(stream: Forward) -> list[Float32]:
         return [stream(*batch) for batch in batches]
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(len(backend.bulk_streams)) as pool:
         for found in pool.map(run, backend.bulk_streams):
             for vectors, batch in zip(found, batches, strict=True):
                 np.testing.assert_allclose(vectors, reference.forward(*batch), atol=2e-5)
 
 
+def test_states_of_the_bulk_lane_are_those_of_the_reference_while_the_backend_works() -> None:
+    config = tiny_config()
+    backend = OpenVinoBackend(config, random_weights(config), Precision.F32, 2)
+    reference = TorchBackend(config, random_weights(config))
+    batches = [random_batch(config, [tokens], tokens) for tokens in (1, 5, 12, 3)]
+
+    def work() -> list[Float32]:
+        return [backend.forward(*batch) for batch in batches * 5]
+
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(work)
+        for token_ids, lengths in batches:
+            (found,), (wanted,) = (one(token_ids, lengths) for one in (backend.bulk_states, reference.states))
+            np.testing.assert_allclose(found[: lengths[0]], wanted[: lengths[0]], atol=2e-5)
+        for vectors, batch in zip(beside.result(), batches * 5, strict=True):
+            np.testing.assert_allclose(vectors, reference.forward(*batch), atol=2e-5)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="niceness of threads is Linux's")
 def test_threads_of_streams_give_way_and_others_do_not() -> None:
     config = tiny_config()
+    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def nicer_since(before: set[str]) -> list[bool]:
+        """Of each thread started since, whether it is nicer than this one."""
+        started = set(os.listdir("/proc/self/task")) - before
+        return [os.getpriority(os.PRIO_PROCESS, int(thread)) > ours for thread in started]
+
     before = set(os.listdir("/proc/self/task"))
     backend = OpenVinoBackend(config, random_weights(config), Precision.F32, threads=2)
+    backend.forward(*random_batch(config, LENGTHS))
+    assert not any(nicer_since(before))
+    before = set(os.listdir("/proc/self/task"))
     for stream in backend.bulk_streams:
         stream(*random_batch(config, LENGTHS))
-    started = set(os.listdir("/proc/self/task")) - before
-    niceness = [os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in started]
-    ours = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    assert len([nice for nice in niceness if nice > ours]) >= 2
+    assert sum(nicer_since(before)) >= 2
 
 
 def test_lengths_are_rounded_up_to_few_shapes_but_not_past_the_position_table() -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from core.errors import InvalidInput, Unavailable
-from core.types import Lane, PassageText, TokenField
+from core.token_types import TokenField
+from core.types import Lane, PassageText
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.bert import bert_from_weights
 from encoder.config import Pooling
 from encoder.engine import Engine
 from encoder.parts import splitter
 from encoder.service import load_encoder
-from tests.encoder.fakes import POISON, FakeBackend, random_weights, tiny_config
+from tests.encoder.fakes import POISON, WAIT_S, FakeBackend, random_weights, tiny_config
 
 TITLE = "Feline résumé"
 TEXT = "The cat’s 3 unbelievably sleepy kittens 😀 sat down."
@@ -86,6 +88,23 @@ def test_an_errand_runs_on_the_engines_thread_between_batches() -> None:
     names = [engine.run(lambda backend: threading.current_thread().name) for _ in range(3)]
     assert names == ["encoder-engine"] * 3
     assert engine.encode([np.array([7, 7], np.int32)], Lane.BULK).tolist() == [[7.0, 2.0]]
+    engine.close()
+
+
+def test_a_search_has_its_turn_after_one_errand_however_many_wait() -> None:
+    backend = FakeBackend(is_open=False)
+    engine = Engine(backend, d=2)
+    engine.submit([np.array([99], np.int32)], Lane.BULK)
+    backend.await_batch()  # the engine is busy, so that what follows waits together
+    with ThreadPoolExecutor(3) as pool:
+        errands = [pool.submit(engine.run, lambda _: len(backend.batches)) for _ in range(3)]
+        while len(engine._errands) < 3:
+            threading.Event().wait(0.001)
+        search = engine.submit([np.array([1], np.int32)], Lane.INTERACTIVE)
+        backend.release(2)
+        assert search.result(WAIT_S).tolist() == [[1.0, 1.0]]
+        batches_before = sorted(errand.result(WAIT_S) for errand in errands)
+    assert batches_before == [1, 2, 2]
     engine.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -18,9 +19,11 @@ from benchmarks.encode import stdlib_docstrings
 from core.errors import CheckpointError, InvalidInput, Unavailable
 from core.ports.models import Encoder
 from core.types import Float32, Lane, PassageText
+from encoder.backends.base import Backend
 from encoder.checkpoint import load_checkpoint, load_reference
 from encoder.convert_minilm import REFERENCE_TEXTS, convert, source_folder
 from encoder.service import EncoderService, load_encoder, shipped_model
+from tests.encoder.fakes import WAIT_S
 
 pytestmark = pytest.mark.integration
 
@@ -127,6 +130,67 @@ def test_no_texts_and_empty_texts_have_vectors_too(encoder: EncoderService) -> N
     assert encoder.encode_queries([]).shape == (0, 384)
     assert encoder.encode_passages([]).shape == (0, 384)
     assert np.isfinite(encoder.encode_passages([PassageText("", ""), PassageText("", "\0")])).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "😀 👩‍👩‍👧 🏳️‍🌈",
+        "مرحبا بالعالم",
+        "\u202eשלום עולם",
+        "x" * 1_000_000,
+        "a " * 500_000,
+        "\u200b",
+        "\ud800",
+    ],
+)
+def test_texts_that_no_one_expects_have_unit_vectors_and_parts_that_add_up(
+    encoder: EncoderService, text: str
+) -> None:
+    passage = PassageText("", text)
+    (vector,) = encoder.encode_passages([passage])
+    (parts,) = encoder.passage_parts([passage])
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(parts.vectors.sum(axis=0), vector, atol=1e-5)
+    assert all(0 <= token.start <= token.end <= len(text) for token in parts.tokens)
+    assert parts.is_truncated == text.startswith("a a")
+
+
+def test_an_explanation_adds_up_to_the_score_whatever_the_passage_was_encoded_with(
+    encoder: EncoderService, texts: list[str]
+) -> None:
+    passages = [PassageText("", text) for text in texts[:48]]
+    scores = encoder.encode_passages(passages) @ encoder.encode_queries(["how to open a file"])[0]
+    query = encoder.query_parts("how to open a file").vectors
+    in_company = encoder.passage_parts(passages)
+    for i in (0, 13, 29, 47):
+        (alone,) = encoder.passage_parts([passages[i]])
+        np.testing.assert_array_equal(alone.vectors, in_company[i].vectors)
+        assert float((query @ alone.vectors.T).sum()) == pytest.approx(float(scores[i]), abs=1e-4)
+
+
+def test_states_are_the_same_in_both_lanes_and_those_of_the_bulk_lane_wait_for_no_batch(
+    encoder: EncoderService,
+) -> None:
+    (ids,) = encoder.tokenize(["A cat sat on the old mat."])
+    entered, may_go = threading.Event(), threading.Event()
+
+    def hold(backend: Backend) -> bool:
+        entered.set()
+        return may_go.wait(WAIT_S)
+
+    with ThreadPoolExecutor(2) as pool:
+        busy = pool.submit(encoder._engine.run, hold)
+        assert entered.wait(WAIT_S)
+        of_bulk = pool.submit(encoder.states, ids, Lane.BULK).result(WAIT_S)
+        may_go.set()
+        assert busy.result(WAIT_S)
+    of_searches = encoder.states(ids)
+    assert of_bulk.shape == of_searches.shape == (len(ids), encoder.info.dim)
+    cosines = (of_bulk * of_searches).sum(1) / (
+        np.linalg.norm(of_bulk, axis=1) * np.linalg.norm(of_searches, axis=1)
+    )
+    assert cosines.min() > 0.999
 
 
 def test_a_title_changes_a_passage(encoder: EncoderService) -> None:

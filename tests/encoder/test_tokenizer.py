@@ -8,10 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import BpeTrainer
 
 from core.errors import CheckpointError, InvalidInput
+from core.token_types import TokenField
 from core.types import PassageText
 from encoder.service import shipped_model
 from encoder.tokenizer import TITLE_TOKENS, Tokenizer
@@ -87,6 +93,57 @@ def test_a_passage_is_its_title_then_its_text(tokenizer: Tokenizer) -> None:
 def test_a_long_title_leaves_room_for_the_text(tokenizer: Tokenizer) -> None:
     (ids,) = tokenizer.encode_passages([PassageText("hello " * 500, "world " * 500)])
     assert ids.tolist() == [CLS, *[7592] * TITLE_TOKENS, *[2088] * (254 - TITLE_TOKENS), SEP]
+
+
+def test_a_located_passage_says_whether_an_end_was_cut(tokenizer: Tokenizer) -> None:
+    whole = PassageText("hello " * TITLE_TOKENS, "world " * (254 - TITLE_TOKENS))
+    assert not tokenizer.locate(whole).is_truncated
+    assert tokenizer.locate(PassageText(whole.title, f"{whole.text} more")).is_truncated
+    assert tokenizer.locate(PassageText(f"{whole.title} more", "world")).is_truncated
+
+
+@pytest.mark.parametrize("title", ["", "storm damage", "\u00e9t\u00e9"])
+@pytest.mark.parametrize("text", ["broken sea  wall", " wall", "\u00fcber \U0001f600 sea"])
+@pytest.mark.parametrize("prompt", ["", "passage: "])
+def test_tokens_that_begin_with_a_space_are_of_the_field_of_their_word(
+    title: str, text: str, prompt: str
+) -> None:
+    located = Tokenizer(byte_level_tokenizer_json(), 64).locate(PassageText(title, text), prompt)
+    for field, whole in ((TokenField.TITLE, title), (TokenField.TEXT, text)):
+        of_field = [token for token in located.tokens if token.field is field]
+        assert all(0 <= token.start <= token.end <= len(whole) for token in of_field)
+        assert [token.text for token in of_field] == [whole[t.start : t.end] for t in of_field]
+        seen = {i for token in of_field for i in range(token.start, token.end)}
+        assert seen == {i for i, character in enumerate(whole) if character != " "}
+
+
+def byte_level_tokenizer_json() -> str:
+    """Of single bytes and words with the space before them, which is part of a token's place."""
+    tokenizer = tokenizers.Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(
+        vocab_size=300,
+        special_tokens=["[CLS]", "[SEP]"],
+        initial_alphabet=ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["passage: storm damage broken sea wall"] * 5, trainer)
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
+    )
+    return str(tokenizer.to_str())
+
+
+@pytest.mark.parametrize("title", ["", "Hello", "hello " * 11, "x" * 65, "\ufdfa" * 20, "ﷺ" * 64, "é" * 64])
+@pytest.mark.parametrize("text", ["world", "world " * 500])
+def test_passages_tokenized_whole_are_what_is_encoded_once_they_are_cut(
+    tokenizer: Tokenizer, title: str, text: str
+) -> None:
+    passage = PassageText(title, text)
+    (whole,) = tokenizer.tokenize_passages([passage], "search ")
+    (read,) = tokenizer.encode_passages([passage], "search ")
+    assert tokenizer.cut(whole).tolist() == read.tolist()
+    assert (len(whole) > len(read)) == (text != "world")
 
 
 def test_a_prompt_comes_before_the_title_and_before_a_query(tokenizer: Tokenizer) -> None:

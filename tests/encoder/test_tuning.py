@@ -22,7 +22,7 @@ from encoder.checkpoint import load_checkpoint
 from encoder.service import EncoderService, load_encoder
 from encoder.training.settings import TuneSettings
 from encoder.tuning import AdapterTuner, ModelSource
-from tests.encoder.fakes import tiny_config
+from tests.encoder.fakes import tiny_config, tiny_modern_config
 from tests.encoder.training.tiny import save_tiny_model
 
 TEXTS = [f"w{i % 4 + 1} w{i % 7 + 10} w{i % 4 + 1} w{i % 5 + 20}" for i in range(24)]
@@ -113,6 +113,16 @@ def test_int8_serves_with_the_ranges_that_came_with_the_adapters(
     )
     in_int8.close()
     assert cosines.sum(1).mean() > 0.99
+
+
+@pytest.mark.integration
+def test_a_process_that_refuses_or_fails_says_why(tmp_path: Path, base: EncoderService) -> None:
+    modern = save_tiny_model(tmp_path / "modern", tiny_modern_config())
+    with pytest.raises(Unavailable, match=r"^Tuning the encoder failed: 'tiny' is a ModernBERT"):
+        tuner_of(modern, base).tune(TEXTS, TRUTH, 0, ignore)
+    (modern / "config.json").write_text("[]")
+    with pytest.raises(Unavailable, match=r"^Tuning the encoder failed: "):
+        tuner_of(modern, base).tune(TEXTS, TRUTH, 0, ignore)
 
 
 @pytest.mark.integration

@@ -14,7 +14,8 @@ from cognate.bootstrap import open_runtime
 from cognate.server import make_app
 from cognate.settings import Settings
 from core.errors import InvalidInput, Unavailable
-from core.types import Float32, Label, Lane
+from core.label_types import Label
+from core.types import Float32, Lane
 from evaluation.datasets import Query, load_classification, load_data_set, load_retrieval
 from evaluation.results import Result
 from evaluation.run import evaluate

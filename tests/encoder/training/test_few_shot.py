@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from core.errors import InvalidInput
 from core.types import Float32
 from encoder.adapters import merge
 from encoder.backends.base import Int32
@@ -26,7 +27,7 @@ from encoder.training.few_shot import (
 from encoder.training.forward import embed
 from encoder.training.settings import TuneSettings
 from encoder.training.upper_blocks import lower_states, upper_vectors
-from tests.encoder.fakes import random_batch, random_weights, tiny_config
+from tests.encoder.fakes import random_batch, random_weights, tiny_config, tiny_modern_config
 
 LENGTHS = (7, 1, 12, 3, 30, 12, 2)
 SETTINGS = TuneSettings(steps=60, labels_a_batch=4, examples_a_label=4, lora_rank=4, learning_rate=1e-2)
@@ -140,3 +141,8 @@ def test_several_labels_of_a_text_share_the_truth_and_none_says_nothing() -> Non
     both = prototype_loss(vectors, torch.tensor([[True, True, False]]), prototypes, 0.05)
     torch.testing.assert_close(both, torch.tensor(np.log(2)).float(), atol=1e-5, rtol=0)
     assert float(prototype_loss(vectors, torch.zeros(1, 3, dtype=torch.bool), prototypes, 0.05)) == 0
+
+
+def test_a_modernbert_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="'tiny' is a ModernBERT"):
+        tuned(config=tiny_modern_config())

@@ -68,3 +68,7 @@ def test_a_damaged_packed_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not gzip at all")
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_pairs(path)
+    packed = write_rows(path, ROWS).read_bytes()
+    path.write_bytes(packed[:10] + b"\xff" * 20 + packed[30:])
+    with pytest.raises(InvalidInput, match=r"p\.jsonl\.gz cannot be read"):
+        read_pairs(path)

@@ -18,7 +18,7 @@ from encoder.training.loop import Progress, learning_rate
 from encoder.training.settings import LossSettings, Mode, PairFile, TrainSettings
 from encoder.training.state import STATE
 from encoder.training.train import train_encoder
-from tests.encoder.fakes import random_weights, tiny_config
+from tests.encoder.fakes import random_weights, tiny_config, tiny_modern_config
 from tests.encoder.training.tiny import save_tiny_model, tiny_settings
 
 
@@ -60,7 +60,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, mode: M
         np.testing.assert_array_equal(array, first_weights[name])
 
 
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_other_settings_or_pairs_is_refused(tmp_path: Path) -> None:
     settings = tiny_settings(tmp_path)
 
     def stop(progress: Progress) -> None:
@@ -71,6 +71,12 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
         train_encoder(settings, stop)
     with pytest.raises(CheckpointError, match="other settings"):
         train_encoder(replace(settings, seed=1))
+    pairs = settings.files[0].path
+    before = pairs.read_text()
+    pairs.write_text(before + before.splitlines()[0].replace("w1", "w2"))
+    with pytest.raises(CheckpointError, match="other settings, files"):
+        train_encoder(settings)
+    pairs.write_text(before)
     (settings.out / STATE).write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="is damaged"):
         train_encoder(settings)
@@ -109,6 +115,23 @@ def test_the_pooling_layer_cannot_be_trained_where_there_is_none(tmp_path: Path)
     start = save_tiny_model(tmp_path / "mean", tiny_config(Pooling.MEAN))
     with pytest.raises(InvalidInput, match="does not have; use lora or full"):
         train_encoder(tiny_settings(tmp_path, start=start, mode=Mode.CLASS_ATTENTION))
+
+
+def test_more_last_layers_than_there_are_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="last_layers=3, but 'tiny' has 2 blocks"):
+        train_encoder(tiny_settings(tmp_path, last_layers=3))
+
+
+def test_a_modernbert_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    start = save_tiny_model(tmp_path / "modern", tiny_modern_config())
+    missing = PairFile(tmp_path / "none.jsonl")  # not even looked at
+    with pytest.raises(InvalidInput, match="'tiny' is a ModernBERT, which can be served but not trained"):
+        train_encoder(tiny_settings(tmp_path, start=start, files=(missing,)))
+
+
+def test_a_negative_weight_of_a_loss_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"embedding=-1.0 must not be negative"):
+        LossSettings(embedding=-1.0)
 
 
 def test_training_learns_pairs_and_writes_a_model_that_loads(tmp_path: Path) -> None:
@@ -197,6 +220,10 @@ def test_averaged_folders_load(tmp_path: Path) -> None:
         ({"batch_size": 1}, "batch_size=1"),
         ({"steps": 0}, "steps=0"),
         ({"start_share": 2.0}, "start_share=2.0"),
+        ({"last_layers": 0}, "last_layers=0"),
+        ({"learning_rate": -1e-4}, "learning_rate=-0.0001 must be above 0"),
+        ({"max_seconds": 0.0}, "max_seconds=0.0 must be above 0"),
+        ({"files": (PairFile(Path("pairs.jsonl"), hard_negatives=-1),)}, "hard negatives"),
     ],
 )
 def test_impossible_settings_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:

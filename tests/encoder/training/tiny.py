@@ -45,6 +45,13 @@ def save_tiny_model(folder: Path, config: ModelConfig | None = None) -> Path:
     return folder
 
 
+def cut_short(path: Path) -> Path:
+    """Half of a packed file, as an interrupted download leaves it."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    return path
+
+
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     if path.suffix == ".gz":
