@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from core.backup_types import Backup, BackupStore, Move, Restored, RestoreRequest
+from core.backup_types import Backup, BackupStore, Going, Move, Restored, RestoreRequest
 from core.collections import check_name, require_encoder
 from core.errors import Conflict, InvalidInput, NotFound
+from core.job_types import Job, JobKind, JobState, Task, TaskKind
 from core.long_jobs import LongJobRunner
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from core.ports.work import Notifier, TaskQueue
-from core.types import Collection, Job, JobKind, Task, TaskKind
+from core.types import Collection
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,21 @@ class BackupService:
 
     def restore(self, name: str, request: RestoreRequest, request_id: str = "") -> Job:
         """Queues a restore. Raises NotFound, InvalidInput, Conflict, EncoderMismatch."""
-        moves = choose(self.get(name), request)
+        backup = self.get(name)
+        moves = choose(backup, request)
         self._check_moves(name, moves)
-        details = {"backup": name, "moves": [asdict(move) for move in moves]}
+        classifiers = chosen_classifiers(backup, request)
+        if not request.replace and (taken := self.backups.taken_classifiers(classifiers)):
+            raise Conflict(
+                f"Classifier {taken[0]!r} exists. Delete it, let it be replaced (replace), or restore one"
+                " collection alone."
+            )
+        details = {
+            "backup": name,
+            "moves": [asdict(move) for move in moves],
+            "classifiers": classifiers,
+            "replace": request.replace,
+        }
         about = moves[0].target if len(moves) == 1 else ""
         return self.long.open(JobKind.RESTORE, about, details, request_id)
 
@@ -88,8 +101,21 @@ class BackupService:
             job_id,
             {JobKind.BACKUP: self._make, JobKind.RESTORE: self._restore, JobKind.VERIFY: self._verify},
         )
+        self._withdraw_cancelled(job_id)
+
+    def _withdraw_cancelled(self, job_id: str) -> None:
+        """Removes a backup whose job was cancelled while its file was finished."""
+        try:
+            job = self.long.jobs.get(job_id)
+        except NotFound:
+            return
+        if job.kind is JobKind.BACKUP and job.state is JobState.CANCELLED:
+            self.backups.withdraw(job.id, job.details["backup"])
 
     def _make(self, job: Job) -> int:
+        made = self.backups.made_by(job.id, job.details["backup"])
+        if made is not None:  # by an attempt that ended before the job did
+            return made.documents
         names = job.details["collections"]
         listed = self.collections.list() if names is None else [self.collections.get(name) for name in names]
         total = sum(self.collections.counts(collection.id).total for collection in listed)
@@ -103,17 +129,27 @@ class BackupService:
 
     def _restore(self, job: Job) -> int:
         name, moves = job.details["backup"], [Move(**move) for move in job.details["moves"]]
+        there = job.details.get("restored", [])
+        left = [move for move in moves if move.target not in there]
+        is_begun = there or job.details.get("restored_classifiers")
+        if is_begun and not left and not _classifiers_left(job):  # the backup may be gone by now
+            return job.total
         backup = self.backups.get(name)
         sizes = {one.name: one.documents.total for one in backup.collections}
-        there = job.details.get("restored", [])
         before = sum(sizes[move.source] for move in moves if move.target in there)
-        left = [move for move in moves if move.target not in there]
         self._check_moves(name, left)
         total = before + sum(sizes[move.source] for move in left)
         going = self.long.going(job.id, total, before)
         for move, restored in zip(left, self.backups.restore(job.id, name, left, going), strict=True):
             self._announce(move.target, restored)
+        self._restore_classifiers(job, going)
         return total
+
+    def _restore_classifiers(self, job: Job, going: Going) -> None:
+        if left := _classifiers_left(job):
+            self.backups.restore_classifiers(
+                job.id, job.details["backup"], left, job.details["replace"], going
+            )
 
     def _announce(self, target: str, restored: Restored) -> None:
         """Lets indexes and workers know, and waits for the index of this process."""
@@ -146,6 +182,13 @@ class BackupService:
                 )
 
 
+def _classifiers_left(job: Job) -> list[str]:
+    """Names of those that a restore has not brought back yet."""
+    wanted = job.details.get("classifiers", [])  # a job queued by an earlier version has none
+    there = job.details.get("restored_classifiers", [])
+    return [name for name in wanted if name not in there]
+
+
 def no_index(collection: Collection, seq: int, timeout_s: float) -> bool:
     """`wait_served` of a process without indexes: others serve the collection, in their own time."""
     return True
@@ -172,6 +215,12 @@ def choose(backup: Backup, request: RestoreRequest) -> list[Move]:
                 " which collection to restore."
             )
     return [Move(name, request.new_name or name, request.replace) for name in chosen]
+
+
+def chosen_classifiers(backup: Backup, request: RestoreRequest) -> list[str]:
+    """Names of all where all collections are restored, else none."""
+    is_whole = request.collection is None and request.new_name is None
+    return [one.name for one in backup.classifiers] if is_whole else []
 
 
 def _check_backup_name(name: str) -> None:

@@ -21,6 +21,15 @@ class SavedCollection:
 
 
 @dataclass(frozen=True, slots=True)
+class SavedClassifier:
+    """A classifier as a backup holds it; `examples` and `versions` say how many."""
+
+    name: str
+    examples: int
+    versions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Backup:
     """A backup in the store; `problem` says why it cannot be used, then the rest is not known."""
 
@@ -29,6 +38,7 @@ class Backup:
     created_at: datetime
     application: str = ""
     collections: tuple[SavedCollection, ...] = ()
+    classifiers: tuple[SavedClassifier, ...] = ()
     problem: str | None = None
 
     @property
@@ -38,9 +48,9 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """`collection` None restores all; `new_name` names the one that is restored otherwise.
+    """`collection` None restores all, classifiers too; `new_name` names the one that is restored otherwise.
 
-    `replace`: a collection of that name gives way; without it the restore is refused.
+    `replace`: what has the same name gives way; without it the restore is refused.
     """
 
     collection: str | None = None
@@ -87,8 +97,16 @@ class BackupStore(Protocol):
         """Raises NotFound."""
         ...
 
+    def made_by(self, job_id: str, name: str) -> Backup | None:
+        """The backup of this name if it is whole and this job made it."""
+        ...
+
+    def withdraw(self, job_id: str, name: str) -> None:
+        """Removes the backup of this name if this job made it."""
+        ...
+
     def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
-        """Writes a backup of these collections, or of all.
+        """Writes a backup of these collections, or of all and of all classifiers.
 
         Raises NotFound, Conflict when there is one of this name, StorageFull.
         """
@@ -103,4 +121,14 @@ class BackupStore(Protocol):
 
         Raises NotFound, InvalidInput, Conflict.
         """
+        ...
+
+    def taken_classifiers(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of the names that a classifier of this instance has."""
+        ...
+
+    def restore_classifiers(
+        self, job_id: str, name: str, classifiers: Sequence[str], replace: bool, going: Going
+    ) -> None:
+        """Brings classifiers back like `restore`, with those of their rules whose collections are there."""
         ...

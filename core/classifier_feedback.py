@@ -11,9 +11,9 @@ from core.classifier_training import ClassifierTraining
 from core.classifier_types import Classifier, Feedback, LabelledText, TrainRequest
 from core.errors import InvalidInput, NotFound
 from core.example_checks import ClassifierLimits, alike_labels, check_examples, check_labels
+from core.job_types import Job
 from core.ports.classifiers import ClassifierStore
 from core.ports.stores import JobStore
-from core.types import Job
 
 AT_ONCE: Final = 500  # examples that a call encodes and fits while its caller waits
 
@@ -53,6 +53,10 @@ class ClassifierFeedback:
         if must_train:
             again = TrainRequest(None, classifier.descriptions, None, classifier.options)
             return Feedback(changes, None, self.training.put(name, again, request_id))
+        if not (changes.added or changes.corrected or changes.removed):
+            classifier = self.store.get(name)
+            if self.training.is_rolled_back(classifier):  # what was rolled back is not brought back
+                return Feedback(changes, self.active.get(name).version)
         version = self.training.catch_up(name)
         return Feedback(changes, version or self.active.get(name).version)
 

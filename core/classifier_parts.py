@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.active_heads import ActiveHeads
@@ -26,7 +27,10 @@ from core.suggesting import SuggestionService
 
 @dataclass(frozen=True, slots=True)
 class ClassifierPorts:
-    """What trained classifiers need; `tuner` is None where no tuned encoder can be made or applied."""
+    """What trained classifiers need; `tuner` is None where no tuned encoder can be made or applied.
+
+    `sentence_starts` gives the offsets at which sentences of a text begin.
+    """
 
     store: ClassifierStore
     labels: LabelStore
@@ -37,6 +41,7 @@ class ClassifierPorts:
     long: LongJobRunner
     notifier: Notifier
     meter: ClassifierMeter
+    sentence_starts: Callable[[str], Sequence[int]]
 
 
 def classifier_service(ports: ClassifierPorts, limits: ClassifierLimits) -> ClassifierService:
@@ -71,7 +76,9 @@ def classifier_service(ports: ClassifierPorts, limits: ClassifierLimits) -> Clas
         heads,
         training,
         ClassifierFeedback(store, ports.long.jobs, active, training, limits),
-        ClassifierServing(active, heads, EvidenceService(heads, memory), limits, ports.meter),
+        ClassifierServing(
+            active, heads, EvidenceService(heads, memory, ports.sentence_starts), limits, ports.meter
+        ),
         labelling,
         SuggestionService(active, memory, ports.labels, heads, ports.collections, encoder, limits),
     )

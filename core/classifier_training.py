@@ -11,25 +11,27 @@ from typing import Final
 
 from core.active_heads import ActiveHeads, ServedHead
 from core.classifier_types import (
+    ByFeedback,
+    ByTraining,
     Classifier,
     ClassifierVersion,
     LabelledText,
+    MadeBy,
     TrainedHead,
     TrainRequest,
-    VersionOrigin,
 )
 from core.collections import check_name
-from core.errors import CognateError, Conflict, EncoderMismatch, InvalidInput, NotFound
+from core.errors import CognateError, Conflict, EncoderMismatch, InvalidInput, NotFound, Overtaken
 from core.example_checks import ClassifierLimits, check_examples, check_labels, check_one
 from core.example_memory import ExampleMemory, KnownExamples, Space
 from core.fine_tuning import FineTuning, with_tuning
 from core.ingest import request_details
+from core.job_types import Job, JobKind
 from core.labelled_documents import LabelledDocuments
 from core.long_jobs import LongJobRunner
 from core.metering import ClassifierMeter
 from core.ports.classifiers import Arrays, ClassifierStore, Going, Heads
 from core.ports.models import Encoder
-from core.types import Job, JobKind
 
 log = logging.getLogger(__name__)
 
@@ -78,13 +80,26 @@ class ClassifierTraining:
     def catch_up(self, name: str) -> ClassifierVersion | None:
         """Fits the active head to the examples as they are now; the new version, None if it knew them.
 
+        None also when another version was activated meanwhile: that one serves on.
         Raises NotFound, Conflict, EncoderMismatch, InvalidInput when too few labels are left.
         """
         added = None
         with self.turn:
-            while (version := self._refit(self.active.get(name))) is not None:
+            while True:
+                try:
+                    version = self._refit(self.active.get(name))
+                except Overtaken:
+                    self.active.forget(name)
+                    if self.is_rolled_back(self.store.get(name)):
+                        return None
+                    continue  # from the version that a training has made
+                if version is None:
+                    return added
                 added = version  # and once more, for what came meanwhile
-        return added
+
+    def is_rolled_back(self, classifier: Classifier) -> bool:
+        """Whether an earlier version than the newest serves."""
+        return self.store.versions(classifier.id)[0].number != classifier.active
 
     def _take_in_feedback(self, name: str) -> None:
         """What came while the training ended counts on it."""
@@ -101,7 +116,9 @@ class ClassifierTraining:
         started_s = time.perf_counter()
         options = self.store.get(served.classifier.name).options
         trained = self.heads.refit(served.head, known.to_train(), options)
-        version = self._add(served.classifier, VersionOrigin.FEEDBACK, trained, known, served.adapters)
+        version = self._add(
+            served.classifier, ByFeedback(served.version.number), trained, known, served.adapters
+        )
         self.meter.refitted(time.perf_counter() - started_s)
         return version
 
@@ -140,7 +157,7 @@ class ClassifierTraining:
         classifier = self._classifier_of(job)
         problems: tuple[str, ...] = ()
         if classifier.source is not None:
-            problems = self.documents.take(classifier, classifier.source, self.long.going(job.id, 0))
+            problems = self.documents.take(classifier, job.id, classifier.source, self.long.going(job.id, 0))
             classifier = self._classifier_of(job)
         going = _Going(self.long.going(job.id, classifier.examples), classifier.examples)
         known = self.memory.load(Space(classifier.id, self.encoder), going.encoded)
@@ -148,8 +165,7 @@ class ClassifierTraining:
         check_labels(labels, classifier.options.multi_label, self.limits)
         trained, adapters = self._best(classifier, known, going.trained)
         trained = _with_problems(trained, problems + _without_examples(classifier, trained))
-        self.long.going(job.id, len(known.stored), len(known.stored))  # raises if it was cancelled meanwhile
-        self._add(classifier, VersionOrigin.TRAINING, trained, known, adapters)
+        self._add(classifier, ByTraining(job.id), trained, known, adapters)
         self.meter.trained(time.monotonic() - started_s)
         return len(known.stored)
 
@@ -185,17 +201,17 @@ class ClassifierTraining:
     def _add(
         self,
         classifier: Classifier,
-        origin: VersionOrigin,
+        made_by: MadeBy,
         trained: TrainedHead,
         known: KnownExamples,
         adapters: Arrays | None,
     ) -> ClassifierVersion:
         encoder, count = self.encoder.info, len(known.stored)
         version = self.store.add_version(
-            classifier.id, origin, trained, encoder, known.data_hash, count, adapters
+            classifier.id, made_by, trained, encoder, known.data_hash, count, adapters
         )
         self.active.forget(classifier.name)
-        told = {"classifier": classifier.name, "version": version.number, "origin": origin}
+        told = {"classifier": classifier.name, "version": version.number, "origin": version.origin}
         log.info("classifier version active", extra=told | {"examples": count})
         return version
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.types import EncoderInfo, Float32, Int64, Job
+from core.job_types import Job
+from core.types import EncoderInfo, Float32, Int64
 
 Bools = npt.NDArray[np.bool_]
 
@@ -27,6 +28,23 @@ class HeadKind(StrEnum):
 class VersionOrigin(StrEnum):
     TRAINING = "training"
     FEEDBACK = "feedback"  # the head of an earlier version, fitted again to changed examples
+
+
+@dataclass(frozen=True, slots=True)
+class ByTraining:
+    """A version is what this job made, which must still be open and the classifier's newest training."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByFeedback:
+    """A version goes on from the one of this number, which must still be the active one."""
+
+    active: int
+
+
+MadeBy = ByTraining | ByFeedback
 
 
 class Abstention(StrEnum):
@@ -142,7 +160,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class TokenWeight:
-    """What a token adds to the winning label's logit; [start, end) are characters of the text."""
+    """What a token, word or sentence adds to the winning label's logit; [start, end) are characters."""
 
     text: str
     start: int
@@ -151,14 +169,31 @@ class TokenWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelWeights:
+    """Of another label than the winning one: `bias` and `contributions`, one a token, add up to `logit`."""
+
+    label: str
+    logit: float
+    bias: float
+    contributions: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
-    """`bias` and the contributions of `tokens` add up to `logit`; no tokens where the head is not linear."""
+    """`bias` and the contributions of `tokens` add up to `logit`, so do those of `words` and `sentences`.
+
+    `others` are the labels that came next, the most probable first. Where the head is not linear, or the
+    embedding no sum over tokens, there are the `neighbours` alone.
+    """
 
     label: str
     logit: float
     neighbours: tuple[Neighbour, ...]
     bias: float | None = None
     tokens: tuple[TokenWeight, ...] = ()
+    words: tuple[TokenWeight, ...] = ()
+    sentences: tuple[TokenWeight, ...] = ()
+    others: tuple[LabelWeights, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

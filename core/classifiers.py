@@ -24,10 +24,11 @@ from core.classifier_types import (
     TrainRequest,
 )
 from core.errors import Conflict, InvalidInput
+from core.example_memory import KnownExamples
+from core.job_types import Job
 from core.labelling import LabellingService
 from core.ports.classifiers import ClassifierStore, Heads
 from core.suggesting import SuggestionService
-from core.types import Job
 
 MAX_DIFFERENCES: Final = 20
 MAX_PAGE: Final = 1000
@@ -159,20 +160,29 @@ class ClassifierService:
         return self.store.list()
 
     def _differing(self, one: ServedHead, other: ServedHead) -> Mapping[str, Any]:
-        """On how many of the stored examples the chosen labels differ, and the first of them."""
-        texts, given = [], []
-        for served in (one, other):
-            known = self.training.memory.load(served.space)
-            chosen = self.heads.scores(served.head, known.vectors).is_chosen
-            labels = np.array(served.head.labels, object)
-            given.append([tuple(labels[row]) for row in chosen])
-            texts = [example.text for example in known.stored]
-        rows = [i for i, (a, b) in enumerate(zip(*given, strict=True)) if a != b]
+        """On how many of the stored examples the chosen labels differ, and the first of them.
+
+        Only a version with an encoder of its own has vectors of its own, read at another moment; examples
+        that were added or removed between the two are left out.
+        """
+        known = self.training.memory.load(one.space)
+        is_shared = other.space.key == one.space.key
+        first = self._given(one, known)
+        second = self._given(other, known if is_shared else self.training.memory.load(other.space))
+        texts = {example.id: example.text for example in known.stored}
+        both = [id_ for id_ in first if id_ in second]
+        differing = [id_ for id_ in both if first[id_] != second[id_]]
         shown = [
-            {"text": texts[i], "first": list(given[0][i]), "second": list(given[1][i])}
-            for i in rows[:MAX_DIFFERENCES]
+            {"text": texts[id_], "first": list(first[id_]), "second": list(second[id_])}
+            for id_ in differing[:MAX_DIFFERENCES]
         ]
-        return {"examples": len(texts), "differing": len(rows), "shown": shown}
+        return {"examples": len(both), "differing": len(differing), "shown": shown}
+
+    def _given(self, served: ServedHead, known: KnownExamples) -> dict[int, tuple[str, ...]]:
+        """Example id -> labels chosen, in order of id."""
+        chosen = self.heads.scores(served.head, known.vectors).is_chosen
+        labels = np.array(served.head.labels, object)
+        return {example.id: tuple(labels[row]) for example, row in zip(known.stored, chosen, strict=True)}
 
 
 def _number(classifier: Classifier, number: int | None) -> int:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from core.documents import check_text
 from core.errors import InvalidInput
+from core.label_types import Classification, Label, ZeroShotOptions
 from core.ports.models import ZeroShotModel
-from core.types import Classification, Label, ZeroShotOptions
 
 _DEFAULTS = ZeroShotOptions()
 

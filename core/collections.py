@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from core.documents import check_text
-from core.errors import EncoderMismatch, InvalidInput
+from core.errors import CollectionGone, EncoderMismatch, InvalidInput
 from core.filters import MAX_FIELD_BYTES
+from core.index_types import IndexStats
 from core.ports.indexes import IndexRegistry
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
-from core.types import Collection, CollectionSettings, DocumentCounts, EncoderInfo, IndexStats
+from core.types import Collection, CollectionSettings, DocumentCounts, EncoderInfo
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_ATTRIBUTES = 1_000
@@ -55,6 +57,11 @@ class CollectionService:
         collection = self.store.get(name)
         check_encoder(collection, self.encoder)
         return collection
+
+    def require(self, collection: Collection) -> None:
+        """Raises NotFound when the collection was deleted, also when another has its name now."""
+        if self.store.get(collection.name).uid != collection.uid:
+            raise _gone(collection)
 
     def describe(self, name: str) -> CollectionOverview:
         collection = self.store.get(name)
@@ -100,6 +107,22 @@ class CollectionService:
                 )
         self.check_index(settings.index, self.encoder.info.dim)
         self.check_language(settings.language)
+
+
+@contextmanager
+def in_use(collection: Collection) -> Iterator[None]:
+    """That the collection is deleted during the block is told with its name."""
+    try:
+        yield
+    except CollectionGone:
+        raise _gone(collection) from None
+
+
+def _gone(collection: Collection) -> CollectionGone:
+    return CollectionGone(
+        f"collection {collection.name!r} does not exist any more: it was deleted or replaced meanwhile;"
+        " create it or check the name"
+    )
 
 
 def check_name(name: str, what: str = "Collection") -> None:

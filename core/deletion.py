@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from core.collections import in_use
 from core.errors import Unavailable
 from core.filters import Filter
 from core.ports.indexes import IndexRegistry
@@ -47,7 +48,8 @@ class DeletionService:
         deleted, seq = 0, collection.seq
         for start in range(0, len(matching), CHUNK):
             chunk = matching[start : start + CHUNK]
-            count, seq = self.documents.delete_unchanged(collection.id, chunk, view.seq)
+            with in_use(collection):
+                count, seq = self.documents.delete_unchanged(collection.id, chunk, view.seq)
             deleted += count
             self.notifier.publish(collection.id, seq)
         log.info(

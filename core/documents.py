@@ -51,17 +51,20 @@ def validate_batch(
 ) -> tuple[list[NewDocument], list[RejectedItem]]:
     """Good documents and refused items of one call, each in order.
 
-    Raises InvalidInput when two documents share an id (which one is meant cannot be known), or when no
-    item is good.
+    Raises InvalidInput when two items share an id, be they good or bad (which one is meant cannot be
+    known), or when no item is good.
     """
     documents: list[NewDocument] = []
     rejected: list[RejectedItem] = []
+    ids: list[str] = []  # of all items that have a valid one
     for item in items:
         try:
             documents.append(validate_document(item, limits))
+            ids.append(documents[-1].external_id)
         except InvalidInput as error:
             rejected.append(RejectedItem(_id_of(item), str(error)))
-    _refuse_duplicates(documents)
+            ids += _valid_ids(item, limits)
+    _refuse_duplicates(ids)
     if not documents:
         raise InvalidInput(
             f"None of the {len(items)} documents can be accepted. First: {rejected[0].reason}",
@@ -70,11 +73,19 @@ def validate_batch(
     return documents, rejected
 
 
-def _refuse_duplicates(documents: Sequence[NewDocument]) -> None:
+def _valid_ids(item: object, limits: DocumentLimits) -> list[str]:
+    """The id of a bad item, if that at least is as it should be."""
+    try:
+        return [_string(item, "id", limits.max_id_bytes)] if isinstance(item, Mapping) else []
+    except InvalidInput:
+        return []
+
+
+def _refuse_duplicates(ids: Sequence[str]) -> None:
     seen: set[str] = set()
     duplicates: set[str] = set()
-    for document in documents:
-        (duplicates if document.external_id in seen else seen).add(document.external_id)
+    for external_id in ids:
+        (duplicates if external_id in seen else seen).add(external_id)
     if duplicates:
         raise InvalidInput(
             f"{len(duplicates)} id(s) occur more than once in this call, for example"
@@ -109,6 +120,17 @@ def check_text(value: str, name: str) -> bytes:
             f"{name} has a lone surrogate (half of a UTF-16 pair) at position {error.start};"
             " send valid Unicode."
         ) from None
+
+
+def count_characters(value: object) -> int:
+    """About how many characters a plain JSON value takes."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + count_characters(item) for key, item in value.items())
+    if isinstance(value, list):
+        return sum(map(count_characters, value), len(value))
+    return 8
 
 
 def _check_metadata(metadata: object, limits: DocumentLimits) -> None:

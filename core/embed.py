@@ -15,6 +15,11 @@ from core.types import Float32, Int32, Lane
 BULK_FROM_INPUTS = 8
 
 
+def lane_of(inputs: int) -> Lane:
+    """A few inputs go before bulk work, of which seconds may be waiting."""
+    return Lane.BULK if inputs >= BULK_FROM_INPUTS else Lane.INTERACTIVE
+
+
 @dataclass(frozen=True, slots=True)
 class EmbedLimits:
     max_inputs: int = 2048
@@ -53,7 +58,7 @@ class EmbedService:
                 f"Input {too_long[0]} has {len(token_ids[too_long[0]]):,} tokens, special ones included; this"
                 f" encoder reads {most}. Shorten it, or ask for truncation where the route allows it."
             )
-        lane = Lane.BULK if len(inputs) >= BULK_FROM_INPUTS else Lane.INTERACTIVE
+        lane = lane_of(len(inputs))
         vectors = self.encoder.encode_tokens(token_ids, lane)
         read = sum(min(len(ids), most) for ids in token_ids)
         return Embedded(shorten(vectors, dimensions), read, too_long)

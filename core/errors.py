@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class CognateError(Exception):
-    """Base of all deliberate errors; `str(error)` is safe to show to a caller."""
+    """Base of all deliberate errors; `str(error)` is safe to show to a caller.
+
+    `item` is the place of the request at fault among several of one call, where that is known.
+    """
+
+    item: int | None = None
 
 
 class InvalidInput(CognateError):
@@ -21,6 +26,10 @@ class TooLarge(CognateError):
 
 class NotFound(CognateError):
     """A named collection, document or job does not exist."""
+
+
+class CollectionGone(NotFound):
+    """A collection was deleted or replaced while it was in use."""
 
 
 class Conflict(CognateError):

@@ -58,8 +58,9 @@ def check_one(text: str, name: str, max_bytes: int) -> None:
 def check_labels(labels: Iterable[Sequence[str]], multi_label: bool | None, limits: ClassifierLimits) -> None:
     """Raises InvalidInput unless the labels of all examples of a classifier can be told apart."""
     of_examples = [frozenset(one) for one in labels]
-    if not of_examples:
-        raise InvalidInput("There are no examples; a classifier needs examples of at least two labels.")
+    if len(of_examples) < 2:
+        found = "is one example" if of_examples else "are no examples"
+        raise InvalidInput(f"There {found}; a classifier needs examples of at least two labels.")
     known = frozenset().union(*of_examples)
     if len(known) > limits.max_labels:
         raise InvalidInput(
@@ -80,18 +81,23 @@ def check_labels(labels: Iterable[Sequence[str]], multi_label: bool | None, limi
         )
 
 
-def alike_labels(new: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Sentences about labels of `new` that differ only by case or spaces from others of either."""
+def alike_labels(new: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]:
+    """Sentences about labels of `new` that are written almost as others of either."""
     groups: dict[str, set[str]] = defaultdict(set)
     fresh = set(new)
-    for label in fresh.union(known):
-        groups["".join(label.casefold().split())].add(label)
+    for label in sorted(fresh.union(known)):
+        groups[_as_compared(label)].add(label)
     return tuple(
-        f"The labels {', '.join(repr(label) for label in sorted(group))} differ only by case or spaces; they"
-        " are kept apart. If they mean the same, give them one name."
+        f"The labels {', '.join(repr(label) for label in sorted(group))} differ only by case, spaces or"
+        " hyphens; they are kept apart. If they mean the same, give them one name."
         for group in groups.values()
         if len(group) > 1 and group & fresh
     )
+
+
+def _as_compared(label: str) -> str:
+    """`label` without differences of case, spaces, hyphens and underscores."""
+    return "".join(label.casefold().replace("_", " ").replace("-", " ").split())
 
 
 def _check_count(i: int, labels: Sequence[str], multi_label: bool | None) -> None:

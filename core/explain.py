@@ -7,18 +7,22 @@ e_q · e_p = sum_i (e_q · p_i) = sum_ij q_j · p_i.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from core.documents import check_text
+from core.documents import DocumentLimits, check_text
 from core.errors import InvalidInput, NotFound
 from core.ports.models import PartsEncoder
 from core.ports.stores import DocumentStore
-from core.types import Collection, Float32, PassageText, Span, TokenField, TokenParts
+from core.search_request import SearchLimits
+from core.token_types import TokenField, TokenParts
+from core.types import Collection, Float32, PassageText, Span
 
-MAX_TEXT_BYTES = 1024 * 1024
+MAX_TEXT_BYTES = DocumentLimits().max_text_bytes
+MAX_TITLE_BYTES = DocumentLimits().max_title_bytes
+MAX_QUERY_BYTES = SearchLimits().max_query_bytes  # of what is looked for in a collection
 HIGHLIGHT_SHARE = 0.5
 
 
@@ -38,6 +42,7 @@ class Explanation:
     """Contributions of `tokens` add up to `score`, so do `words`, `sentences` and `query_tokens`.
 
     `matrix` (query tokens, tokens) adds up to it too: its rows to `query_tokens`, its columns to `tokens`.
+    `is_truncated`: the encoder did not read the end of the query, the title or the text.
     """
 
     score: float
@@ -46,6 +51,7 @@ class Explanation:
     sentences: tuple[Contribution, ...]
     query_tokens: tuple[Contribution, ...]
     matrix: Float32
+    is_truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +74,17 @@ class ExplainService:
     def explain_text(self, query: str, passage: PassageText) -> ExplainedPassage:
         """Why the query and the passage are as near as they are. Raises InvalidInput.
 
-        A text longer than the encoder reads is explained as far as it is read.
+        A text longer than the encoder reads is explained as far as it is read, and the explanation says so.
         """
         for name, text in (("query", query), ("text", passage.text)):
-            if not text.strip():
-                raise InvalidInput(f"{name!r} is empty; there is nothing to explain.")
-            if len(check_text(text, repr(name))) > MAX_TEXT_BYTES:
-                raise InvalidInput(f"{name!r} is over the limit of {MAX_TEXT_BYTES:,} bytes.")
-        check_text(passage.title, "'title'")
+            _check_told(name, text, MAX_TEXT_BYTES)
+        _check_size("title", passage.title, MAX_TITLE_BYTES)
         (explanation,) = self.explain_passages(query, [passage], [None])
         return ExplainedPassage(passage, Span(0, len(passage.text)), explanation)
 
     def explain_document(self, query: str, collection: Collection, external_id: str) -> ExplainedPassage:
         """Explains the document's passage nearest to the query. Raises NotFound, InvalidInput."""
-        if not query.strip():
-            raise InvalidInput("'query' is empty; there is nothing to explain.")
-        check_text(query, "'query'")
+        _check_told("query", query, MAX_QUERY_BYTES)
         rows, vectors = self.documents.embedded_passages(collection.id, external_id)
         if not rows:
             raise NotFound(f"Document {external_id!r} is not searchable in collection {collection.name!r}.")
@@ -110,28 +111,28 @@ class ExplainService:
         matrix = np.asarray(query.vectors @ parts.vectors.T, dtype=np.float32)  # (query tokens, tokens)
         if score is not None:
             matrix = adding_up_to(matrix, score)
-        tokens = _contributions(parts, matrix.sum(axis=0))
+        tokens = contributions(parts, matrix.sum(axis=0))
         return Explanation(
             float(matrix.sum(dtype=np.float64)),
             tokens,
-            _merged(tokens, passage, parts.words),
-            _merged(tokens, passage, self._sentences(passage, tokens)),
-            _contributions(query, matrix.sum(axis=1)),
+            merged(tokens, passage, parts.words),
+            merged(tokens, passage, sentence_numbers(tokens, self.sentence_starts(passage.text))),
+            contributions(query, matrix.sum(axis=1)),
             matrix,
+            query.is_truncated or parts.is_truncated,
         )
 
-    def _sentences(self, passage: PassageText, tokens: Sequence[Contribution]) -> tuple[int, ...]:
-        """Number of the sentence of each token; the title is one, each special token stands alone."""
-        starts = [start for start in self.sentence_starts(passage.text) if start > 0]
-        numbers = np.searchsorted(starts, [token.start for token in tokens], side="right") + 1
-        return tuple(
-            int(number)
-            if token.field is TokenField.TEXT
-            else 0
-            if token.field is TokenField.TITLE
-            else -1 - i
-            for i, (number, token) in enumerate(zip(numbers, tokens, strict=True))
-        )
+
+def _check_told(name: str, text: str, most: int) -> None:
+    if not text.strip():
+        raise InvalidInput(f"{name!r} is empty; there is nothing to explain.")
+    _check_size(name, text, most)
+
+
+def _check_size(name: str, text: str, most: int) -> None:
+    """Before anything reads it: a tokenizer takes seconds for megabytes."""
+    if (size := len(check_text(text, repr(name)))) > most:
+        raise InvalidInput(f"{name!r} has {size:,} bytes; the limit is {most:,}.")
 
 
 def adding_up_to(matrix: Float32, score: float) -> Float32:
@@ -157,26 +158,37 @@ def highlights_of(explanation: Explanation) -> tuple[Span, ...]:
     return tuple(sorted(chosen, key=lambda span: span.start))
 
 
-def _contributions(parts: TokenParts, values: Float32) -> tuple[Contribution, ...]:
+def contributions(parts: TokenParts, values: Iterable[float]) -> tuple[Contribution, ...]:
+    """The tokens with their `values` (t,)."""
     return tuple(
         Contribution(token.text, token.field, token.start, token.end, float(value))
         for token, value in zip(parts.tokens, values, strict=True)
     )
 
 
-def _merged(
+def sentence_numbers(tokens: Sequence[Contribution], starts: Sequence[int]) -> tuple[int, ...]:
+    """Number of the sentence of each token; the title is one, each special token stands alone."""
+    later = [start for start in starts if start > 0]
+    numbers = np.searchsorted(later, [token.start for token in tokens], side="right") + 1
+    return tuple(
+        int(number) if token.field is TokenField.TEXT else 0 if token.field is TokenField.TITLE else -1 - i
+        for i, (number, token) in enumerate(zip(numbers, tokens, strict=True))
+    )
+
+
+def merged(
     tokens: Sequence[Contribution], passage: PassageText, groups: Sequence[int]
 ) -> tuple[Contribution, ...]:
     """Neighbours of the same group number and field as one."""
-    merged: list[Contribution] = []
+    joined: list[Contribution] = []
     last: tuple[int, TokenField] | None = None
     for token, group in zip(tokens, groups, strict=True):
-        if merged and last == (group, token.field):
-            merged[-1] = _joined(merged[-1], token, passage)
+        if joined and last == (group, token.field):
+            joined[-1] = _joined(joined[-1], token, passage)
         else:
-            merged.append(token)
+            joined.append(token)
         last = (group, token.field)
-    return tuple(merged)
+    return tuple(joined)
 
 
 def _joined(a: Contribution, b: Contribution, passage: PassageText) -> Contribution:

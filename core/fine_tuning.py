@@ -30,7 +30,7 @@ FLATTERED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class FineTuning:
-    """`tuner` raises Unavailable where torch is not installed."""
+    """`tuner` raises Unavailable or InvalidInput where it cannot tune."""
 
     tuner: EncoderTuner
     heads: Heads
@@ -38,20 +38,29 @@ class FineTuning:
     def improve(
         self, plain: TrainedHead, examples: Examples, options: TrainingOptions, going: Going
     ) -> tuple[TrainedHead, Arrays | None]:
-        """The plain head, or one on tuned vectors and the adapters; the report says which, and why."""
+        """The plain head, or one on tuned vectors and the adapters; the report says which, and why.
+
+        Where tuning fails, at whatever point, it is the plain head.
+        """
         folds = _folds(examples.truth, options.seed)
         if min(np.bincount(folds, minlength=FOLDS)) < MIN_PER_FOLD:
             told = {"kept": False, "reason": f"too few examples to compare on {FOLDS} folds"}
             return with_tuning(plain, told), None
         going(0.0)
         try:
-            gains = [
-                self._gains(plain.head, examples, folds == fold, options, _part(going, fold))
-                for fold in range(FOLDS)
-            ]
+            return self._better(plain, examples, folds, options, going)
         except (Unavailable, InvalidInput) as error:
             going(0.0)  # raises if that was the process stopping
             return with_tuning(plain, {"kept": False, "reason": str(error)}), None
+
+    def _better(
+        self, plain: TrainedHead, examples: Examples, folds: Int64, options: TrainingOptions, going: Going
+    ) -> tuple[TrainedHead, Arrays | None]:
+        """Tunes on each of the folds (n,), and on all examples if that was better."""
+        gains = [
+            self._gains(plain.head, examples, folds == fold, options, _part(going, fold))
+            for fold in range(FOLDS)
+        ]
         before, after = (np.concatenate([fold[i] for fold in gains]) for i in range(2))
         told = _comparison(before, after)
         if not told["kept"]:

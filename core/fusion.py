@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Literal
 
 from core.errors import InvalidInput
-from core.types import IndexHit
+from core.index_types import IndexHit
 
 Method = Literal["convex", "rrf"]
 METHODS: tuple[Method, ...] = ("convex", "rrf")

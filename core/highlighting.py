@@ -3,31 +3,86 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from core.types import Span
 
 WORD = re.compile(r"[^\W_]+")
 Stem = Callable[[str], str]
+# Stems that begin otherwise than some of their words: dying, lying, tying.
+OTHER_BEGINNINGS = {"die": "dy", "lie": "ly", "tie": "ty"}
 
 
 def query_stems(query: str, stem: Stem) -> frozenset[str]:
-    """Stems of the words of the query; none of words that the collection's language leaves out."""
-    return frozenset(found for word in WORD.findall(query) if (found := stem(word)))
+    """Stems of the words of the query; none of words that the collection's language leaves out.
+
+    A run of a script without spaces has no stem but parts, which are all given; see `highlights`.
+    """
+    return frozenset(part for word in WORD.findall(query) for part in _parts(stem(word)))
 
 
 def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]:
     """Words of the text whose stem is one of `stems`, as character offsets, in order.
 
-    Of English letters, only words are looked at that begin as a stem does, in two or three letters.
+    Of a run of letters that has several parts (`stem` gives them with spaces between), those parts that are
+    among `stems`. Of English letters, only words are looked at that begin as a stem does, in two or three
+    letters.
     """
     if not text.isascii():  # stems of other letters may begin otherwise: haus of Häuser
-        every = (match.span() for match in WORD.finditer(text))
-        return tuple(Span(start, end) for start, end in every if stem(text[start:end]) in stems)
+        return tuple(span for match in WORD.finditer(text) for span in _within(match, stems, stem))
     lowered = text.lower()
-    found = {span for start in {one[: _beginning(one)] for one in stems} for span in _words(start, lowered)}
+    beginnings = {one[: _beginning(one)] for one in stems} | {
+        OTHER_BEGINNINGS[one] for one in stems & OTHER_BEGINNINGS.keys()
+    }
+    found = {span for start in beginnings for span in _words(start, lowered)}
     spans = [Span(start, end) for start, end in sorted(found) if stem(text[start:end]) in stems]
     return tuple(spans)
+
+
+def _parts(stemmed: str) -> Iterable[str]:
+    """What to look for of a word: itself, or of several parts the words and the longest of the others."""
+    parts = stemmed.split()
+    longest = max((len(part) for part in parts if not part.isascii()), default=0)
+    return (part for part in parts if part.isascii() or len(part) == longest)
+
+
+def _within(match: re.Match[str], stems: frozenset[str], stem: Stem) -> Iterator[Span]:
+    """The word, if its stem is one of `stems`, or the places of those of its parts that are."""
+    word, first = match.group(), match.start()
+    stemmed = stem(word)
+    if " " not in stemmed:
+        if stemmed in stems:
+            yield Span(first, match.end())
+        return
+    lowered, origins = _lowered(word)
+    parts = stems.intersection(stemmed.split())
+    places = {
+        (origins[begin], origins[end - 1] + 1) for part in parts for begin, end in _places(part, lowered)
+    }
+    start = stop = -1
+    for begin, end in sorted(places):
+        if begin > stop >= 0:
+            yield Span(first + start, first + stop)
+        start = begin if begin > stop or stop < 0 else start
+        stop = max(stop, end)
+    if stop >= 0:
+        yield Span(first + start, first + stop)
+
+
+def _lowered(word: str) -> tuple[str, Sequence[int]]:
+    """The word in lower case, and of each of its letters which one it comes from: İ becomes two."""
+    lowered = word.lower()
+    if len(lowered) == len(word):
+        return lowered, range(len(word))
+    letters = [letter.lower() for letter in word]
+    return "".join(letters), [i for i, letter in enumerate(letters) for _ in letter]
+
+
+def _places(part: str, text: str) -> Iterator[tuple[int, int]]:
+    start = text.find(part)
+    while start >= 0:
+        yield start, start + len(part)
+        start = text.find(part, start + 1)
 
 
 def _beginning(stem: str) -> int:

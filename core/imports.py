@@ -5,32 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from core.documents import validate_document
+from core.documents import count_characters, validate_document
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.ingest import IngestService, describe_error, request_details
+from core.job_types import ImportFields, ImportPlan, Job, JobKind, Task, TaskKind
 from core.ports.stores import CollectionStore
 from core.ports.work import ImportReader, UploadStore
-from core.types import (
-    Collection,
-    ImportFields,
-    ImportPlan,
-    Job,
-    JobKind,
-    NewDocument,
-    RejectedItem,
-    Task,
-    TaskKind,
-)
+from core.types import Collection, NewDocument, RejectedItem
 
 log = logging.getLogger(__name__)
 
 ROWS_PER_TRANSACTION = 512
 CHARACTERS_PER_TRANSACTION = 8 * 1024 * 1024
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 10  # in a row without progress, also those that ended with the process
+ATTEMPTS = "attempts"  # in the details of the job
 MAX_REASON_CHARACTERS = 1000
 MAX_FILENAME_CHARACTERS = 255
 PAUSE_S = 0.2
@@ -42,6 +34,7 @@ class ImportService:
 
     No more is read while over `max_waiting_batches` wait in the database, from whichever process.
     `is_stopping` lets a long import end early; it goes on from its last transaction at the next start.
+    `owed` are jobs whose attempt could not be taken back while the database was away.
     """
 
     ingest: IngestService
@@ -50,6 +43,7 @@ class ImportService:
     uploads: UploadStore
     max_waiting_batches: int
     is_stopping: Callable[[], bool]
+    owed: set[str] = field(default_factory=set)
 
     def start(
         self, collection: Collection, name: str, filename: str, fields: ImportFields, request_id: str = ""
@@ -71,7 +65,8 @@ class ImportService:
     def run(self, job_id: str) -> None:
         """Imports the rest of the file; a damaged file ends the job, what was read before stays.
 
-        Any other error is raised, to be tried again; at the fifth without progress the job fails with it.
+        Any other error is raised, to be tried again; at the fifth without progress the job fails with it. An
+        attempt that ended with the process counts too; an outage or a stop does not.
         """
         try:
             job = self.ingest.jobs.get(job_id)
@@ -99,10 +94,8 @@ class ImportService:
             return True
         try:
             if self.uploads.exists(job.details["file"]):
-                return self._read(job)
+                return self._attempt(job)
             self.ingest.jobs.fail(job.id, "The uploaded file is gone from the store; upload it again.")
-        except (Unavailable, Overloaded):
-            raise
         except Overtaken:
             log.warning("another process reads the same import; leaving it", extra={"job_id": job.id})
             return False
@@ -110,43 +103,89 @@ class ImportService:
             pass
         except (InvalidInput, TooLarge) as error:
             self.ingest.jobs.fail(job.id, str(error))
-        except Exception as error:
-            if not self._give_up(job.id, error):
-                raise
         return True
 
-    def _give_up(self, job_id: str, error: Exception) -> bool:
-        """Counts a failure on the job, where it outlives a restart; at the fifth in a row the job fails."""
-        details = dict(self.ingest.jobs.get(job_id).details)
-        attempts = details.get("attempts", 0) + 1
-        if attempts < MAX_ATTEMPTS:
-            counted = details | {"attempts": attempts}
-            self.ingest.documents.accept(job_id, [], [], counted, is_last=False, expected=details)
+    def _attempt(self, job: Job) -> bool:
+        """Whether the file is needed no more. The attempt is counted until its first progress."""
+        if not self._wait_for_room(job.id):
             return False
-        log.error("import given up", extra={"job_id": job_id, "attempt": attempts}, exc_info=error)
-        reason = f"could not be imported after {attempts} attempts: {describe_error(error)}"
-        self.ingest.jobs.fail(job_id, reason)
-        return True
+        with (
+            self.ingest.turns.long()
+        ):  # no attempt is blamed for a batch that ends the process, nor the reverse
+            return self._counted_attempt(job)
 
-    def _read(self, job: Job) -> bool:
-        """Whether the end of the file was reached.
+    def _counted_attempt(self, job: Job) -> bool:
+        details = self._begin(job)
+        attempts = details[ATTEMPTS]
+        if attempts > MAX_ATTEMPTS:
+            self._give_up(job.id, f"given up after {MAX_ATTEMPTS} attempts; the log says what ended them")
+            return True
+        try:
+            return self._read(job, details)
+        except (Unavailable, Overloaded):
+            self._take_back(job.id)
+            raise
+        except (Conflict, NotFound, InvalidInput, TooLarge):
+            raise
+        except Exception as error:
+            if attempts < MAX_ATTEMPTS or not self._is_counted(job.id):
+                raise
+            reason = f"could not be imported after {attempts} attempts: {describe_error(error)}"
+            self._give_up(job.id, reason, error)
+            return True
+
+    def _begin(self, job: Job) -> Mapping[str, Any]:
+        """Counts an attempt on the job, where it outlives the process; the job's details with it."""
+        before = job.details.get(ATTEMPTS, 0) - (job.id in self.owed)
+        counted = {**job.details, ATTEMPTS: max(0, before) + 1}
+        self._note(job.id, counted, job.details)
+        self.owed.discard(job.id)
+        return counted
+
+    def _take_back(self, job_id: str) -> None:
+        """Makes the attempt uncounted, unless progress did; if the database is away, at the next attempt."""
+        try:
+            details = self.ingest.jobs.get(job_id).details
+            attempts = details.get(ATTEMPTS, 0)
+            if attempts:
+                self._note(job_id, {**details, ATTEMPTS: attempts - 1}, details)
+        except (Conflict, NotFound):  # it is over, or another process reads it
+            pass
+        except Exception:  # what led here is to be told
+            log.warning("attempt not taken back yet", extra={"job_id": job_id}, exc_info=True)
+            self.owed.add(job_id)
+
+    def _is_counted(self, job_id: str) -> bool:
+        """Whether there was no progress since the attempt began."""
+        return ATTEMPTS in self.ingest.jobs.get(job_id).details
+
+    def _note(self, job_id: str, details: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+        self.ingest.documents.accept(job_id, [], [], details, is_last=False, expected=expected)
+
+    def _give_up(self, job_id: str, reason: str, error: Exception | None = None) -> None:
+        log.error("import given up", extra={"job_id": job_id, "reason": reason}, exc_info=error)
+        self.ingest.jobs.fail(job_id, reason)
+
+    def _read(self, job: Job, before: Mapping[str, Any]) -> bool:
+        """Whether the end of the file was reached; False when the process stops, after some progress.
 
         Each transaction adds rows and the position after them, and finds the position before: a crash
         neither skips nor repeats a row, and of two processes that read one file only one goes on.
         """
         collection = self.collections.get(job.collection)
-        before = job.details
-        details = {name: value for name, value in before.items() if name != "attempts"}
+        details = {name: value for name, value in before.items() if name != ATTEMPTS}
         file, plan = details["file"], _plan(details["fields"])
         rows = self.reader.items(
             lambda: self.uploads.open(file), details["filename"], plan, details["rows_read"]
         )
         for chunk in _chunks(self._checked(row) for row in rows):
-            if not self._wait_for_room(job.id):
-                return False
             details = details | {"rows_read": details["rows_read"] + len(chunk)}
             self._accept(collection, job.id, chunk, (before, details))
             before = details
+            with self.ingest.turns.paused():
+                goes_on = self._wait_for_room(job.id)
+            if not goes_on:
+                return False
         accepted = self.ingest.documents.accept(job.id, [], [], details, is_last=True, expected=before)
         self.ingest.announce(collection.id, accepted)
         log.info("import read", extra={"job_id": job.id, "rows": details["rows_read"]})
@@ -202,17 +241,6 @@ def _chunks(
             chunk, room = [], CHARACTERS_PER_TRANSACTION
     if chunk:
         yield chunk
-
-
-def count_characters(value: object) -> int:
-    """About how many characters a plain JSON value takes."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(len(key) + count_characters(item) for key, item in value.items())
-    if isinstance(value, list):
-        return sum(map(count_characters, value), len(value))
-    return 8
 
 
 def _storable(filename: str) -> str:

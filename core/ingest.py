@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from core.bulk_encoding import slices
-from core.collections import check_encoder
+from core.collections import check_encoder, in_use
 from core.documents import DocumentLimits, validate_batch
-from core.errors import EncoderMismatch, Overloaded, Unavailable
-from core.leases import LeaseKeeper, LeaseLost
-from core.metering import IngestMeter, IngestStage, NoMeter, timed
-from core.ports.indexes import Chunker
-from core.ports.models import Encoder
-from core.ports.stores import BatchStore, DocumentStore, JobStore
-from core.ports.work import Notifier, TaskQueue
-from core.turns import Turns
-from core.types import (
+from core.errors import EncoderMismatch, Overloaded, Overtaken, Unavailable
+from core.job_types import (
     REQUEST_ID,
     Accepted,
+    Annotated,
     BatchStanding,
     ClaimedBatch,
-    Collection,
     EncodedDocument,
     FailedDocument,
-    Float16,
     Job,
-    PassageText,
     Task,
     TaskKind,
     WorkItem,
 )
+from core.leases import LeaseKeeper, LeaseLost
+from core.metering import IngestMeter, IngestStage, NoMeter, timed
+from core.ports.indexes import Chunker
+from core.ports.models import PassageEncoder
+from core.ports.stores import BatchStore, DocumentStore, JobStore
+from core.ports.work import Notifier, TaskQueue
+from core.token_types import TokenizedPassage
+from core.turns import Turns
+from core.types import Collection, CollectionSettings, Float16, PassageText, Span
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,19 @@ NOT_THEIR_FAULT = (Unavailable, Overloaded, EncoderMismatch)
 HARMLESS = PassageText("", "A plain text.")
 
 
+# Entered for as long as a batch is worked on, its wait for a turn left out.
+AtWork = Callable[[], AbstractContextManager[None]]
+
 # Adds to documents whose vectors are known what is to be published with them, labels say.
-Annotate = Callable[[Collection, Sequence[EncodedDocument]], Sequence[EncodedDocument]]
+Annotate = Callable[[Collection, Sequence[EncodedDocument]], Annotated]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A document's passages: where each lies in its text, and what is encoded for it."""
+
+    spans: tuple[Span, ...]
+    passages: Sequence[TokenizedPassage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class IngestService:
     documents: DocumentStore
     batches: BatchStore
     jobs: JobStore
-    encoder: Encoder
+    encoder: PassageEncoder
     chunker: Chunker
     queue: TaskQueue
     notifier: Notifier
@@ -69,22 +81,28 @@ class IngestService:
     turns: Turns = field(default_factory=Turns)
     owed: dict[str, tuple[ClaimedBatch, str | None]] = field(default_factory=dict)
     meter: IngestMeter = field(default_factory=NoMeter)
-    annotate: Annotate = lambda _, encoded: encoded
+    annotate: Annotate = lambda _, encoded: Annotated(encoded)
 
     def submit(self, collection: Collection, items: Sequence[object], request_id: str = "") -> Job:
         """Accepts the good items of one call as a job and queues them; bad items are errors of the job.
 
         The job keeps `request_id`, so that the logs of its batches name it.
-        Raises InvalidInput when no item is good or an id occurs twice, Overloaded when too much waits.
+        Raises InvalidInput when no item is good or an id occurs twice, Overloaded when too much waits,
+        NotFound when the collection is gone.
         """
-        documents, rejected = validate_batch(items, self.limits)
-        waiting = self.queue.depth()
-        if waiting > self.max_queued_tasks:
-            raise Overloaded(
-                f"{waiting} batches wait to be embedded; the limit is {self.max_queued_tasks}. Retry later.",
-                5.0,
-            )
-        accepted = self.documents.submit(collection.id, documents, rejected, request_details(request_id))
+        with timed(self.meter, IngestStage.ACCEPT):
+            documents, rejected = validate_batch(items, self.limits)
+            waiting = self.queue.depth()
+            if waiting > self.max_queued_tasks:
+                raise Overloaded(
+                    f"{waiting} batches wait to be embedded; the limit is {self.max_queued_tasks}. Retry"
+                    " later.",
+                    5.0,
+                )
+            with in_use(collection):
+                accepted = self.documents.submit(
+                    collection.id, documents, rejected, request_details(request_id)
+                )
         log.info(
             "job accepted",
             extra={
@@ -99,7 +117,8 @@ class IngestService:
 
     def delete(self, collection: Collection, external_ids: Sequence[str]) -> tuple[int, int]:
         """How many documents were deleted, and the seq of the change."""
-        deleted, seq = self.documents.delete(collection.id, external_ids)
+        with in_use(collection):
+            deleted, seq = self.documents.delete(collection.id, external_ids)
         self.notifier.publish(collection.id, seq)
         return deleted, seq
 
@@ -116,21 +135,28 @@ class IngestService:
         self.queue.enqueue(tasks)
         return len(tasks)
 
-    def run_batch(self, batch_id: str) -> None:
+    def run_batch(self, batch_id: str, at_work: AtWork = nullcontext) -> None:
         """Encodes and publishes one batch; does nothing if it is done or held by another worker.
 
         Whatever goes wrong is raised after the lease was given back, to be tried again. Errors that are not
-        the documents' fault do not count as a try; a batch whose tries are used up is bisected.
+        the documents' fault do not count as a try; a batch whose tries are used up is bisected. A suspect
+        beside which long work goes on is put back: Unavailable.
         """
         self._give_back_owed()
         standing = self.batches.standing(batch_id)
         if standing is BatchStanding.SPENT:
             self._bisect(batch_id)
         elif standing is BatchStanding.SUSPECT:
-            with self.turns.alone():  # if the process dies now, no other batch bears the blame
-                self._run(batch_id)
+            with self.turns.alone() as is_ours:  # if the process dies now, no other work bears the blame
+                if not is_ours:
+                    raise Unavailable(
+                        "A batch under suspicion waits until no import, backup, training or labelling runs in"
+                        " this process."
+                    )
+                with at_work():
+                    self._run(batch_id)
         elif standing is BatchStanding.FRESH:
-            with self.turns.together():
+            with self.turns.together(), at_work():
                 self._run(batch_id)
 
     def _bisect(self, batch_id: str) -> None:
@@ -160,11 +186,8 @@ class IngestService:
 
     def _work(self, batch: ClaimedBatch, lease: LeaseKeeper) -> None:
         check_encoder(batch.collection, self.encoder)
-        encoded: Sequence[EncodedDocument]
         encoded, failed = self._encode_isolating(batch, lease)
-        encoded = self.annotate(batch.collection, encoded)
-        with timed(self.meter, IngestStage.WRITE):
-            seq = self.batches.complete(batch, encoded, failed)
+        seq = self._publish(batch, encoded, failed, lease)
         if seq is None:
             self._note_loss(batch)
             return
@@ -172,6 +195,23 @@ class IngestService:
         counts = {"searchable": len(encoded), "failed": len(failed), "seq": seq}
         log.info("batch done", extra=_ids(batch) | counts)
         self.notifier.publish(batch.collection.id, seq)
+
+    def _publish(
+        self,
+        batch: ClaimedBatch,
+        encoded: Sequence[EncodedDocument],
+        failed: Sequence[FailedDocument],
+        lease: LeaseKeeper,
+    ) -> int | None:
+        """The batch's seq, None if the lease is lost; annotates anew when the rules change meanwhile."""
+        while True:
+            annotated = self.annotate(batch.collection, encoded)
+            try:
+                with timed(self.meter, IngestStage.WRITE):
+                    return self.batches.complete(batch, annotated.documents, failed, annotated.rules)
+            except Overtaken as error:
+                log.info("batch annotated anew", extra=_ids(batch) | {"reason": str(error)})
+            self._require_going_on(lease)
 
     def _note_loss(self, batch: ClaimedBatch) -> None:
         log.warning("lease lost, result dropped", extra=_ids(batch))
@@ -220,7 +260,7 @@ class IngestService:
         """Raises Unavailable when the encoder fails on a harmless text too: then no document is at fault."""
         try:
             self.chunker.split([HARMLESS], batch.collection.settings)
-            self.encoder.encode_passages([HARMLESS])
+            self.encoder.encode_tokenized(self.encoder.tokenize_passages([HARMLESS]))
         except NOT_THEIR_FAULT:
             raise
         except Exception as error:
@@ -230,27 +270,40 @@ class IngestService:
     def _encode(
         self, batch: ClaimedBatch, items: Sequence[WorkItem], lease: LeaseKeeper
     ) -> list[EncodedDocument]:
-        texts = [PassageText(item.title, item.text) for item in items]
-        with timed(self.meter, IngestStage.CHUNK):
-            spans = self.chunker.split(texts, batch.collection.settings)
-        passages = [
-            PassageText(text.title, text.text[span.start : span.end])
-            for text, document_spans in zip(texts, spans, strict=True)
-            for span in document_spans
-        ]
+        documents = self._cut(
+            [PassageText(item.title, item.text) for item in items], batch.collection.settings
+        )
+        passages = [passage for document in documents for passage in document.passages]
         with timed(self.meter, IngestStage.ENCODE):
             vectors = self._encode_passages(passages, lease)  # (passages, d)
-        ends = np.cumsum([len(document_spans) for document_spans in spans])
+        ends = np.cumsum([len(document.spans) for document in documents])
         return [
-            EncodedDocument(item.document_id, document_spans, vectors[end - len(document_spans) : end])
-            for item, document_spans, end in zip(items, spans, ends, strict=True)
+            EncodedDocument(item.document_id, document.spans, vectors[end - len(document.spans) : end])
+            for item, document, end in zip(items, documents, ends, strict=True)
         ]
 
-    def _encode_passages(self, passages: Sequence[PassageText], lease: LeaseKeeper) -> Float16:
+    def _cut(self, texts: Sequence[PassageText], settings: CollectionSettings) -> list[_Cut]:
+        """Each text as its passages. Most fit in one: their tokens are those that are encoded."""
+        with timed(self.meter, IngestStage.TOKENIZE):
+            whole = self.encoder.tokenize_passages(texts)
+        cut = [_Cut((Span(0, len(one.passage.text)),), (one,)) for one in whole]
+        long = [i for i, one in enumerate(whole) if len(one.token_ids) > settings.max_tokens]
+        if not long:
+            return cut
+        with timed(self.meter, IngestStage.CHUNK):
+            spans = self.chunker.split([texts[i] for i in long], settings)
+        with timed(self.meter, IngestStage.TOKENIZE):
+            for i, found in zip(long, spans, strict=True):
+                title, text = texts[i].title, texts[i].text
+                parts = [PassageText(title, text[span.start : span.end]) for span in found]
+                cut[i] = _Cut(found, self.encoder.tokenize_passages(parts))
+        return cut
+
+    def _encode_passages(self, passages: Sequence[TokenizedPassage], lease: LeaseKeeper) -> Float16:
         parts = []
-        for part in slices(passages):
+        for part in slices([one.passage for one in passages]):
             self._require_going_on(lease)
-            parts.append(self.encoder.encode_passages(passages[part]).astype(np.float16))
+            parts.append(self.encoder.encode_tokenized(passages[part]).astype(np.float16))
         return np.concatenate(parts)
 
     def _require_going_on(self, lease: LeaseKeeper) -> None:

@@ -11,28 +11,21 @@ from typing import Protocol
 from core.candidates import Candidates
 from core.collections import CollectionService
 from core.errors import Conflict, Overloaded
+from core.judgement_types import JudgedQuery, JudgementCounts
 from core.ports.indexes import IndexRegistry
 from core.ports.models import Encoder, RankingScorer
 from core.ports.stores import JudgementStore
+from core.query_rewrites import QueryRewriter
 from core.search import SearchResult
 from core.search_request import SearchRequest
-from core.types import (
-    Collection,
-    EncoderInfo,
-    Float32,
-    Int64,
-    JudgedQuery,
-    JudgementCounts,
-    Lane,
-    PassageText,
-)
+from core.types import Collection, EncoderInfo, Float32, Int64, Lane, PassageText
 
 SEARCHES_A_BATCH = 16  # encoded together; between two batches everybody else has a turn
 RETRY_AFTER_S = 5.0
 
 
 class BatchSearch(Protocol):
-    """core.search.SearchService, or one like it."""
+    """core.rewritten_search.RewritingSearch, or one like it."""
 
     def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]: ...
 
@@ -78,6 +71,7 @@ class JudgedSearch:
     indexes: IndexRegistry
     scorer: RankingScorer
     modes: tuple[str, ...]
+    rewriter: QueryRewriter
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
@@ -103,15 +97,30 @@ class JudgedSearch:
             )
         return JudgedSet(collection, counts, queries)
 
-    def results(self, judged: JudgedSet, mode: str, k: int) -> Iterator[SearchResult]:
-        """What each query finds, in their order."""
+    def results(self, judged: JudgedSet, mode: str, k: int, rewrite: bool | None) -> Iterator[SearchResult]:
+        """What each query finds, in their order; None for `rewrite` leaves it to the collection."""
         for start in range(0, len(judged.queries), SEARCHES_A_BATCH):
             part = judged.queries[start : start + SEARCHES_A_BATCH]
-            requests = [SearchRequest(query.text, k, mode=mode, highlight=False) for query in part]
+            requests = [
+                SearchRequest(query.text, k, mode=mode, highlight=False, rewrite=rewrite) for query in part
+            ]
             yield from self.search.search_batch(judged.collection.name, requests)
 
-    def candidates(self, judged: JudgedSet) -> Iterator[Candidates]:
-        """What hybrid search would fuse for each query, in their order."""
+    def candidates(self, judged: JudgedSet, with_rewrites: bool = False) -> Iterator[list[Candidates]]:
+        """What hybrid search would fuse for each query, in their order: as it is, then for each rewrite.
+
+        Raises Overloaded and Unavailable where rewrites are wanted and cannot be had.
+        """
         for start in range(0, len(judged.queries), SEARCHES_A_BATCH):
             part = judged.queries[start : start + SEARCHES_A_BATCH]
-            yield from self.search.candidates(judged.collection.name, [query.text for query in part])
+            wordings = self._wordings([query.text for query in part], with_rewrites)
+            texts = [text for of_query in wordings for text in of_query]
+            found = iter(self.search.candidates(judged.collection.name, texts))
+            yield from ([next(found) for _ in of_query] for of_query in wordings)
+
+    def _wordings(self, queries: Sequence[str], with_rewrites: bool) -> list[list[str]]:
+        """Each query and its rewrites."""
+        if not with_rewrites:
+            return [[query] for query in queries]
+        found = self.rewriter.rewrites(queries)
+        return [[q, *(one.text for one in rewrites)] for q, rewrites in zip(queries, found, strict=True)]

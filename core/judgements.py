@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.collections import CollectionService
+from core.collections import CollectionService, in_use
 from core.documents import DocumentLimits, check_text
 from core.errors import InvalidInput, TooLarge
+from core.judgement_types import JudgedPage, JudgedQuery, JudgementCounts
 from core.ports.stores import JudgementStore
 from core.search_request import SearchLimits
-from core.types import JudgedPage, JudgedQuery, JudgementCounts
 
 MAX_ERRORS = 100
 
@@ -50,11 +50,15 @@ class JudgementService:
         the queries at fault, TooLarge over a limit.
         """
         judged = judged_queries(sent, self.limits)
-        return self.store.replace(self.collections.open(name).id, judged)
+        collection = self.collections.open(name)
+        with in_use(collection):
+            return self.store.replace(collection.id, judged)
 
     def clear(self, name: str) -> int:
         """How many judged queries there were."""
-        return self.store.clear(self.collections.open(name).id)
+        collection = self.collections.open(name)
+        with in_use(collection):
+            return self.store.clear(collection.id)
 
     def read(self, name: str, limit: int, after: int | None) -> tuple[JudgementCounts, JudgedPage]:
         collection = self.collections.open(name)

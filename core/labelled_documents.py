@@ -37,12 +37,13 @@ class LabelledDocuments:
         check_encoder(self.collections.get(source.collection), self.encoder)
 
     def take(
-        self, classifier: Classifier, source: CollectionSource, going: Callable[[int], None]
+        self, classifier: Classifier, job_id: str, source: CollectionSource, going: Callable[[int], None]
     ) -> tuple[str, ...]:
         """Puts the collection's labelled documents in the place of the classifier's examples; problems.
 
         Of documents with the same text the first is taken; if their labels differ, none. Raises NotFound,
-        EncoderMismatch, InvalidInput when there are none, too many, or a label is too long.
+        EncoderMismatch, InvalidInput when there are none, too many, or a label is too long, and Overtaken
+        when the training `job_id` is over meanwhile.
         """
         self.check(source)
         collection = self.collections.get(source.collection)
@@ -67,9 +68,8 @@ class LabelledDocuments:
                 f"No searchable document of collection {source.collection!r} has a label in metadata field"
                 f" {source.label_field!r}; name the field that holds the labels."
             )
-        self.store.replace_examples(
-            classifier.id, [example for example, _ in kept], np.stack([vector for _, vector in kept])
-        )
+        stacked = np.stack([vector for _, vector in kept])
+        self.store.replace_examples(classifier.id, job_id, [example for example, _ in kept], stacked)
         return _problems(len(contradicted), read - len(found))
 
     def _check_labels(self, labels: Sequence[str], source: CollectionSource) -> None:

@@ -12,17 +12,18 @@ import numpy as np
 from core.active_heads import ActiveHeads, ServedHead
 from core.annotations import CONFIDENCE_SUFFIX, label_annotations
 from core.classifier_types import DocumentVectors, GivenLabel, Head, HeadScores, LabelingRule
-from core.collections import check_encoder
+from core.collections import check_encoder, in_use
 from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
 from core.example_checks import check_one
 from core.filters import MAX_FIELD_BYTES
+from core.job_types import Annotated, ArrivalRule, EncodedDocument, Job, JobKind, JobStep
 from core.long_jobs import LongJobRunner
 from core.metering import ClassifierMeter
 from core.ports.classifiers import ClassifierStore, Heads, LabelStore
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from core.ports.work import Notifier
-from core.types import Collection, EncodedDocument, Float32, Job, JobKind
+from core.types import Collection, Float32
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class LabellingService:
         check_encoder(target, self.encoder)
         served = self._of_stored_vectors(classifier)
         if on_arrival:  # before the job, so that no document falls between the two
-            self.store.add_rule(LabelingRule(target.id, classifier, field))
+            with in_use(target):
+                self.store.add_rule(LabelingRule(target.id, classifier, field))
         details = {
             "classifier": classifier,
             "version": served.version.number,
@@ -78,30 +80,31 @@ class LabellingService:
         """Works on a labelling; raises Unavailable or Overloaded, to be tried again."""
         self.long.run(job_id, {JobKind.LABEL: self._label})
 
-    def annotated(
-        self, collection: Collection, encoded: Sequence[EncodedDocument]
-    ) -> Sequence[EncodedDocument]:
-        """The documents with the labels that the collection's rules ask for.
+    def annotated(self, collection: Collection, encoded: Sequence[EncodedDocument]) -> Annotated:
+        """The documents with the labels that the collection's rules ask for, and these rules.
 
         A rule that cannot be followed leaves them unlabelled, with a log line.
 
         Raises Unavailable, Overloaded.
         """
-        rules = self.store.rules(collection.id) if encoded else []
+        if not encoded:
+            return Annotated(encoded)
+        rules = self.store.arrival_rules(collection.id)
         if not rules:
-            return encoded
+            return Annotated(encoded, rules)
         vectors = np.stack([_mean(document) for document in encoded])
         found: list[dict[str, Any]] = [dict(document.annotations or {}) for document in encoded]
         for rule in rules:
             for known, given in zip(found, self._arrived(rule, vectors), strict=False):
                 known |= label_annotations(rule.field, given)
-        return [replace(document, annotations=known) for document, known in zip(encoded, found, strict=True)]
+        labelled = zip(encoded, found, strict=True)
+        return Annotated([replace(document, annotations=known) for document, known in labelled], rules)
 
-    def _arrived(self, rule: LabelingRule, vectors: Float32) -> list[GivenLabel]:
+    def _arrived(self, rule: ArrivalRule, vectors: Float32) -> list[GivenLabel]:
         """One label a row, or none at all."""
         told = {"classifier": rule.classifier, "field": rule.field}
         try:
-            given = self._given(self._of_stored_vectors(rule.classifier), vectors)
+            given = self._given(self._of_stored_vectors(rule.classifier, rule.version), vectors)
         except (Unavailable, Overloaded):
             raise
         except CognateError as error:
@@ -122,20 +125,20 @@ class LabellingService:
         served = self._of_stored_vectors(details["classifier"], details["version"])
         done, after = (job.done, details[AFTER]) if AFTER in details else (0, 0)
         while len((page := self.labels.document_vectors(collection.id, after, PAGE)).ids):
-            self._write(collection.id, details["field"], page, served)
             done, after = done + len(page.ids), int(page.ids[-1])
             total = max(done, self.collections.counts(collection.id).searchable)
-            self.long.work.advance(job.id, done, total, {AFTER: after})
+            labels = self._labels(page, served)
+            step = JobStep(job.id, done, total, {AFTER: after})
+            seq = self.labels.write(collection.id, details["field"], labels, step)
+            self.notifier.publish(collection.id, seq)
+            self.meter.labelled(len(labels))
             self.long.require_process()
         return done
 
-    def _write(self, collection_id: int, field: str, page: DocumentVectors, served: ServedHead) -> None:
-        given = self._given(served, page.vectors)
-        rows = zip(page.ids.tolist(), given, page.passages.tolist(), strict=True)
-        labels = {document: replace(label, passage=passage) for document, label, passage in rows}
-        seq = self.labels.write(collection_id, field, labels)
-        self.notifier.publish(collection_id, seq)
-        self.meter.labelled(len(given))
+    def _labels(self, page: DocumentVectors, served: ServedHead) -> dict[int, GivenLabel]:
+        """Document id -> what it is to get if its content is still that of the page."""
+        rows = zip(page.ids.tolist(), self._given(served, page.vectors), page.passages.tolist(), strict=True)
+        return {document: replace(label, passage=passage) for document, label, passage in rows}
 
     def _given(self, served: ServedHead, vectors: Float32) -> list[GivenLabel]:
         return given_labels(served.head, self.heads.scores(served.head, vectors))

@@ -8,8 +8,8 @@ import time
 from contextvars import copy_context
 from types import TracebackType
 
+from core.job_types import ClaimedBatch
 from core.ports.stores import BatchStore
-from core.types import ClaimedBatch
 
 log = logging.getLogger(__name__)
 

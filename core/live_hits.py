@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from core.fusion import Component, FusedHit
+from core.index_types import PassageRow
 from core.ports.stores import DocumentStore
-from core.types import Collection, Float16, Float32, PassageRow
+from core.types import Collection, Float16, Float32
 
 Ranker = Callable[
     [int], list[FusedHit]

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from core.errors import CognateError, Conflict, NotFound, Overloaded, Unavailable
 from core.ingest import describe_error, request_details
+from core.job_types import LONG_JOBS, Job, JobKind, Task
 from core.ports.stores import JobStore, LongJobs
 from core.ports.work import TaskQueue
-from core.types import LONG_JOBS, Job, JobKind, Task
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +21,10 @@ ADVANCE_EVERY_S: Final = 0.5
 
 # What a kind of job does; returns how many items were done.
 Step = Callable[[Job], int]
+
+
+class _Over(Exception):
+    """The job was ended by someone else, for example cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,9 @@ class LongJobRunner:
             return not job.state.is_final and self._attempt(job, steps[job.kind])
         except NotFound:
             log.warning("job is gone", extra={"job_id": job_id})
-            return False
+        except _Over:
+            log.info("job was ended meanwhile", extra={"job_id": job_id})
+        return False
 
     def going(self, job_id: str, total: int, before: int = 0) -> Callable[[int], None]:
         """To be told what is done: notes it now and then, and ends the work by raising.
@@ -78,7 +84,10 @@ class LongJobRunner:
             raise Unavailable("This process stops; the job goes on after the next start.")
 
     def _attempt(self, job: Job, step: Step) -> bool:
-        attempts = self.work.begin(job.id)
+        try:
+            attempts = self.work.begin(job.id)
+        except Conflict:
+            raise _Over from None
         log.info("job begun", extra={"kind": job.kind, "attempt": attempts})
         try:
             if attempts > MAX_ATTEMPTS:
@@ -92,6 +101,8 @@ class LongJobRunner:
                 raise
             self.work.fail(job.id, str(error))
         except CognateError as error:
+            if self.jobs.get(job.id).state.is_final:  # cancelled, and noticed at the next step
+                raise _Over from None
             log.warning("job failed", extra={"kind": job.kind, "reason": str(error)})
             self.work.fail(job.id, str(error))
         except Exception as error:  # the outer edge of a job: its reason is kept with it

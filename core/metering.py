@@ -12,7 +12,9 @@ from typing import Any, Protocol
 class IngestStage(StrEnum):
     """The steps between a claimed batch and documents that searches find."""
 
-    CHUNK = "chunk"  # a batch cut into passages, which tokenizes its texts
+    ACCEPT = "accept"  # documents of one call checked and stored
+    TOKENIZE = "tokenize"  # the passages of a batch, once whole and once more where they are cut
+    CHUNK = "chunk"  # documents of a batch that are too long for one passage
     ENCODE = "encode"  # a batch encoded, waits for the encoder included
     WRITE = "write"  # the transaction that makes a batch searchable
     INDEX = "index"  # a page of the log applied to an index
@@ -57,6 +59,22 @@ class ClassifierMeter(Protocol):
 
     def labelled(self, documents: int) -> None:
         """Documents that got a label from stored vectors, or on arrival."""
+        ...
+
+
+class GenerationMeter(Protocol):
+    """What generation does. Called from any thread; returns at once and raises nothing."""
+
+    def generated(self, task: str, tokens: int, seconds: float) -> None:
+        """One call of the generator."""
+        ...
+
+    def dropped(self, task: str, reason: str) -> None:
+        """A candidate was not let through; the reason is one of a few words."""
+        ...
+
+    def explained(self, kind: str, outcome: str) -> None:
+        """A sentence was shown as an explanation, and what its verification said."""
         ...
 
 

@@ -16,6 +16,14 @@ _NICENESS = 10
 _LEAST_PRIORITY = 19
 
 
+def give_way() -> None:
+    """From now on the calling thread, and those that it starts, give way to others."""
+    if sys.platform == "linux":  # elsewhere niceness belongs to the process
+        me = threading.get_native_id()
+        inherited = os.getpriority(os.PRIO_PROCESS, me)
+        os.setpriority(os.PRIO_PROCESS, me, min(inherited + _NICENESS, _LEAST_PRIORITY))
+
+
 def on_yielding_thread(work: Callable[[], T]) -> T:
     """The result of `work`; the threads that it starts give way to others, as far as the system lets them."""
     results: list[T] = []
@@ -23,10 +31,7 @@ def on_yielding_thread(work: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            if sys.platform == "linux":  # elsewhere niceness belongs to the process
-                me = threading.get_native_id()
-                inherited = os.getpriority(os.PRIO_PROCESS, me)
-                os.setpriority(os.PRIO_PROCESS, me, min(inherited + _NICENESS, _LEAST_PRIORITY))
+            give_way()
             results.append(work())
         except BaseException as error:  # the thread's edge: it belongs to the caller
             errors.append(error)

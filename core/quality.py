@@ -10,7 +10,8 @@ import numpy as np
 
 from core.errors import InvalidInput
 from core.judged_search import JudgedSearch, JudgedSet
-from core.types import Collection, Float64, JudgementCounts
+from core.judgement_types import JudgementCounts
+from core.types import Collection, Float64
 
 DEPTH = 100  # of the rankings, for recall@100 and MAP@100
 
@@ -19,18 +20,24 @@ DEPTH = 100  # of the rankings, for recall@100 and MAP@100
 class QualityLimits:
     max_k: int = DEPTH
     max_queries: int = 1_000
+    max_rewritten: int = 200  # queries, where each is rewritten
     max_worst: int = 100
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRequest:
-    """No modes are all modes. Of more than `queries` judged ones, that many are drawn by `seed`."""
+    """No modes are all modes. Of more than `queries` judged ones, that many are drawn by `seed`.
+
+    `with_rewrites`: each mode is measured without rewrites of the query, and with them as `<mode>+rewrite`;
+    else each is measured as the collection is searched.
+    """
 
     modes: tuple[str, ...] = ()
     k: int = 10
     queries: int = QualityLimits().max_queries
     seed: int = 0
     worst: int = 0
+    with_rewrites: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +99,8 @@ class QualityService:
         modes = self._check(request)
         with self.judged_search.measuring():
             started_s = time.perf_counter()
-            judged = self.judged_search.judged(name, request.queries, request.seed)
-            runs = {mode: self._run(judged, mode, request.k) for mode in modes}
+            judged = self.judged_search.judged(name, self._count(name, request), request.seed)
+            runs = {way.name: self._run(judged, way, request.k) for way in _ways(modes, request)}
             best = max((run.values[ndcg(request.k)] for run in runs.values()), key=_mean)
             return QualityReport(
                 collection=judged.collection,
@@ -107,15 +114,21 @@ class QualityService:
                 took_s=time.perf_counter() - started_s,
             )
 
-    def _run(self, judged: JudgedSet, mode: str, k: int) -> _Run:
+    def _count(self, name: str, request: QualityRequest) -> int:
+        """How many queries are run: fewer where each is rewritten, for this once or by default."""
+        search = self.judged_search.collections.open(name).search
+        is_rewritten = request.with_rewrites or search.rewrite
+        return min(request.queries, self.limits.max_rewritten) if is_rewritten else request.queries
+
+    def _run(self, judged: JudgedSet, way: _Way, k: int) -> _Run:
         rankings, seqs = [], []
-        for result in self.judged_search.results(judged, mode, max(k, DEPTH)):
+        for result in self.judged_search.results(judged, way.mode, max(k, DEPTH), way.rewrite):
             rankings.append([hit.passage.external_id for hit in result.hits])
             seqs.append(result.seq)
         names = _measures(k)
         relevance = [query.relevance for query in judged.queries]
         found = self.judged_search.scorer.values(list(names.values()), relevance, rankings)
-        return _Run(mode, rankings, {shown: found[name] for shown, name in names.items()}, min(seqs))
+        return _Run(way.name, rankings, {shown: found[name] for shown, name in names.items()}, min(seqs))
 
     def _quality(self, judged: JudgedSet, run: _Run, best: Float64, request: QualityRequest) -> ModeQuality:
         values = run.values[ndcg(request.k)]
@@ -140,6 +153,23 @@ class QualityService:
             if not least <= value <= most:
                 raise InvalidInput(f"{name} is {value}; it must be {least} to {most:,}.")
         return tuple(dict.fromkeys(request.modes)) or known
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A mode, and whether rewrites of the query are searched for too; None as the collection says."""
+
+    mode: str
+    rewrite: bool | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.mode}+rewrite" if self.rewrite else self.mode
+
+
+def _ways(modes: Sequence[str], request: QualityRequest) -> list[_Way]:
+    rewrites = (False, True) if request.with_rewrites else (None,)
+    return [_Way(mode, rewrite) for mode in modes for rewrite in rewrites]
 
 
 @dataclass(frozen=True, slots=True)

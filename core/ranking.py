@@ -9,9 +9,10 @@ import numpy as np
 
 from core.document_set import DocumentSet
 from core.fusion import Component, Found, FusedHit, Fusion, fuse, missing, window
+from core.index_types import IndexHit
 from core.ports.indexes import IndexView
 from core.search_request import Mode, WeightedQuery
-from core.types import Float32, IndexHit, Int64
+from core.types import Float32, Int64
 
 CANDIDATES = 10_000  # by words of each of several texts
 
@@ -32,6 +33,8 @@ def combined(vectors: Float32, weights: Sequence[float]) -> Float32:
 
     As inner products are linear, the score of a passage is the weighted mean of its scores.
     """
+    if len(vectors) == 1 and weights[0] > 0:
+        return np.asarray(vectors[0], dtype=np.float32)
     scale = np.asarray(weights, dtype=np.float64) / float(np.abs(weights).sum())
     return np.asarray(scale @ vectors, dtype=np.float32)
 

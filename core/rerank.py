@@ -29,12 +29,14 @@ class LongDocuments:
     """What is done with documents longer than the reranker reads at once.
 
     Each is cut into chunks of what fits beside the query, at most `max_chunks` of them and `max_tokens`
-    tokens, None for any number; its score is that of the best chunk. Or it `is_refused`.
+    tokens, None for any number; its score is that of the best chunk. Or it `is_refused`. `noun` is what the
+    caller calls a document.
     """
 
     max_tokens: int | None = None
     max_chunks: int | None = None
     is_refused: bool = False
+    noun: str = "document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class RerankService:
 
         Raises InvalidInput and TooLarge naming what is at fault and the limit.
         """
-        self._check(query, documents)
+        self._check(query, documents, long.noun)
         spans = self.reranker.token_spans(documents)
         room = self.reranker.room(query)
         plans = [chunk_spans(s, room, long) for s in spans]
@@ -95,7 +97,7 @@ class RerankService:
         order = tuple(np.argsort(-scores, kind="stable").tolist())
         return Ranking(scores, order, len(passages), tokens, truncated)
 
-    def _check(self, query: str, documents: Sequence[str]) -> None:
+    def _check(self, query: str, documents: Sequence[str], noun: str) -> None:
         limits = self.limits
         size = len(check_text(query, "'query'"))
         if not query.strip():
@@ -104,13 +106,13 @@ class RerankService:
             raise TooLarge(f"'query' has {size:,} bytes; the limit is {limits.max_query_bytes:,}.")
         if not 1 <= len(documents) <= limits.max_documents:
             raise InvalidInput(
-                f"{len(documents):,} documents were sent; 1 to {limits.max_documents:,} fit in a call."
+                f"{len(documents):,} {noun}s were sent; 1 to {limits.max_documents:,} fit in a call."
             )
         for i, document in enumerate(documents):
-            size = len(check_text(document, f"document {i}"))
+            size = len(check_text(document, f"{noun} {i}"))
             if size > limits.max_document_bytes:
                 raise TooLarge(
-                    f"Document {i} has {size:,} bytes; the limit is {limits.max_document_bytes:,}."
+                    f"{noun.capitalize()} {i} has {size:,} bytes; the limit is {limits.max_document_bytes:,}."
                 )
 
     def _check_plans(
@@ -119,13 +121,13 @@ class RerankService:
         if long.is_refused and (too_long := [i for i, s in enumerate(spans) if len(s) > room]):
             i = too_long[0]
             raise TooLarge(
-                f"Document {i} has {len(spans[i]):,} tokens; beside this query {room:,} are read. Shorten it,"
-                " or ask for truncation."
+                f"{long.noun.capitalize()} {i} has {len(spans[i]):,} tokens; beside this query {room:,} are"
+                " read. Shorten it, or ask for truncation."
             )
         pairs = sum(len(plan) for plan in plans)
         if pairs > self.limits.max_pairs:
             raise TooLarge(
-                f"The {len(plans):,} documents make {pairs:,} chunks of {room:,} tokens;"
+                f"The {len(plans):,} {long.noun}s make {pairs:,} chunks of {room:,} tokens;"
                 f" {self.limits.max_pairs:,} are scored in a call. Send fewer or shorter ones, or read less"
                 " of each."
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from core.blame import blaming
 from core.candidates import Candidates
 from core.collections import CollectionService
 from core.diversity import diversified
@@ -16,16 +17,18 @@ from core.errors import InvalidInput, NotFound, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
 from core.fusion import WINDOW, Component, Found, FusedHit
 from core.highlighting import highlights, query_stems
+from core.index_types import Facet, PassageRow
 from core.lengths import truncated
 from core.live_hits import LiveHit, LiveHits
 from core.ports.indexes import IndexRegistry, IndexView
 from core.ports.models import Encoder
 from core.ports.stores import DocumentStore
+from core.query_rewrites import QueryRewrite
 from core.ranking import Subject, both_sides, combined, rank
 from core.rerank import RerankService
 from core.search_defaults import fusion_of
-from core.search_request import Mode, SearchLimits, SearchRequest, check_request
-from core.types import Collection, Facet, Float32, Lane, PassageRow, PassageText, SearchDefaults, Span
+from core.search_request import Mode, SearchLimits, SearchRequest, check_batch, check_request
+from core.types import Collection, Float32, Lane, PassageText, SearchDefaults, Span
 
 RERANKED = 50  # hits that are reranked; those behind them stay where they are
 DIVERSIFIED = 100  # hits among which the unlike ones are looked for
@@ -33,7 +36,10 @@ DIVERSIFIED = 100  # hits among which the unlike ones are looked for
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document by its best passage; `rank` counts from 1 over all pages."""
+    """One document by its best passage; `rank` counts from 1 over all pages.
+
+    `by_wording` is what each wording of the query adds to the score, where it was searched for in several.
+    """
 
     passage: PassageRow
     score: float
@@ -43,13 +49,16 @@ class Hit:
     lexical: Component | None = None
     rerank: Component | None = None
     explanation: Explanation | None = None
+    by_wording: tuple[Component | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """Hits, best first; times in milliseconds; `seq` of the log the index had applied.
 
-    `is_truncated` says that the encoder read only the start of a text that was searched for.
+    `is_truncated` says that the encoder read only the start of a text that was searched for. `rewrites` are
+    wordings that were searched for beside the query, None where none were asked for; `rewrite_problem` says
+    why there are none.
     """
 
     hits: tuple[Hit, ...]
@@ -60,6 +69,8 @@ class SearchResult:
     mode: Mode
     is_truncated: bool = False
     facets: Mapping[str, Facet] = field(default_factory=dict)
+    rewrites: tuple[QueryRewrite, ...] | None = None
+    rewrite_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +96,13 @@ class SearchService:
     def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]:
         """Results in the order of the requests, which are encoded together.
 
-        Raises NotFound, EncoderMismatch, InvalidInput, or Unavailable when `min_seq` is not reached in time.
+        Raises NotFound, EncoderMismatch, InvalidInput, or Unavailable when `min_seq` is not reached in time;
+        `item` of an error is the place of the request at fault.
         """
-        for request in requests:
-            check_request(request, self.limits)
+        for i, request in enumerate(requests):
+            with blaming(i):
+                check_request(request, self.limits)
+        check_batch(requests, self.limits)
         seq = max((request.min_seq or 0 for request in requests), default=0)
         seen = self._seen.get(name)
         if seen is None or seq > seen.seq:
@@ -105,10 +119,22 @@ class SearchService:
         return self._search_all(present, requests, seq)
 
     def may_wait(self, name: str, request: SearchRequest) -> bool:
-        """Whether it may have to wait long: for the index, or for a model that reads passages."""
+        """Whether it may have to wait long: for the index, or for a model that reads passages.
+
+        A collection never seen must be looked up, and may ask for anything by default.
+        """
+        if name not in self._seen or request.min_seq or request.explain:
+            return True
+        return is_reranked(request, self.known_defaults(name))
+
+    def known_defaults(self, name: str) -> SearchDefaults:
+        """The collection's as this process last saw them; none of a collection that it never saw."""
         seen = self._seen.get(name)
-        is_reranked = seen is not None and _is_reranked(request, self.indexes.newest(seen).search)
-        return bool(request.min_seq or request.explain or request.rerank or is_reranked)
+        return SearchDefaults() if seen is None else self.indexes.newest(seen).search
+
+    def defaults(self, name: str) -> SearchDefaults:
+        """The same, looked up for a collection never seen. Raises NotFound, EncoderMismatch."""
+        return self.indexes.newest(self._seen.get(name) or self._open(name)).search
 
     def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]:
         """For each text what a hybrid search would fuse. Raises NotFound or EncoderMismatch."""
@@ -134,14 +160,16 @@ class SearchService:
     def _search_all(
         self, collection: Collection, requests: Sequence[SearchRequest], seq: int
     ) -> list[SearchResult]:
-        self._wait_for_seq(collection, seq)
+        with blaming(next((i for i, request in enumerate(requests) if request.min_seq == seq), 0)):
+            self._wait_for_seq(collection, seq)
         started = time.perf_counter()
         subjects = self._subjects(collection, requests)
         encode_ms = (time.perf_counter() - started) * 1000 / max(len(requests), 1)
-        return [
-            self._search_one(collection, request, subject, encode_ms)
-            for request, subject in zip(requests, subjects, strict=True)
-        ]
+        results = []
+        for i, (request, subject) in enumerate(zip(requests, subjects, strict=True)):
+            with blaming(i):
+                results.append(self._search_one(collection, request, subject, encode_ms))
+        return results
 
     def _subjects(self, collection: Collection, requests: Sequence[SearchRequest]) -> list[Subject]:
         """What each request looks for; all texts that need vectors are encoded together."""
@@ -155,15 +183,16 @@ class SearchService:
         ]
         vectors = iter(self.encoder.encode_queries(texts)) if texts else iter(())
         subjects = []
-        for request, mode in zip(requests, modes, strict=True):
+        for i, (request, mode) in enumerate(zip(requests, modes, strict=True)):
             vector = None
             if request.like:
-                vector = self._mean_vector(collection, request.like)
+                with blaming(i):
+                    vector = self._mean_vector(collection, request.like)
             elif mode is not Mode.LEXICAL:
                 own = np.stack([next(vectors) for _ in request.texts])
                 vector = combined(own, [one.weight for one in request.texts])
             fusion = request.fusion or fusion_of(defaults)
-            subjects.append(Subject(mode, fusion, vector, request.texts, _is_reranked(request, defaults)))
+            subjects.append(Subject(mode, fusion, vector, request.texts, is_reranked(request, defaults)))
         return subjects
 
     def _mean_vector(self, collection: Collection, external_ids: Sequence[str]) -> Float32:
@@ -189,11 +218,11 @@ class SearchService:
         found = self._found(collection, request, subject, view, allowed, clock)
         if subject.is_reranked:
             found = [*self._reranked(request.words, found[:RERANKED]), *found[RERANKED:]]
-        page = self._arranged(request, view, found)[request.offset : request.offset + request.k]
+        page = self._arranged(request, subject, view, found)[request.offset : request.offset + request.k]
         fetch_s = time.perf_counter() - started - clock.seconds
         hits = self._shown(request, view, page)
         return SearchResult(
-            self._explained(request, hits) if request.explain else hits,
+            self.explained(request, hits) if request.explain else hits,
             encode_ms,
             clock.seconds * 1000,
             fetch_s * 1000,
@@ -233,15 +262,23 @@ class SearchService:
             for place, i in enumerate(order, start=1)
         ]
 
-    def _arranged(self, request: SearchRequest, view: IndexView, found: list[LiveHit]) -> list[LiveHit]:
-        """Hits in the order in which they are shown, over all pages."""
+    def _arranged(
+        self, request: SearchRequest, subject: Subject, view: IndexView, found: list[LiveHit]
+    ) -> list[LiveHit]:
+        """Hits in the order in which they are shown, over all pages.
+
+        Behind those that were reranked stand others, whose scores are of another kind: a threshold leaves
+        them out, and diversity does not mix them in.
+        """
+        compared = RERANKED if subject.is_reranked else len(found)
+        found, others = found[:compared], found[compared:]
         if request.score_threshold is not None:
-            found = [hit for hit in found if hit.ranked.score >= request.score_threshold]
+            found, others = [hit for hit in found if hit.ranked.score >= request.score_threshold], []
         if request.diversity and found:
             vectors = _vectors_of(view, found)
             scores = np.array([hit.ranked.score for hit in found], dtype=np.float32)
             found = [found[place] for place in diversified(scores, vectors, request.diversity)]
-        return found
+        return [*found, *others]
 
     def _shown(self, request: SearchRequest, view: IndexView, page: Sequence[LiveHit]) -> tuple[Hit, ...]:
         stems = query_stems(request.words, view.stem) if request.highlight else frozenset()
@@ -253,7 +290,16 @@ class SearchService:
             for rank, hit in enumerate(page, start=request.offset + 1)
         )  # fmt: skip
 
-    def _explained(self, request: SearchRequest, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    def highlighted(self, name: str, hits: Sequence[Hit], queries: Sequence[str]) -> tuple[Hit, ...]:
+        """Each hit with the words of its query that stand in its passage. Raises NotFound."""
+        view = self.indexes.view(self._seen.get(name) or self._open(name))
+        stems = {query: query_stems(query, view.stem) for query in set(queries)}
+        return tuple(
+            replace(hit, highlights=highlights(hit.passage.text, stems[query], view.stem))
+            for hit, query in zip(hits, queries, strict=True)
+        )
+
+    def explained(self, request: SearchRequest, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """The hits with explanations of their dense scores, from which highlights are then taken."""
         assert request.query is not None
         passages = [PassageText(hit.passage.title, hit.passage.text) for hit in hits]
@@ -291,11 +337,11 @@ def depth(request: SearchRequest, subject: Subject) -> int:
     """How many hits are needed to know which stand on the page."""
     wanted = request.offset + request.k
     if subject.is_reranked:
-        wanted = max(wanted, RERANKED)
+        return max(wanted, RERANKED)
     return max(wanted, DIVERSIFIED) if request.diversity else wanted
 
 
-def _is_reranked(request: SearchRequest, defaults: SearchDefaults) -> bool:
+def is_reranked(request: SearchRequest, defaults: SearchDefaults) -> bool:
     """As the request says; a collection's default holds for what can be reranked, a single query."""
     if request.rerank is not None:
         return request.rerank

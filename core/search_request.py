@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +30,7 @@ class SearchLimits:
     max_window: int = 10_000
     max_explained: int = 100
     max_reranked: int = 50
+    max_rewritten: int = 100
     max_diversified: int = 100
     max_query_bytes: int = 32_768
     max_queries: int = 16
@@ -36,6 +38,7 @@ class SearchLimits:
     max_like: int = 100
     max_facets: int = 32
     max_searches: int = 256
+    max_batch_hits: int = 25_600
     min_seq_timeout_s: float = 5.0
 
 
@@ -51,8 +54,8 @@ class WeightedQuery:
 class SearchRequest:
     """Exactly one of `query`, `queries` and `like` says what is looked for.
 
-    None for `mode`, `fusion` and `rerank` leaves the choice to the collection. `diversity` is 0 to 1, the
-    weight of being unlike the hits before (0 = relevance alone).
+    None for `mode`, `fusion`, `rerank` and `rewrite` leaves the choice to the collection. `diversity` is 0 to
+    1, the weight of being unlike the hits before (0 = relevance alone).
     """
 
     query: str | None = None
@@ -68,6 +71,7 @@ class SearchRequest:
     facets: tuple[str, ...] = ()
     fusion: Fusion | None = None
     rerank: bool | None = None
+    rewrite: bool | None = None
     score_threshold: float | None = None
     diversity: float = 0.0
 
@@ -89,6 +93,17 @@ def check_request(request: SearchRequest, limits: SearchLimits) -> None:
     _check_options(request, limits)
 
 
+def check_batch(requests: Sequence[SearchRequest], limits: SearchLimits) -> None:
+    """Raises InvalidInput when the searches of one call ask for too many hits together."""
+    # What is out of its own bounds is refused by check_request, which names the search.
+    hits = sum(min(max(0, request.k), limits.max_k) for request in requests)
+    if hits > limits.max_batch_hits:
+        raise InvalidInput(
+            f"The k of the {len(requests)} searches add up to {hits:,}; the limit is"
+            f" {limits.max_batch_hits:,}. Send them in several calls."
+        )
+
+
 def _check_page(request: SearchRequest, limits: SearchLimits) -> None:
     if not 1 <= request.k <= limits.max_k:
         raise InvalidInput(f"k is {request.k}; it must be 1 to {limits.max_k}.")
@@ -100,6 +115,7 @@ def _check_page(request: SearchRequest, limits: SearchLimits) -> None:
         )
     for name, is_on, most in (
         ("rerank", request.rerank, limits.max_reranked),
+        ("rewrite", request.rewrite, limits.max_rewritten),
         ("diversity", request.diversity, limits.max_diversified),
     ):
         if is_on and request.offset + request.k > most:
@@ -152,7 +168,13 @@ def _check_options(request: SearchRequest, limits: SearchLimits) -> None:
         raise InvalidInput(f"mode {request.mode!r} is not known; use {', '.join(MODES)}.")
     if request.like and request.mode not in (None, Mode.DENSE):
         raise InvalidInput(f"'like' compares vectors, so mode must be dense, not {request.mode}.")
-    for name, is_on in (("explain", request.explain), ("rerank", request.rerank)):
+    if request.rewrite and request.diversity:
+        raise InvalidInput("rewrite and diversity do not go together; leave one of them out.")
+    for name, is_on in (
+        ("explain", request.explain),
+        ("rerank", request.rerank),
+        ("rewrite", request.rewrite),
+    ):
         if is_on and request.query is None:
             raise InvalidInput(f"{name} needs a 'query'; 'queries' and 'like' have no single text.")
     if len(request.facets) > limits.max_facets:

@@ -12,6 +12,8 @@ from core.collections import CollectionService
 from core.deletion import DeletionService
 from core.embed import EmbedService
 from core.explain import ExplainService
+from core.explain_label import LabelExplainService
+from core.generating import GenerationService
 from core.imports import ImportService
 from core.ingest import IngestService
 from core.judgements import JudgementService
@@ -21,9 +23,12 @@ from core.ports.models import Encoder
 from core.ports.stores import DocumentStore, JobStore
 from core.ports.work import UploadStore
 from core.quality import QualityService
+from core.reasons import ReasonService
 from core.rerank import RerankService
-from core.search import SearchService
+from core.rewrite import RewriteService
+from core.rewritten_search import RewritingSearch
 from core.search_defaults import SearchDefaultsService
+from core.topics import TopicService
 from core.tune import TuneService
 
 
@@ -39,7 +44,7 @@ class Services:
     ingest: IngestService
     deletion: DeletionService
     imports: ImportService
-    search: SearchService
+    search: RewritingSearch
     defaults: SearchDefaultsService
     judgements: JudgementService
     quality: QualityService
@@ -50,6 +55,11 @@ class Services:
     embed: EmbedService
     rerank: RerankService
     explain: ExplainService
+    topics: TopicService
+    explain_label: LabelExplainService
+    reasons: ReasonService
+    rewrite: RewriteService
+    generation: GenerationService
     documents: DocumentStore
     jobs: JobStore
     indexes: IndexRegistry

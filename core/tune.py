@@ -16,7 +16,7 @@ from core.errors import Conflict, InvalidInput
 from core.judged_search import JudgedSearch, JudgedSet
 from core.quality import ndcg
 from core.search_defaults import SearchDefaultsService
-from core.search_settings import Setting, applied, ranked, setting_of, settings_with
+from core.search_settings import Setting, applied, found_by, setting_of, settings_with
 from core.types import Collection, Float64, Int64
 
 K = 10  # nDCG@10 is what is tuned
@@ -28,16 +28,21 @@ NEEDED_MODES = ("dense", "lexical", "hybrid")
 class TuneLimits:
     min_queries: int = 20
     max_queries: int = 1_000
+    max_rewritten: int = 200  # queries, where each is rewritten
     max_folds: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class TuneRequest:
-    """Folds, and which queries are drawn when there are too many, are random by `seed`."""
+    """Folds, and which queries are drawn when there are too many, are random by `seed`.
+
+    `with_rewrites`: settings that search for rewrites of the query too are tried, which are generated first.
+    """
 
     folds: int = 5
     seed: int = 0
     is_applied: bool = False
+    with_rewrites: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +92,11 @@ class TuneService:
         self._check(request)
         with self.judged_search.measuring():
             started_s = time.perf_counter()
-            judged = self._judged(name, request.seed)
-            present = setting_of(judged.collection.search, self.judged_search.modes[0])
-            settings = settings_with(present)
-            values = self._values(judged, settings)
+            present = setting_of(self._collection(name).search, self.judged_search.modes[0])
+            with_rewrites = request.with_rewrites or present.is_rewritten
+            judged = self._judged(name, request.seed, with_rewrites)
+            settings = settings_with(present, with_rewrites)
+            values = self._values(judged, settings, with_rewrites)
         report = self._report(judged, settings, values, present, request, started_s)
         if request.is_applied and report.is_better:
             search = applied(report.chosen, judged.collection.search)
@@ -106,8 +112,13 @@ class TuneService:
         if not 2 <= request.folds <= self.limits.max_folds:
             raise InvalidInput(f"folds is {request.folds}; it must be 2 to {self.limits.max_folds}.")
 
-    def _judged(self, name: str, seed: int) -> JudgedSet:
-        judged = self.judged_search.judged(name, self.limits.max_queries, seed)
+    def _collection(self, name: str) -> Collection:
+        return self.judged_search.collections.open(name)
+
+    def _judged(self, name: str, seed: int, with_rewrites: bool) -> JudgedSet:
+        limits = self.limits
+        count = limits.max_rewritten if with_rewrites else limits.max_queries
+        judged = self.judged_search.judged(name, count, seed)
         if len(judged.queries) < self.limits.min_queries:
             raise Conflict(
                 f"Collection {name!r} has {len(judged.queries)} judged queries that can be measured; tuning"
@@ -115,14 +126,14 @@ class TuneService:
             )
         return judged
 
-    def _values(self, judged: JudgedSet, settings: Sequence[Setting]) -> Float64:
+    def _values(self, judged: JudgedSet, settings: Sequence[Setting], with_rewrites: bool) -> Float64:
         """nDCG@10 (settings, queries)."""
-        found = list(self.judged_search.candidates(judged))
+        found = list(self.judged_search.candidates(judged, with_rewrites))
         relevance = [query.relevance for query in judged.queries]
         scorer = self.judged_search.scorer
         rows = []
         for setting in settings:
-            rankings = [ranked(of_query, setting, K) for of_query in found]
+            rankings = [found_by(of_query, setting, K) for of_query in found]
             rows.append(scorer.values([ndcg(K)], relevance, rankings)[ndcg(K)])
         return np.stack(rows)
 

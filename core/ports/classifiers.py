@@ -19,12 +19,13 @@ from core.classifier_types import (
     HeadScores,
     LabelingRule,
     LabelledText,
+    MadeBy,
     StoredExample,
     SuggestedRow,
     TrainedHead,
     TrainingOptions,
-    VersionOrigin,
 )
+from core.job_types import ArrivalRule, JobStep
 from core.ports.models import Encoder
 from core.types import EncoderInfo, Float32, Int64
 
@@ -69,7 +70,10 @@ class EncoderTuner(Protocol):
     """Contrastive few-shot tuning of adapters in the service's own encoder."""
 
     def tune(self, texts: Sequence[str], truth: npt.NDArray[Any], seed: int, going: Going) -> Arrays:
-        """Adapter arrays for `truth` (n, c). Raises Unavailable when torch is not installed."""
+        """Adapter arrays for `truth` (n, c). Raises InvalidInput or Unavailable when there are none.
+
+        What `going` raises ends the work, and is raised.
+        """
         ...
 
     def encoder(self, adapters: Arrays) -> Encoder:
@@ -128,27 +132,28 @@ class ClassifierStore(Protocol):
         ...
 
     def replace_examples(
-        self, classifier_id: int, examples: Sequence[LabelledText], vectors: Float32
+        self, classifier_id: int, job_id: str, examples: Sequence[LabelledText], vectors: Float32
     ) -> None:
         """Puts these, encoded already, in the place of all earlier ones (training from a collection).
 
-        `vectors` (n, d). Of equal texts the last counts. Raises NotFound when the classifier is gone.
+        `vectors` (n, d). Of equal texts the last counts. Raises NotFound when the classifier is gone,
+        Overtaken when the training `job_id` is over or no longer its newest.
         """
         ...
 
     def add_version(
         self,
         classifier_id: int,
-        origin: VersionOrigin,
+        made_by: MadeBy,
         trained: TrainedHead,
         encoder: EncoderInfo,
         data_hash: str,
         examples: int,
         adapters: Arrays | None = None,
     ) -> ClassifierVersion:
-        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone.
+        """Adds a version and makes it the active one. Of those that feedback made only the newest are kept.
 
-        Of the versions that feedback made only the newest are kept.
+        Raises NotFound when the classifier is gone, Overtaken when what it was made by no longer holds.
         """
         ...
 
@@ -174,6 +179,10 @@ class ClassifierStore(Protocol):
 
     def rules(self, collection_id: int) -> list[LabelingRule]: ...
 
+    def arrival_rules(self, collection_id: int) -> Sequence[ArrivalRule]:
+        """The same rules, each with the version that is active now."""
+        ...
+
     def add_rule(self, rule: LabelingRule) -> None:
         """Replaces a rule of the same collection and field. Raises NotFound."""
         ...
@@ -191,7 +200,10 @@ class LabelStore(Protocol):
     """Reads vectors of documents in pages, and writes labels into their metadata."""
 
     def document_vectors(self, collection_id: int, after: int, limit: int) -> DocumentVectors:
-        """Searchable documents with an id greater than `after`, in order of id."""
+        """At most `limit` searchable documents with an id greater than `after`, in order of id.
+
+        Fewer of many passages; none when there are no more.
+        """
         ...
 
     def labelled(
@@ -199,15 +211,19 @@ class LabelStore(Protocol):
     ) -> tuple[list[tuple[str, tuple[str, ...]]], DocumentVectors]:
         """(text, values of the metadata field as text) and vectors, of searchable documents that have any.
 
-        Only what callers sent counts, not what labelling wrote there. At most `limit`; fewer are the last.
+        Only what callers sent counts, not what labelling wrote there. At most `limit`, fewer of many
+        passages; none when there are no more.
         """
         ...
 
-    def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
+    def write(
+        self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
+    ) -> int:
         """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
 
         Stays when the caller sends the document's metadata anew, and goes with its content. Documents gone
-        meanwhile are left out. Raises NotFound when the collection is gone.
+        meanwhile are left out. The `step` of the job that labels is noted with the change, or neither is
+        made. Raises NotFound when the collection is gone, Conflict when the job is over: cancelled, say.
         """
         ...
 

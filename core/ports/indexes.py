@@ -7,18 +7,8 @@ from typing import Protocol
 
 from core.document_set import DocumentSet
 from core.filters import Filter
-from core.types import (
-    Collection,
-    CollectionSettings,
-    Facet,
-    Float32,
-    IndexHit,
-    IndexStats,
-    Int64,
-    PassageText,
-    PassageVectors,
-    Span,
-)
+from core.index_types import Facet, IndexHit, IndexStats, PassageVectors
+from core.types import Collection, CollectionSettings, Float32, Int64, PassageText, Span
 
 
 class Chunker(Protocol):
@@ -64,6 +54,14 @@ class IndexView(Protocol):
 
     def stem(self, word: str) -> str:
         """The word as it is indexed; empty for one too common to be worth showing."""
+        ...
+
+    def shown_words(self, text: str) -> list[tuple[str, str]]:
+        """Each word worth showing, in order: as it is indexed, and as it is written."""
+        ...
+
+    def document_ids(self) -> Int64:
+        """(n,) ids of all documents that have a vector, ascending."""
         ...
 
     def vectors(self, document_ids: Int64) -> PassageVectors:

@@ -5,20 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from core.types import (
-    Classification,
-    EncoderInfo,
-    Float32,
-    Float64,
-    Int32,
-    Int64,
-    Label,
-    Lane,
-    PassageText,
-    RerankerInfo,
-    TokenParts,
-    ZeroShotOptions,
-)
+from core.label_types import Classification, Label, ZeroShotOptions
+from core.token_types import TokenizedPassage, TokenParts
+from core.types import EncoderInfo, Float32, Float64, Int32, Int64, Lane, PassageText, RerankerInfo
 
 
 class TokenSpans(Protocol):
@@ -37,6 +26,11 @@ class TokenEncoder(Protocol):
 
     @property
     def vocabulary_size(self) -> int: ...
+
+    @property
+    def pooling(self) -> str:
+        """How states of tokens become one vector: `cls` (class attention too) or `mean`."""
+        ...
 
     def tokenize(self, texts: Sequence[str]) -> list[Int32]:
         """One (t,) array a text, special tokens included, not truncated."""
@@ -77,6 +71,18 @@ class Reranker(TokenSpans, Protocol):
 
         Logits of a cross-encoder, cosines of a bi-encoder.
         """
+        ...
+
+
+class PassageEncoder(Encoder, Protocol):
+    """Passages in two steps: how long they are is known before they are encoded."""
+
+    def tokenize_passages(self, passages: Sequence[PassageText]) -> list[TokenizedPassage]:
+        """In the order of `passages`."""
+        ...
+
+    def encode_tokenized(self, passages: Sequence[TokenizedPassage], lane: Lane = Lane.BULK) -> Float32:
+        """(n, d) float32, as `encode_passages` gives them: longer ones than the encoder reads are cut."""
         ...
 
 

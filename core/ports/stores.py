@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from core.types import (
+from core.index_types import LogPage, PassageRow
+from core.job_types import (
     Accepted,
+    ArrivalRule,
     BatchStanding,
     ClaimedBatch,
+    EncodedDocument,
+    FailedDocument,
+    Job,
+    JobKind,
+    Task,
+)
+from core.judgement_types import JudgedPage, JudgedQuery, JudgementCounts
+from core.types import (
     Collection,
     CollectionSettings,
     Document,
     DocumentCounts,
     DocumentState,
-    EncodedDocument,
     EncoderInfo,
-    FailedDocument,
     Float16,
-    Job,
-    JobKind,
-    JudgedPage,
-    JudgedQuery,
-    JudgementCounts,
-    LogPage,
     NewDocument,
-    PassageRow,
     RejectedItem,
     SearchDefaults,
-    Task,
 )
 
 # Document id -> ids, in order, of those of its passages that a reader of the log holds.
@@ -111,7 +111,10 @@ class DocumentStore(Protocol):
     def list(
         self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
     ) -> list[Document]:
-        """In order of external id, those greater than `after`; deleted ones are left out."""
+        """In order of external id, those greater than `after`; deleted ones are left out.
+
+        At most `limit`; large ones are fewer, `core.document_pages.page_of`.
+        """
         ...
 
     def delete(self, collection_id: int, external_ids: Sequence[str]) -> tuple[int, int]:
@@ -176,9 +179,17 @@ class BatchStore(Protocol):
         ...
 
     def complete(
-        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
+        self,
+        batch: ClaimedBatch,
+        encoded: Sequence[EncodedDocument],
+        failed: Sequence[FailedDocument],
+        rules: Sequence[ArrivalRule] | None = None,
     ) -> int | None:
-        """Publishes the batch in one transaction; its seq, or None (nothing done) if the lease is lost."""
+        """Publishes the batch in one transaction; its seq, or None (nothing done) if the lease is lost.
+
+        Raises Overtaken (nothing done) when the collection's rules are no longer those that the documents
+        were annotated by; None: they were not.
+        """
         ...
 
     def release(self, batch: ClaimedBatch, fault: str | None = None) -> None:
@@ -243,11 +254,8 @@ class LongJobs(Protocol):
         """Marks it as running; how often that was done. Raises Conflict when it is over."""
         ...
 
-    def advance(self, job_id: str, done: int, total: int, position: Mapping[str, Any] | None = None) -> None:
-        """Notes what is done of all there is to do, and in the job's details where to go on from.
-
-        Raises Conflict when the job is over: cancelled, say.
-        """
+    def advance(self, job_id: str, done: int, total: int) -> None:
+        """Notes what is done of all there is to do. Raises Conflict when the job is over: cancelled, say."""
         ...
 
     def succeed(self, job_id: str, done: int) -> None:
@@ -267,7 +275,7 @@ class ChangeLog(Protocol):
     def read(
         self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
     ) -> LogPage:
-        """Changed documents after `cursor` = (seq, document id), at most about `limit`.
+        """Changed documents after `cursor` = (seq, document id), at most `limit`; fewer of many passages.
 
         Vectors and texts of passages that the reader holds (`held`) are left out.
         """

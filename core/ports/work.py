@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, Protocol, TypeAlias
 
-from core.types import (
-    ImportFields,
-    ImportPlan,
-    RejectedItem,
-    StoredUpload,
-    Task,
-)
+from core.job_types import ImportFields, ImportPlan, StoredUpload, Task
+from core.types import RejectedItem
 
 OpenFile: TypeAlias = Callable[[], BinaryIO]  # opens one file for reading, seekable, as often as called
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from core.classifier_parts import ClassifierPorts, classifier_service
@@ -11,9 +11,11 @@ from core.classifiers import ClassifierService
 from core.documents import DocumentLimits
 from core.example_checks import ClassifierLimits
 from core.ingest import IngestService
+from core.job_types import Job, TaskKind
 from core.long_jobs import LongJobRunner
 from core.ports.classifiers import EncoderTuner, Heads
-from core.types import Collection, CollectionSettings, Job, Metadata, TaskKind
+from core.types import Collection, CollectionSettings, Metadata
+from indexer.chunking import sentence_starts
 from storage.batches import SqlBatchStore
 from storage.classifiers import SqlClassifierStore
 from storage.collections import SqlCollectionStore
@@ -83,6 +85,7 @@ class ClassifierWorld:
                 long,
                 self.notifier,
                 self.meter,
+                sentence_starts,
             ),
             self.limits,
         )
@@ -101,7 +104,7 @@ class ClassifierWorld:
 
     def work(self) -> None:
         """Runs all that is queued."""
-        run = {
+        run: dict[TaskKind, Callable[[str], object]] = {
             TaskKind.TRAIN: self.service.training.run,
             TaskKind.LABEL: self.service.labelling.run,
             TaskKind.INGEST_BATCH: self.ingest.run_batch,

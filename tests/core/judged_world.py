@@ -11,24 +11,14 @@ import numpy as np
 
 from core.candidates import Candidates
 from core.fusion import Found, Fusion, fuse
+from core.index_types import IndexHit, IndexStats, PassageRow
 from core.judged_search import JudgedSearch
+from core.judgement_types import JudgedPage, JudgedQuery, JudgementCounts
 from core.search import Hit, SearchResult
 from core.search_request import Mode, SearchRequest
-from core.types import (
-    Collection,
-    CollectionSettings,
-    Float64,
-    IndexHit,
-    IndexStats,
-    JudgedPage,
-    JudgedQuery,
-    JudgementCounts,
-    PassageRow,
-    SearchDefaults,
-    Span,
-)
+from core.types import Collection, CollectionSettings, Float64, SearchDefaults, Span
 from evaluation.scorer import IrScorer
-from tests.fakes import FAKE_INFO
+from tests.fakes import FAKE_INFO, FakeRewriter
 
 MODES = ("hybrid", "dense", "lexical")
 SEQ = 7
@@ -42,8 +32,10 @@ class RankedSearch:
     lexical: Float64
     batches: list[tuple[str, ...]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    asked: list[tuple[str, bool | None]] = field(default_factory=list)
 
     def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]:
+        self.asked += dict.fromkeys((request.mode or "", request.rewrite) for request in requests)
         self.batches.append(tuple(request.mode or "" for request in requests))
         return [self._search(request) for request in requests]
 
@@ -85,10 +77,11 @@ class JudgedWorld:
         )
     )
     told: list[tuple[int, int]] = field(default_factory=list)
+    rewriter: FakeRewriter = field(default_factory=FakeRewriter)
 
     def judged_search(self, modes: tuple[str, ...] = MODES) -> JudgedSearch:
         here: Any = self
-        return JudgedSearch(here, here, self.search, here, IrScorer(), modes)
+        return JudgedSearch(here, here, self.search, here, IrScorer(), modes, self.rewriter)
 
     def open(self, name: str) -> Collection:
         return self.collection

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 
 from core.classifier_feedback import AT_ONCE
-from core.classifier_types import LabelledText, TrainingOptions, TrainRequest, VersionOrigin
+from core.classifier_types import (
+    Examples,
+    Head,
+    LabelledText,
+    TrainedHead,
+    TrainingOptions,
+    TrainRequest,
+    VersionOrigin,
+)
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound
 from core.example_checks import ClassifierLimits
-from core.types import EncoderInfo, JobState
+from core.job_types import JobState
+from core.types import EncoderInfo
 from storage.database import Database
+from tests.core.centroid_heads import CentroidHeads
 from tests.core.classifier_world import MONEY, MOODS, SPORTS, ClassifierWorld
 from tests.fakes import DIM, FakeEncoder
 
@@ -58,11 +70,70 @@ def test_what_changes_nothing_makes_no_version(world: ClassifierWorld) -> None:
     assert len(world.service.versions("topic")) == 1
 
 
+def test_what_changes_nothing_after_a_rollback_makes_no_version(world: ClassifierWorld) -> None:
+    world.service.change_examples("topic", [RAIN])
+    world.service.activate("topic", 1)
+    told = world.service.change_examples("topic", [RAIN, *MOODS], ["never there"])
+    assert told.version is not None
+    assert told.version.number == 1
+    assert len(world.service.versions("topic")) == 2
+
+
+def test_what_was_stored_but_not_fitted_is_taken_in_when_sent_again(world: ClassifierWorld) -> None:
+    world.store.change_examples(world.service.get("topic").id, [RAIN], [])  # and the process died
+    told = world.service.change_examples("topic", [RAIN])
+    assert (told.changes.unchanged, told.version and told.version.number) == (1, 2)
+    assert world.label("sun after rain") == "weather"
+
+
+@dataclass
+class HeadsMeanwhile(CentroidHeads):
+    """While a head is fitted again, something happens, once."""
+
+    happens: list[Callable[[], object]] = field(default_factory=list)
+
+    def refit(self, head: Head, examples: Examples, options: TrainingOptions) -> TrainedHead:
+        if self.happens:
+            self.happens.pop()()
+        return super().refit(head, examples, options)
+
+
+def test_a_rollback_while_the_head_is_fitted_again_stands(database: Database) -> None:
+    heads = HeadsMeanwhile()
+    world = ClassifierWorld(database, heads=heads)
+    world.train()
+    world.service.change_examples("topic", [RAIN])
+    heads.happens.append(lambda: world.service.activate("topic", 1))
+    told = world.service.change_examples("topic", [LabelledText("snow", ("weather",))])
+    assert told.version is not None
+    assert (told.changes.added, told.version.number) == (1, 1)
+    assert world.service.get("topic").active == 1
+    assert [version.number for version in world.service.versions("topic")] == [2, 1]
+    again = world.service.change_examples("topic", [LabelledText("hail", ("weather",))])
+    assert again.version is not None
+    assert (again.version.number, again.version.examples) == (3, 9)
+
+
+def test_what_was_fitted_while_a_training_ended_is_fitted_to_its_head(database: Database) -> None:
+    heads = HeadsMeanwhile()
+    world = ClassifierWorld(database, heads=heads)
+    world.train()
+
+    def train_elsewhere() -> None:
+        ClassifierWorld(database).train(examples=[*MOODS, RAIN])
+
+    heads.happens.append(train_elsewhere)
+    told = world.service.change_examples("topic", [RAIN])
+    assert told.version is None or told.version.origin is VersionOrigin.TRAINING
+    assert [version.origin for version in world.service.versions("topic")] == [VersionOrigin.TRAINING] * 2
+    assert world.label("sun after rain") == "weather"
+
+
 def test_a_label_that_differs_by_case_from_another_is_told(world: ClassifierWorld) -> None:
     told = world.service.change_examples("topic", [LabelledText("they lost", (" Sports",))])
     assert told.changes.problems == (
-        "The labels ' Sports', 'sports' differ only by case or spaces; they are kept apart. If they mean the"
-        " same, give them one name.",
+        "The labels ' Sports', 'sports' differ only by case, spaces or hyphens; they are kept apart. If they"
+        " mean the same, give them one name.",
     )
     assert not world.service.change_examples(
         "topic", [LabelledText("they won", ("sports",))]
@@ -151,6 +222,7 @@ def test_after_rolling_back_predictions_are_what_they_were(world: ClassifierWorl
 def test_another_process_serves_the_new_version_after_half_a_second(
     world: ClassifierWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("core.active_heads.ASK_EVERY_S", 3600.0)  # no time passes
     other = ClassifierWorld(world.database)
     assert other.service.classify("topic", ["sun"]).version == 1
     world.service.change_examples("topic", [RAIN])

@@ -82,6 +82,29 @@ def test_contributions_of_tokens_and_bias_add_up_to_the_logit(world: ClassifierW
     assert words["lost"] == pytest.approx(0, abs=0.1)
 
 
+def test_contributions_of_words_sentences_and_other_labels_add_up_too(world: ClassifierWorld) -> None:
+    text = "The team lost. It was the last match!"
+    (prediction,) = world.service.classify("topic", [text], evidence=True).predictions
+    evidence = prediction.evidence
+    assert evidence is not None
+    assert evidence.bias is not None
+    for level in (evidence.words, evidence.sentences):
+        total = evidence.bias + sum(one.contribution for one in level)
+        assert total == pytest.approx(evidence.logit, rel=1e-6)
+        assert all(one.text in (text[one.start : one.end], "[CLS]") for one in level)
+    assert [one.text for one in evidence.sentences[1:]] == ["The team lost", "It was the last match"]
+    probable = sorted(prediction.scores, key=lambda label: -prediction.scores[label])
+    assert [evidence.label, *(other.label for other in evidence.others)] == probable
+    assert len(evidence.others) >= 1
+    served = world.service.serving.active.get("topic")
+    vectors = world.encoder.encode_passages([PassageText("", text)])
+    logits = world.heads.scores(served.head, vectors).logits[0]
+    for other in evidence.others:
+        assert len(other.contributions) == len(evidence.tokens)
+        assert other.bias + sum(other.contributions) == pytest.approx(other.logit, rel=1e-6)
+        assert other.logit == pytest.approx(float(logits[served.head.labels.index(other.label)]), rel=1e-4)
+
+
 def test_the_nearest_labelled_examples_come_first_and_follow_changes(world: ClassifierWorld) -> None:
     text = "a goal in the first minute"
     evidence = world.service.classify("topic", [text], evidence=True).predictions[0].evidence

@@ -8,7 +8,8 @@ from core import long_jobs
 from core.classifier_types import CollectionSource, LabelledText, TrainingOptions, TrainRequest, VersionOrigin
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
 from core.example_checks import ClassifierLimits
-from core.types import EncoderInfo, JobKind, JobState, Task, TaskKind
+from core.job_types import JobKind, JobState, Task, TaskKind
+from core.types import EncoderInfo
 from storage.batches import SqlBatchStore
 from storage.database import Database
 from tests.core.centroid_heads import CentroidHeads
@@ -230,7 +231,11 @@ def some(count: int, labels: int = 2) -> list[LabelledText]:
     ("examples", "options", "told"),
     [
         ([], TrainingOptions(), "There are no examples; a classifier needs examples of at least two labels"),
-        (some(1), TrainingOptions(), "All 1 examples have the same label"),
+        (
+            some(1),
+            TrainingOptions(),
+            "There is one example; a classifier needs examples of at least two labels",
+        ),
         (some(5, labels=1), TrainingOptions(), "All 5 examples have the same label"),
         (some(11), TrainingOptions(), "11 examples were sent; a classifier takes at most 10"),
         (some(9, labels=6), TrainingOptions(), "6 different labels; a classifier takes at most 5"),

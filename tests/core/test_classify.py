@@ -9,7 +9,7 @@ import pytest
 
 from core.classify import ClassifyLimits, ClassifyService
 from core.errors import InvalidInput
-from core.types import Classification, Label, ZeroShotOptions
+from core.label_types import Classification, Label, ZeroShotOptions
 
 LABELS = [Label("cat"), Label("dog", phrasings=("hound", "puppy"))]
 

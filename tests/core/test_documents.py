@@ -85,6 +85,26 @@ def test_two_documents_of_one_id_in_a_batch_are_refused() -> None:
         validate_batch([{"id": "a", "text": "1"}, {"id": "a", "text": "2"}, {"id": "b", "text": "3"}], LIMITS)
 
 
+@pytest.mark.parametrize("bad", [{"text": ""}, {"text": 7}, {}, {"text": "fine", "titel": "T"}])
+def test_one_id_twice_is_refused_also_where_one_item_or_both_are_bad(bad: dict[str, object]) -> None:
+    good, other = {"id": "a", "text": "fine"}, {"id": "b", "text": "fine"}
+    for items in (
+        [{"id": "a", **bad}, good, other],
+        [good, {"id": "a", **bad}],
+        [{"id": "a", **bad}] * 2 + [other],
+    ):
+        with pytest.raises(InvalidInput, match="'a'") as error:
+            validate_batch(items, LIMITS)
+        assert error.value.errors == [{"id": "a", "reason": "duplicate id"}]
+
+
+@pytest.mark.parametrize("id_", ["", "x" * 513, "\ud800", 7])
+def test_an_id_that_no_document_can_have_is_no_duplicate(id_: object) -> None:
+    bad = {"id": id_, "text": "fine"}
+    documents, rejected = validate_batch([bad, bad, {"id": "a", "text": "fine"}], LIMITS)
+    assert (len(documents), len(rejected)) == (1, 2)
+
+
 def test_title_and_text_cannot_be_exchanged_without_changing_the_hash() -> None:
     assert NewDocument("a", "bc", "a").content_hash != NewDocument("a", "abc", "").content_hash
     assert NewDocument("a", "x", "t").content_hash == NewDocument("b", "x", "t").content_hash

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import InvalidInput
 from core.explain import ExplainService, adding_up_to, highlights_of
-from core.types import PassageText, TokenField
+from core.token_types import TokenField
+from core.types import PassageText
 from indexer.chunking import sentence_starts
-from tests.fakes import FakeEncoder, word_vector
+from tests.fakes import FAKE_INFO, FakeEncoder, word_vector
 
 SERVICE = ExplainService(FakeEncoder(), None, sentence_starts)  # type: ignore[arg-type]  # texts only
 PASSAGE = PassageText("On cats", "The cat sat. A dog barked at the cat! Nothing else happened.")
@@ -33,6 +38,24 @@ def test_sentences_and_title_are_told_apart_with_their_places() -> None:
     assert (title.field, title.text) == (TokenField.TITLE, "On cats")
     assert [s.text for s in sentences] == ["The cat sat", "A dog barked at the cat", "Nothing else happened"]
     assert all(PASSAGE.text[s.start : s.end] == s.text for s in sentences)
+
+
+def test_an_explanation_says_whether_all_was_read() -> None:
+    long = "cat " * (FAKE_INFO.max_tokens + 1)
+    assert not SERVICE.explain_text("cat", PASSAGE).explanation.is_truncated
+    assert SERVICE.explain_text("cat", PassageText("", long)).explanation.is_truncated
+    assert SERVICE.explain_text(long, PASSAGE).explanation.is_truncated
+
+
+def test_what_is_too_large_is_refused_before_it_is_read() -> None:
+    unread = replace(SERVICE, encoder=None, documents=None)  # type: ignore[arg-type]  # neither is asked
+    with pytest.raises(InvalidInput, match="'title' has 4,097 bytes; the limit is 4,096"):
+        unread.explain_text("cat", PassageText("t" * 4097, "a cat"))
+    with pytest.raises(InvalidInput, match="'text' has 1,048,577 bytes; the limit is 1,048,576"):
+        unread.explain_text("cat", PassageText("", "t" * (2**20 + 1)))
+    collection: Any = None
+    with pytest.raises(InvalidInput, match="'query' has 32,769 bytes; the limit is 32,768"):
+        unread.explain_document("q" * 32_769, collection, "a")
 
 
 def test_highlights_are_the_words_that_carry_most() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core import long_jobs
 from core.classifier_types import LabelledText
 from core.errors import Conflict, Unavailable
+from core.example_memory import ExampleMemory, KnownExamples, Space
+from core.job_types import JobState
 from core.ports.classifiers import Arrays, Going
-from core.types import Float32, JobState, Lane, PassageText
+from core.types import Float32, Lane, PassageText
 from storage.database import Database
 from tests.core.classifier_world import ClassifierWorld
 from tests.fakes import FAKE_INFO, FakeEncoder, word_vector
@@ -37,14 +40,18 @@ class ConceptEncoder(FakeEncoder):
 
 @dataclass
 class SmallTuner:
-    """Gives `gain` as adapters; with it the encoder knows concepts, without it is as it was."""
+    """Gives `gain` as adapters; with it the encoder knows concepts, without it is as it was.
+
+    After `good` times it raises `error`.
+    """
 
     gain: float
     error: Exception | None = None
+    good: int = 0
     tuned: list[int] = field(default_factory=list)
 
     def tune(self, texts: Sequence[str], truth: Any, seed: int, going: Going) -> Arrays:
-        if self.error is not None:
+        if self.error is not None and len(self.tuned) == self.good:
             raise self.error
         assert truth.shape == (len(texts), 2)
         self.tuned.append(len(texts))
@@ -88,6 +95,8 @@ def test_tuning_that_does_not_help_is_dropped(database: Database) -> None:
     ("tuner", "reason"),
     [
         (SmallTuner(1.0, Unavailable("torch is not installed")), "torch is not installed"),
+        (SmallTuner(1.0, Unavailable("Tuning the encoder failed: x"), good=1), "Tuning the encoder failed"),
+        (SmallTuner(1.0, Unavailable("ended by signal 9"), good=3), "ended by signal 9"),
         (None, "cannot tune"),
     ],
 )
@@ -97,6 +106,23 @@ def test_without_tuning_the_plain_head_is_trained_and_the_report_says_so(
     told = world_of(database, tuner).service.report("topic")["tuning"]
     assert not told["kept"]
     assert reason in told["reason"]
+
+
+@pytest.mark.parametrize("good", [0, 3])
+def test_a_training_cancelled_while_tuning_makes_no_version(
+    database: Database, monkeypatch: pytest.MonkeyPatch, good: int
+) -> None:
+    monkeypatch.setattr(long_jobs, "ADVANCE_EVERY_S", 0.0)
+
+    class CancellingTuner(SmallTuner):
+        def tune(self, texts: Sequence[str], truth: Any, seed: int, going: Going) -> Arrays:
+            if len(self.tuned) == good:
+                world.jobs.cancel(world.service.get("topic").job_id or "")
+            return super().tune(texts, truth, seed, going)
+
+    world = ClassifierWorld(database, tuner=CancellingTuner(1.0))
+    assert world.train(examples=EXAMPLES, fine_tune=True).state is JobState.CANCELLED
+    assert world.service.versions("topic") == []
 
 
 def test_too_few_examples_are_not_tuned_on(database: Database) -> None:
@@ -120,6 +146,28 @@ def test_feedback_on_a_tuned_version_keeps_its_adapters(database: Database) -> N
     assert evidence is not None
     assert evidence.neighbours[0].labels == ("fruit",)
     assert world.service.compare("topic", 1, 2)["predictions"]["differing"] == 1
+
+
+def test_examples_that_come_and_go_while_versions_are_compared_are_left_out(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(database, SmallTuner(1.0))
+    world.train(examples=[*EXAMPLES, LabelledText("one plum", ("wheels",))])
+    load = ExampleMemory.load
+
+    def load_and_change(memory: ExampleMemory, space: Space) -> KnownExamples:
+        known = load(memory, space)
+        added = [LabelledText("a tomato", ("fruit",))]
+        world.store.change_examples(space.classifier_id, added, [EXAMPLES[0].text])
+        return known
+
+    monkeypatch.setattr(ExampleMemory, "load", load_and_change)
+    told = world.service.compare("topic", 1, 2)["predictions"]
+    assert told["examples"] == 18
+    assert told["shown"][-1]["text"] == "one plum"
+    for one in told["shown"]:
+        assert one["first"] == [world.label(one["text"], number=1)]
+        assert one["second"] == [world.label(one["text"], number=2)]
 
 
 def test_a_tuned_version_cannot_label_stored_vectors(database: Database) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInput
 from core.fusion import RRF_K, Component, Found, FusedHit, Fusion, Method, fuse, missing, window
-from core.types import IndexHit
+from core.index_types import IndexHit
 
 COSINES = st.floats(-1, 1, width=32)
 BM25 = st.floats(2**-10, 40, width=32)

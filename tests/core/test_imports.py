@@ -18,19 +18,9 @@ from core.documents import DocumentLimits
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.imports import MAX_ATTEMPTS, ImportService
 from core.ingest import IngestService
+from core.job_types import Accepted, ImportFields, ImportPlan, Job, JobKind, JobState
 from core.ports.work import OpenFile
-from core.types import (
-    Accepted,
-    Collection,
-    CollectionSettings,
-    ImportFields,
-    ImportPlan,
-    Job,
-    JobKind,
-    JobState,
-    NewDocument,
-    RejectedItem,
-)
+from core.types import Collection, CollectionSettings, NewDocument, RejectedItem
 from storage.uploads import local_uploads
 from tests.fakes import FAKE_INFO, FakeEncoder, ListQueue, RecordingNotifier, WholeTextChunker
 
@@ -40,12 +30,16 @@ COLLECTION = Collection(1, "u", "news", "", FAKE_INFO, CollectionSettings(), 0, 
 
 @dataclass
 class JobTable:
-    """Jobs, the documents accepted into them, and their unfinished tasks; `errors` strike accept."""
+    """Jobs, the documents accepted into them, and their unfinished tasks.
+
+    `errors` strike rows and the end of the file, `outages` all else that is noted.
+    """
 
     jobs: dict[str, Job] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
+    outages: list[Exception | None] = field(default_factory=list)
     batches_waiting: int = 0
 
     def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:
@@ -76,6 +70,8 @@ class JobTable:
     ) -> Accepted:
         if self.errors and (documents or is_last):
             raise self.errors.pop(0)
+        if not (documents or is_last) and self.outages and (outage := self.outages.pop(0)):
+            raise outage
         job = self.get(job_id)
         if job.state.is_final:
             raise Conflict("over")
@@ -106,7 +102,7 @@ class ListReader:
 
     def items(self, open_file: OpenFile, filename: str, plan: ImportPlan, skip_rows: int) -> Iterator[Any]:
         for row in self.rows[skip_rows:]:
-            if isinstance(row, Exception):
+            if isinstance(row, BaseException):
                 raise row
             yield row
 
@@ -215,7 +211,7 @@ def test_a_damaged_file_ends_the_job_and_keeps_what_was_read(
     assert not world.path.exists()
 
 
-def test_an_unexpected_error_fails_the_job_at_the_fifth_attempt_with_the_reason(world: World) -> None:
+def test_an_unexpected_error_fails_the_job_at_the_last_attempt_with_the_reason(world: World) -> None:
     world.start()
     world.reader.rows[0] = RuntimeError("strange")
     for attempt in range(1, MAX_ATTEMPTS):
@@ -224,8 +220,91 @@ def test_an_unexpected_error_fails_the_job_at_the_fifth_attempt_with_the_reason(
         assert world.job.details["attempts"] == attempt
     world.run()
     assert world.job.state is JobState.FAILED
-    assert world.job.errors[-1].reason == "could not be imported after 5 attempts: RuntimeError: strange"
+    assert world.job.errors[-1].reason == "could not be imported after 10 attempts: RuntimeError: strange"
     assert not world.path.exists()
+
+
+def test_a_batch_under_suspicion_finds_its_turn_while_an_import_waits_for_room_and_never_beside_a_row(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "ROWS_PER_TRANSACTION", 1)
+    turns, found = world.service.ingest.turns, []
+
+    def is_free() -> bool:
+        with turns.alone(0.0) as is_ours:
+            return is_ours
+
+    def rows() -> Iterator[Any]:
+        for number in range(3):
+            found.append(("row", is_free()))
+            yield {"id": str(number), "text": "x"}
+
+    def waiting() -> int:
+        found.append(("room", is_free()))
+        return 0
+
+    monkeypatch.setattr(world.table, "waiting", waiting)
+    world.reader.rows = cast(Any, Lazy(rows))
+    world.start()
+    world.run()
+    assert found == [("room", True), *[("row", False), ("room", True)] * 3]
+    assert is_free()
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing of ours may catch it."""
+
+
+def test_an_import_that_ends_its_process_again_and_again_fails_at_last(world: World) -> None:
+    world.start()
+    world.reader.rows[0] = Killed()
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        with pytest.raises(Killed):
+            world.run()
+        assert world.job.details["attempts"] == attempt
+    world.run()
+    assert world.job.state is JobState.FAILED
+    assert world.job.errors[-1].reason == "given up after 10 attempts; the log says what ended them"
+    assert not world.path.exists()
+
+
+def test_the_ends_of_a_process_that_read_further_each_time_are_no_reason_to_give_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "ROWS_PER_TRANSACTION", 1)
+    world.start()
+    rows = [{"id": str(i), "text": "x"} for i in range(3 * MAX_ATTEMPTS)]
+    for end in range(1, len(rows)):
+        world.reader.rows = [*rows[:end], Killed()]
+        with pytest.raises(Killed):
+            world.run()
+    world.reader.rows = list(rows)
+    world.run()
+    assert world.table.ids == [row["id"] for row in rows]
+    assert world.job.is_read
+
+
+def test_a_stop_is_no_attempt_and_neither_is_waiting_for_room(world: World) -> None:
+    world.start()
+    service, world.table.batches_waiting = world.service, 65
+    for _ in range(2 * MAX_ATTEMPTS):
+        replace(service, is_stopping=lambda: True).run(world.job_id)
+    assert "attempts" not in world.job.details
+    world.table.batches_waiting = 0
+    world.run()
+    assert world.job.is_read
+
+
+def test_an_attempt_that_an_outage_ended_and_kept_on_the_job_is_taken_back_later(world: World) -> None:
+    world.start()
+    away = Unavailable("away")
+    for _ in range(2 * MAX_ATTEMPTS):
+        world.table.errors, world.table.outages = [away], [None, away]
+        with pytest.raises(Unavailable):
+            world.run()
+        assert world.job.details["attempts"] == 1
+    world.run()
+    assert len(world.table.ids) == 5
 
 
 def test_attempts_are_counted_anew_after_progress(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +336,8 @@ def test_a_transaction_is_bounded_by_rows_and_by_characters(
     world.reader.rows.append({"id": "n", "text": "x"})
     world.start()
     world.run()
-    assert world.table.sizes == [3, 2, 2, 1, 1, 0]
+    attempt, *transactions = world.table.sizes
+    assert (attempt, transactions) == (0, [3, 2, 2, 1, 1, 0])
 
 
 def test_reasons_of_bad_rows_are_short(world: World) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -16,20 +18,17 @@ from core.bulk_encoding import SLICE_CHARACTERS
 from core.documents import DocumentLimits
 from core.errors import EncoderMismatch, Overloaded, Unavailable
 from core.ingest import IngestService
-from core.types import (
+from core.job_types import (
+    ArrivalRule,
     BatchStanding,
     ClaimedBatch,
-    Collection,
-    CollectionSettings,
     EncodedDocument,
     FailedDocument,
-    Float32,
-    Lane,
-    PassageText,
     Task,
     TaskKind,
     WorkItem,
 )
+from core.types import Collection, CollectionSettings, Float32, Lane, PassageText, Span
 from tests.fakes import (
     FAKE_INFO,
     FakeEncoder,
@@ -82,7 +81,11 @@ class LeasedBatch:
         return ("left", "right")
 
     def complete(
-        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
+        self,
+        batch: ClaimedBatch,
+        encoded: Sequence[EncodedDocument],
+        failed: Sequence[FailedDocument],
+        rules: Sequence[ArrivalRule] | None = None,
     ) -> int | None:
         if self.errors:
             raise self.errors.pop(0)
@@ -230,6 +233,42 @@ def test_a_batch_under_suspicion_is_worked_on_alone() -> None:
     assert suspect.is_done
 
 
+def test_a_batch_under_suspicion_is_put_back_untried_while_long_work_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suspect = LeasedBatch(known=BatchStanding.SUSPECT)
+    ingest = service(suspect)
+    monkeypatch.setattr(ingest.turns, "alone", partial(ingest.turns.alone, 0.0))
+    with ingest.turns.long():
+        with pytest.raises(Unavailable, match="under suspicion"):
+            ingest.run_batch("suspect")
+        assert (suspect.attempt, suspect.tries) == (0, 0)
+        fresh = LeasedBatch()
+        replace(ingest, batches=cast(Any, fresh)).run_batch("fresh")
+        assert fresh.is_done
+    ingest.run_batch("suspect")
+    assert suspect.is_done
+
+
+@pytest.mark.parametrize("known", [BatchStanding.FRESH, BatchStanding.SUSPECT])
+def test_the_time_at_work_begins_with_the_turn(known: BatchStanding) -> None:
+    began, batches = threading.Event(), LeasedBatch(known=known)
+    ingest = service(batches)
+
+    @contextmanager
+    def at_work() -> Iterator[None]:
+        began.set()
+        yield
+        assert batches.is_done
+
+    thread = threading.Thread(target=ingest.run_batch, args=("x", at_work))
+    with ingest.turns.alone():
+        thread.start()
+        assert not began.wait(0.2)  # as good as it gets: nothing tells of what does not happen
+    thread.join(20)
+    assert began.is_set()
+
+
 def test_the_lease_is_extended_while_the_batch_is_worked_on() -> None:
     slow, batches = SlowEncoder(), LeasedBatch()
     ingest = service(batches, lease_s=0.05, encoder=slow)
@@ -306,6 +345,33 @@ def test_a_long_batch_is_encoded_in_slices_and_put_together_again() -> None:
     assert encoder.encoded == [item.text for item in LONG]
 
 
+class HalvingChunker:
+    """Two passages a document; remembers what it was asked to cut."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def split(self, documents: Sequence[PassageText], settings: CollectionSettings) -> list[tuple[Span, ...]]:
+        self.asked += [document.text for document in documents]
+        halves = [len(document.text) // 2 for document in documents]
+        return [
+            (Span(0, half), Span(half, len(document.text)))
+            for document, half in zip(documents, halves, strict=True)
+        ]
+
+
+def test_only_documents_too_long_for_one_passage_are_cut() -> None:
+    fits = "a " * (COLLECTION.settings.max_tokens - 2)  # the encoder of the test adds two tokens
+    too_long = fits + "b "
+    items = [WorkItem(i, str(i), "", text) for i, text in enumerate((fits, too_long, "short"))]
+    batches, encoder, chunker = LeasedBatch(items=items), FakeEncoder(), HalvingChunker()
+    replace(service(batches, encoder=encoder), chunker=chunker).run_batch("x")
+    assert chunker.asked == [too_long]
+    half = len(too_long) // 2
+    assert encoder.encoded == [fits, too_long[:half], too_long[half:], "short"]
+    assert batches.encoded == [0, 1, 2]
+
+
 def metered(batches: LeasedBatch) -> list[object]:
     """What the meter is told of one run."""
     meter = RecordingMeter()
@@ -314,9 +380,11 @@ def metered(batches: LeasedBatch) -> list[object]:
 
 
 def test_the_meter_is_told_of_each_stage_and_what_it_came_to() -> None:
-    assert metered(LeasedBatch(items=ITEMS[:1])) == ["chunk", "encode", "write", (1, 0)]
-    alone = ["chunk", "chunk", "encode", "chunk"]  # all fail at once; then one by one
+    assert metered(LeasedBatch(items=ITEMS[:1])) == ["tokenize", "encode", "write", (1, 0)]
+    alone = ["tokenize", "tokenize", "encode", "tokenize"]  # all fail at once; then one by one
     assert metered(LeasedBatch()) == [*alone, "write", (1, 1)]
+    cut = ["tokenize", "chunk", "tokenize", "encode"]  # too long for one passage
+    assert metered(LeasedBatch(items=LONG[:1])) == [*cut, "write", (1, 0)]
 
 
 def test_the_meter_is_told_of_leases_that_ran_out_or_were_lost_and_of_bisecting() -> None:
@@ -326,5 +394,5 @@ def test_the_meter_is_told_of_leases_that_ran_out_or_were_lost_and_of_bisecting(
             self.is_held = False  # another has it by the time this one is through
             return None if batch is None else replace(batch, is_taken_over=True)
 
-    assert metered(Lost(items=ITEMS[:1])) == ["took over", "chunk", "encode", "write", "dropped"]
+    assert metered(Lost(items=ITEMS[:1])) == ["took over", "tokenize", "encode", "write", "dropped"]
     assert metered(LeasedBatch(known=BatchStanding.SPENT)) == ["bisected"]

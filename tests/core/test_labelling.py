@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
 from core import labelling
-from core.classifier_types import GivenLabel, LabelingRule, LabelledText
+from core.classifier_types import GivenLabel, Head, HeadScores, LabelingRule, LabelledText
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
-from core.types import Collection, DocumentState, EncoderInfo, JobKind, JobState, Task, TaskKind
+from core.job_types import Annotated, EncodedDocument, JobKind, JobState, JobStep, Task, TaskKind
+from core.types import Collection, DocumentState, EncoderInfo, Float32
 from storage.batches import SqlBatchStore
 from storage.database import Database
 from storage.labels import SqlLabelStore
+from tests.core.centroid_heads import CentroidHeads
 from tests.core.classifier_world import ClassifierWorld
 from tests.fakes import DIM, FakeEncoder
 
@@ -57,6 +61,19 @@ def test_a_whole_collection_is_labelled_from_stored_vectors(world: ClassifierWor
     assert world.meter.documents == 3
 
 
+def test_a_labelling_keeps_the_seq_of_its_last_change(
+    world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "PAGE", 1)
+    before = world.collections.get("news").seq
+    jobs = [world.service.label_collection("news", "topic", "topic").id for _ in range(2)]
+    assert world.jobs.get(jobs[0]).seq == 0
+    world.work()
+    head = world.collections.get("news").seq
+    assert head == before + 3, "one a page, none the second time"
+    assert [world.jobs.get(job).seq for job in jobs] == [head, head]
+
+
 def test_labelling_again_changes_nothing(world: ClassifierWorld, news: Collection) -> None:
     for _ in range(2):
         world.service.label_collection("news", "topic", "topic")
@@ -71,11 +88,13 @@ class Dying(SqlLabelStore):
 
     pages = 0
 
-    def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
+    def write(
+        self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
+    ) -> int:
         self.pages += 1
         if self.pages == 2:
             raise KeyboardInterrupt
-        return super().write(collection_id, field, labels)
+        return super().write(collection_id, field, labels, step)
 
 
 def test_after_a_crash_labelling_goes_on_where_it_was(
@@ -94,15 +113,36 @@ def test_after_a_crash_labelling_goes_on_where_it_was(
     assert topics(world, news) == TOPICS
 
 
-def test_a_cancelled_labelling_stops_after_its_page(
+def test_the_seq_of_a_labelling_cancelled_behind_a_page_covers_that_page(
     world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(labelling, "PAGE", 1)
     job = world.service.label_collection("news", "topic", "topic")
     monkeypatch.setattr(type(world.notifier), "publish", lambda *_: world.jobs.cancel(job.id))
     world.work()
-    assert world.jobs.get(job.id).state is JobState.CANCELLED
+    cancelled = world.jobs.get(job.id)
+    assert (cancelled.state, cancelled.done) == (JobState.CANCELLED, 1)
+    assert cancelled.seq == world.collections.get("news").seq
     assert sum(topic is not None for topic in topics(world, news).values()) == 1
+
+
+def test_a_labelling_cancelled_before_a_page_is_written_writes_nothing_of_it(
+    world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = world.collections.get("news").seq
+    job = world.service.label_collection("news", "topic", "topic")
+    scores = CentroidHeads.scores
+
+    def cancelled_meanwhile(heads: CentroidHeads, head: Head, vectors: Float32) -> HeadScores:
+        world.jobs.cancel(job.id)
+        return scores(heads, head, vectors)
+
+    monkeypatch.setattr(CentroidHeads, "scores", cancelled_meanwhile)
+    world.work()
+    assert world.jobs.get(job.id).state is JobState.CANCELLED
+    assert world.jobs.get(job.id).seq == 0
+    assert world.collections.get("news").seq == before
+    assert set(topics(world, news).values()) == {None}
 
 
 def test_a_stopping_process_leaves_labelling_to_the_next(world: ClassifierWorld, news: Collection) -> None:
@@ -150,6 +190,58 @@ def test_arrival_uses_the_version_that_is_active_then(world: ClassifierWorld, ne
     world.service.change_examples("topic", [LabelledText("rain and sun", ("weather",))])
     world.add(news, {"d": "sun after rain"})
     assert topics(world, news) == TOPICS | {"d": "weather"}
+
+
+def add_while_annotated(
+    world: ClassifierWorld, collection: Collection, document: str, meanwhile: Callable[[], object]
+) -> None:
+    """A document about money; `meanwhile` happens when its batch has its labels and is not yet published."""
+    left = [meanwhile]
+
+    def annotate(collection: Collection, encoded: Sequence[EncodedDocument]) -> Annotated:
+        annotated = world.service.labelling.annotated(collection, encoded)
+        if left:
+            left.pop()()
+        return annotated
+
+    ingest = replace(world.ingest, annotate=annotate)
+    ingest.submit(collection, [{"id": document, "text": "shares and interest"}])
+    for task in SqlBatchStore(world.database).unfinished():
+        ingest.run_batch(task.id)
+
+
+def test_no_document_falls_between_a_new_rule_and_its_labelling(
+    world: ClassifierWorld, news: Collection, caplog: pytest.LogCaptureFixture
+) -> None:
+    def label_all() -> None:
+        job = world.service.label_collection("news", "topic", "topic", on_arrival=True)
+        world.service.labelling.run(job.id)
+        assert world.jobs.get(job.id).done == 3
+
+    with caplog.at_level(logging.INFO):
+        add_while_annotated(world, news, "d", label_all)
+    assert topics(world, news) == TOPICS | {"d": "money"}
+    assert "batch annotated anew" in caplog.messages
+
+
+def test_no_document_is_labelled_by_a_rule_that_was_removed_before_it_arrived(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.work()
+    add_while_annotated(world, news, "d", lambda: world.service.remove_rule("news", "topic"))
+    assert topics(world, news) == TOPICS | {"d": None}
+
+
+def test_arrival_uses_the_version_that_another_process_activated_just_before(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.work()
+    other = ClassifierWorld(world.database)
+    learned = [LabelledText("shares and interest", ("finance",))]
+    add_while_annotated(world, news, "d", lambda: other.service.change_examples("topic", learned))
+    assert topics(world, news) == TOPICS | {"d": "finance"}
 
 
 def test_a_rule_that_cannot_be_followed_leaves_documents_unlabelled(

@@ -10,8 +10,9 @@ import pytest
 
 from core.errors import Conflict, InvalidInput, Overloaded
 from core.judged_search import SEARCHES_A_BATCH, BulkEncoder
+from core.judgement_types import JudgedQuery
 from core.quality import QualityLimits, QualityReport, QualityRequest, QualityService
-from core.types import Float32, JudgedQuery, Lane
+from core.types import Float32, Lane, SearchDefaults
 from evaluation.retrieval import measure_rankings
 from tests.core.judged_world import MODES, SEQ, JudgedWorld, RankedSearch, mixed_world
 from tests.fakes import FakeEncoder
@@ -53,6 +54,16 @@ def test_values_are_those_of_the_evaluation_command() -> None:
     expected = {measure.name: measure.value for measure in theirs}
     for name in ("nDCG@10", "recall@100", "MRR@10"):
         assert 0 < ours[name] == pytest.approx(expected[name])
+
+
+@pytest.mark.parametrize("is_default", [False, True])
+def test_fewer_queries_are_run_where_the_collection_rewrites_each(is_default: bool) -> None:
+    world = mixed_world(30, 0.5)
+    world.change("news", None, SearchDefaults(rewrite=is_default or None))
+    service = QualityService(world.judged_search(), QualityLimits(max_rewritten=12))
+    report = service.measure("news", QualityRequest(("dense",)))
+    assert report.measured == (12 if is_default else 30)
+    assert set(world.search.asked) == {("dense", None)}
 
 
 def test_all_modes_are_measured_unless_some_are_named_each_once() -> None:
@@ -139,3 +150,12 @@ def test_judged_queries_are_encoded_in_the_bulk_lane() -> None:
     assert np.array_equal(bulk.encode_queries(["a b"]), encoder.encode_queries(["a b"]))
     assert encoder.lanes == [Lane.BULK, Lane.INTERACTIVE]
     assert bulk.info == encoder.info
+
+
+def test_each_mode_is_measured_without_rewrites_and_with_them_when_asked() -> None:
+    world = mixed_world(20, 0.5)
+    report = measure(world, QualityRequest(("dense", "lexical"), with_rewrites=True))
+    assert [mode.mode for mode in report.modes] == ["dense", "dense+rewrite", "lexical", "lexical+rewrite"]
+    assert [rewrite for _, rewrite in world.search.asked] == [False, False, True, True] * 2
+    measure(world, QualityRequest(("dense",)))
+    assert world.search.asked[-1] == ("dense", None)

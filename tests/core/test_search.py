@@ -15,21 +15,11 @@ from core.document_set import DocumentSet
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.filters import AnyOf, Filter
 from core.fusion import Component, Fusion
+from core.index_types import Facet, IndexHit, PassageRow, PassageVectors
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchResult, SearchService
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
-from core.types import (
-    Collection,
-    CollectionSettings,
-    Facet,
-    Float32,
-    IndexHit,
-    Int64,
-    PassageRow,
-    PassageVectors,
-    SearchDefaults,
-    Span,
-)
+from core.types import Collection, CollectionSettings, Float32, Int64, SearchDefaults, Span
 from tests.fakes import FakeEncoder
 
 ENCODER = FakeEncoder()
@@ -370,6 +360,18 @@ def test_reranked_hits_are_ordered_and_scored_by_the_reranker_on_every_page() ->
     rest = searching.search("news", dense("cat on mat", k=48, offset=2, rerank=True))
     assert ids(rest)[0] == "d0"
     assert "d55" not in ids(rest)
+
+
+def test_hits_that_were_not_reranked_are_not_compared_with_those_that_were() -> None:
+    searching = service(View(hits(120)), Rows(set(), texts={30: "a cat"}))
+    mixed = searching.search("news", dense("cat", k=50, rerank=True, diversity=0.5))
+    assert all(hit.rerank is not None for hit in mixed.hits)
+    by_default = Collections(replace(COLLECTION, search=SearchDefaults(rerank=True)))
+    searching = service(View(hits(120)), Rows(set(), texts={30: "a cat"}), collections=by_default)
+    assert sum(hit.rerank is None for hit in searching.search("news", dense("cat", k=80)).hits) == 30
+    kept = searching.search("news", dense("cat", k=80, score_threshold=0.3)).hits
+    assert 0 < len(kept) <= 50
+    assert all(hit.rerank is not None for hit in kept)
 
 
 def test_what_a_request_leaves_open_the_collection_decides() -> None:

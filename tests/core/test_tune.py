@@ -153,3 +153,48 @@ def test_what_a_collection_leaves_open_is_the_default() -> None:
     assert fusion_of(SearchDefaults()) == Fusion()
     assert fusion_of(SearchDefaults(fusion_method="rrf")) == Fusion("rrf")
     assert fusion_of(SearchDefaults(dense_weight=0.0)) == Fusion(dense_weight=0.0)
+
+
+def rewritten_world(is_helpful: bool) -> JudgedWorld:
+    """Half of the queries find nothing in their own words; a rewrite of them finds it, if that is to help.
+
+    Otherwise all queries have rewrites that find anything.
+    """
+    world = mixed_world(100, weight=0.8)
+    documents = world.search.dense.shape[1]
+    rng = np.random.default_rng(1)
+    lost = rng.random((2, 50, documents))
+    good = world.search.dense[:50].copy(), world.search.lexical[:50].copy()
+    world.search.dense[:50], world.search.lexical[:50] = lost
+    rewrites = good if is_helpful else rng.random((2, 100, documents))
+    world.search.dense = np.concatenate([world.search.dense, rewrites[0]])
+    world.search.lexical = np.concatenate([world.search.lexical, rewrites[1]])
+    world.rewriter.known = {str(i): [str(100 + i)] for i in range(len(rewrites[0]))}
+    return world
+
+
+def test_rewrites_become_the_default_where_the_judgements_show_that_they_help() -> None:
+    world = rewritten_world(is_helpful=True)
+    report = tune(world, TuneRequest(is_applied=True, with_rewrites=True))
+    assert report.chosen.is_rewritten
+    assert (report.is_better, report.is_applied) == (True, True)
+    assert world.collection.search.rewrite is True
+    again = tune(world)
+    assert again.present == report.chosen
+    assert not again.is_better
+
+
+def test_rewrites_that_do_not_help_are_not_chosen() -> None:
+    world = rewritten_world(is_helpful=False)
+    report = tune(world, TuneRequest(is_applied=True, with_rewrites=True))
+    assert any(setting.is_rewritten for setting, _ in report.settings)
+    assert not report.chosen.is_rewritten
+    assert world.collection.search.rewrite is None
+
+
+def test_rewrites_are_not_tried_unless_asked_for() -> None:
+    world = rewritten_world(is_helpful=True)
+    world.rewriter.problem = Overloaded("must not be asked")
+    assert not any(setting.is_rewritten for setting, _ in tune(world).settings)
+    with pytest.raises(Overloaded):
+        tune(world, TuneRequest(with_rewrites=True))

@@ -1,0 +1,53 @@
+"""Words that say what a text is about, and whether other texts have them too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+from typing import Final
+
+from core.facts import words
+from core.word_forms import Stem, stems
+
+_NEAR: Final = 2  # telling words from each other: "repaired the old lighthouse" has "lighthouse repaired"
+
+# Words that say nothing of what a text is about.
+_LITTLE_WORDS: Final = """
+a an the is are was were be been being do does did to of in on at by for with and or but if as that this
+these those it its he she they him his her their them we you your i me my there here from than then so
+because can could would should will may might must have has had what which who whom whose when where why
+how about into out up down over under also just only very more most such same other any some all both
+each too s t is isn't not no passage text says tells
+"""
+_LITTLE: Final = frozenset(_LITTLE_WORDS.split())
+
+
+def telling(text: str) -> list[str]:
+    """Folded words that say what a text is about, in order."""
+    return [word for word in words(text) if word not in _LITTLE and len(word) > 1]
+
+
+def support(sentence: str, texts: Sequence[str]) -> float:
+    """Share of the telling words of a sentence that occur in the texts, whatever their endings."""
+    said = telling(sentence)
+    known = {stem for text in texts for word in telling(text) for stem in stems(word)}
+    return sum(not known.isdisjoint(stems(word)) for word in said) / len(said) if said else 0.0
+
+
+def phrases(sentence: str, texts: Sequence[str]) -> float:
+    """Share of pairs of neighbouring telling words that are near each other in a text; 1 of no pair."""
+    said = list(pairwise(telling(sentence)))
+    by_stem: dict[Stem, set[str]] = {}
+    for word in {word for pair in said for word in pair}:
+        for stem in stems(word):
+            by_stem.setdefault(stem, set()).add(word)
+    near = {frozenset(pair) for text in texts for pair in _near_pairs(text, by_stem)}
+    return sum(frozenset(pair) in near for pair in said) / len(said) if said else 1.0
+
+
+def _near_pairs(text: str, by_stem: dict[Stem, set[str]]) -> Iterator[tuple[str, str]]:
+    """Pairs of words of a sentence, known by their stems, that have forms near each other in a text."""
+    told = [{said for stem in stems(word) for said in by_stem.get(stem, ())} for word in telling(text)]
+    for far in range(1, _NEAR + 1):
+        for one, other in zip(told, told[far:], strict=False):
+            yield from product(one, other)
