@@ -6,12 +6,14 @@ Shapes: n examples, c labels, m landmarks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from classifier.scoring import is_outside
 from core.classifier_types import Bools
-from core.types import Float32, Float64
+from core.types import Float32, Float64, Int64
 
 Z = 1.645  # one-sided 95 %
 MAX_LANDMARKS = 1024
@@ -29,29 +31,52 @@ class AbstainBelow:
     is_reached: bool
 
 
-def abstain_below(confidence: Float32, right: Float32, count: Float32, target: float) -> AbstainBelow:
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Of n held-out examples: `confidence` (n,), `right` (n,) labels given rightly, `count` (n,) given."""
+
+    confidence: Float32
+    right: Int64
+    count: Int64
+
+    def take(self, rows: npt.NDArray[Any]) -> Given:
+        return Given(self.confidence[rows], self.right[rows], self.count[rows])
+
+
+def abstain_below(given: Given, target: float) -> AbstainBelow:
     """The least confidence above which the precision is at least `target` with 95 % confidence.
 
-    Of n held-out examples: `confidence` (n,), `right` (n,) labels given rightly and `count` (n,) labels
-    given. The bound is Wilson's (1927, "Probable inference, the law of succession, and statistical
-    inference"). Where no part reaches the target, the one of the greatest bound is taken.
+    The bound is Wilson's (1927, "Probable inference, the law of succession, and statistical inference").
+    Where no part reaches the target, the one of the greatest bound is taken.
     """
-    is_given = count > 0
-    if not is_given.any():
+    given = given.take(given.count > 0)
+    if not len(given.count):
         return AbstainBelow(0.0, 0.0, False)
-    confidence, right, count = confidence[is_given], right[is_given], count[is_given]
-    order = np.argsort(-confidence, kind="stable")
-    ordered = confidence[order]
+    order = np.argsort(-given.confidence, kind="stable")
+    ordered = given.take(order)
+    confidence = ordered.confidence
     bounds = wilson_bound(
-        np.cumsum(right[order], dtype=np.float64), np.cumsum(count[order], dtype=np.float64)
+        np.cumsum(ordered.right, dtype=np.float64), np.cumsum(ordered.count, dtype=np.float64)
     )
-    is_last_of_equals = np.r_[ordered[:-1] > ordered[1:], True]
+    is_last_of_equals = np.r_[confidence[:-1] > confidence[1:], True]
     bounds = np.where(is_last_of_equals, bounds, -1.0)
     reached = np.flatnonzero(bounds >= target)
     last = int(reached[-1]) if len(reached) else int(bounds.argmax())
-    if last == len(ordered) - 1 and len(reached):
+    if last == len(confidence) - 1 and len(reached):
         return AbstainBelow(0.0, float(bounds[last]), True)
-    return AbstainBelow(float(ordered[last]), float(bounds[last]), bool(len(reached)))
+    return AbstainBelow(float(confidence[last]), float(bounds[last]), bool(len(reached)))
+
+
+def held_out_limits(given: Given, is_counted: Bools, folds: Int64, target: float) -> Float32:
+    """(n,) for each example the confidence that those of the other folds that count would choose.
+
+    `is_counted` and `folds` are (n,).
+    """
+    limits = np.empty(len(folds), np.float32)
+    for fold in np.unique(folds):
+        others = given.take(is_counted & (folds != fold))
+        limits[folds == fold] = abstain_below(others, target).confidence
+    return limits
 
 
 def wilson_bound(right: Float64, count: Float64, z: float = Z) -> Float64:

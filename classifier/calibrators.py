@@ -42,10 +42,34 @@ class Calibration:
         return calibrated(self.parameters, self.arrays, logits, is_multi)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrations:
+    """The one that serves is fitted to all examples; `by_fold` the same kind to the other folds alone.
+
+    `scores` are of each kind tried, on folds it was not fitted to.
+    """
+
+    serving: Calibration
+    by_fold: Mapping[int, Calibration] = field(default_factory=dict)
+    scores: list[dict[str, Any]] = field(default_factory=list)
+
+    def held_out(self, logits: Float32, folds: Int64, is_multi: bool) -> Float32:
+        """(n, c) probabilities of `logits` (n, c), each row's by a calibration that had not seen it.
+
+        A fold without one, of which no example can be predicted, gets the one that serves.
+        """
+        probabilities = np.empty_like(logits)
+        for fold in np.unique(folds).tolist():
+            rows = folds == fold
+            of_fold = self.by_fold.get(fold, self.serving)
+            probabilities[rows] = of_fold.probabilities(logits[rows], is_multi)
+        return probabilities
+
+
 def choose_calibration(
     logits: Float32, truth: Bools, folds: Int64, is_multi: bool, tick: Callable[[], None]
-) -> tuple[Calibration, list[dict[str, Any]]]:
-    """The calibration with the lowest loss on folds it was not fitted to, and the scores of all tried.
+) -> Calibrations:
+    """The calibration with the lowest loss on folds it was not fitted to.
 
     `logits` and `truth` are (n, c), `folds` (n,). At most MAX_CELLS logits are looked at.
     """
@@ -55,17 +79,18 @@ def choose_calibration(
     if len(logits) >= ENOUGH:
         fits["isotonic"] = fit_isotonic
     scores: list[dict[str, Any]] = []
+    fitted: dict[str, dict[int, Calibration]] = {}
     for name, fit in fits.items():
-        held_out = np.empty_like(logits)
-        for fold in np.unique(folds):
+        held_out, fitted[name] = np.empty_like(logits), {}
+        for fold in np.unique(folds).tolist():
             tick()
             is_held = folds == fold
-            fitted = fit(logits[~is_held], truth[~is_held], is_multi)
-            held_out[is_held] = fitted.probabilities(logits[is_held], is_multi)
+            fitted[name][fold] = fit(logits[~is_held], truth[~is_held], is_multi)
+            held_out[is_held] = fitted[name][fold].probabilities(logits[is_held], is_multi)
         nll, ece = loss(held_out, truth, is_multi), error(held_out, truth, is_multi)
         scores.append({"method": name, "nll": round(nll, 4), "ece": round(ece, 4)})
     best = str(min(scores, key=lambda row: float(row["nll"]))["method"])
-    return fits[best](logits, truth, is_multi), scores
+    return Calibrations(fits[best](logits, truth, is_multi), fitted[best], scores)
 
 
 def fit_scaling(logits: Float32, truth: Bools, is_multi: bool) -> Calibration:

@@ -22,9 +22,10 @@ from classifier.progress import Progress
 from classifier.scoring import score
 from classifier.zero_shot import BULK_FROM_TEXTS
 from core.classifier_types import Head, HeadKind
+from core.label_types import Classification, Label, ZeroShotOptions
 from core.lengths import truncated
 from core.ports.models import Encoder
-from core.types import Classification, Float32, Label, Lane, PassageText, ZeroShotOptions
+from core.types import Float32, Lane, PassageText
 
 MAX_KEPT: Final = 16
 FOLDS: Final = 2

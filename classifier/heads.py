@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from classifier.blas_threads import use_one_thread
 from classifier.plots import plot
 from classifier.scoring import score
 from classifier.suggest import suggest
@@ -58,6 +59,7 @@ class ClassifierHeads:
 
 
 def preload() -> None:
-    """Imports what the first refit would otherwise wait for, most of a second."""
+    """Imports and sets what the first refit would otherwise wait for, most of a second."""
     for name in ("scipy.optimize", "classifier.refitting"):
         import_module(name)
+    use_one_thread()

@@ -14,8 +14,9 @@ from threading import Lock
 
 import numpy as np
 
+from core.label_types import Label
 from core.ports.models import Encoder
-from core.types import Float32, Label, Lane
+from core.types import Float32, Lane
 
 TEMPLATES = ("{}", "I need help with {}")
 KEPT_ROWS = 16_384  # prototypes of label sets asked for before; 25 MB at 384 dimensions

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from classifier.blas_threads import use_one_thread
 from classifier.progress import Progress
 from core.classifier_types import Bools
 from core.types import Float32, Float64
@@ -43,6 +44,7 @@ class LogisticProblem:
     """A training set turned into the coordinates in which it is solved; several C share it."""
 
     def __init__(self, vectors: Float32, truth: Bools, is_multi: bool, progress: Progress) -> None:
+        use_one_thread()
         self._truth, self._is_multi, self._progress = truth, is_multi, progress
         self._n, self._d = vectors.shape
         self._labels = truth.argmax(axis=1)  # of single-label rows

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from core.classifier_types import Bools
+from core.example_checks import alike_labels
 
 SHOWN = 5
 TINY = 5
@@ -18,26 +19,11 @@ MAX_QUOTED = 80
 def find_problems(labels: Sequence[str], texts: Sequence[str], truth: Bools) -> list[str]:
     """Sentences for people; empty when nothing was found. `truth` (n, c) is of n texts and c labels."""
     return [
-        *_alike(labels),
+        *alike_labels(labels),
         *_contradictions(labels, texts, truth),
         *_repetitions(texts),
         *_small(labels, truth),
         *_lopsided(labels, truth),
-    ]
-
-
-def as_compared(text: str) -> str:
-    """`text` without differences of case, spaces, hyphens and underscores."""
-    return "".join(text.casefold().replace("_", " ").replace("-", " ").split())
-
-
-def _alike(labels: Sequence[str]) -> list[str]:
-    groups = _grouped(as_compared(label) for label in labels)
-    return [
-        f"The labels {_quoted(labels[row] for row in rows)} differ only by case, spaces or hyphens;"
-        " they were kept apart. If they mean the same, give them one name."
-        for rows in groups
-        if len(rows) > 1
     ]
 
 
@@ -91,10 +77,6 @@ def _grouped(keys: Iterable[str]) -> list[list[int]]:
 
 def _names(labels: Sequence[str], truth: Bools, row: int) -> str:
     return " + ".join(repr(labels[int(i)]) for i in np.flatnonzero(truth[row])) or "none"
-
-
-def _quoted(labels: Iterable[str]) -> str:
-    return ", ".join(repr(label) for label in labels)
 
 
 def _short(text: str) -> str:

@@ -1,6 +1,7 @@
 """What cross-validation says of a classifier, as JSON. Shapes: n examples, c labels.
 
-All figures are of predictions by heads that had not seen the example (out of fold).
+All figures are of predictions by heads that had not seen the example (out of fold), with calibrations,
+thresholds and limits of abstaining that had not seen it either.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from core.types import Float32
 BINS = 15
 MAX_SUSPICIOUS = 100
 DECIMALS = 4
+NOTE = (
+    "Every example is predicted once, by a head trained on the other folds. Its calibration, the thresholds"
+    " of labels and the confidence below which it abstains are for these figures chosen on the other folds"
+    " too; those that serve, which the report names, on all examples. Kind and strength of the head are those"
+    " that do best in these very figures."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class HeldOut:
 
     `truth`, `is_chosen` (n, c); `probabilities` (n, c) calibrated and `uncalibrated` before that; with one
     label an example `is_chosen` has one True a row, abstained or not. `is_abstained` (n,). `thresholds`
-    (c,) above which a label of several is chosen.
+    (c,) above which the head that serves gives a label of several.
     """
 
     labels: tuple[str, ...]
@@ -84,7 +91,7 @@ def cross_validated_report(
             for p in curve
         ],
         "suspicious_labels": _suspicious(held_out),
-        "imbalance": _imbalance(held_out.truth),
+        "imbalance": imbalance(held_out.truth),
         "problems": find_problems(held_out.labels, held_out.texts, held_out.truth),
     }
 
@@ -109,7 +116,7 @@ def _split(split: Split, examples: int) -> dict[str, Any]:
         "folds": split.folds,
         "seed": split.seed,
         "examples": examples,
-        "note": "Every example is predicted once, by a head trained on the other folds.",
+        "note": NOTE,
     }
 
 
@@ -197,7 +204,8 @@ def _suspicious(held_out: HeldOut) -> dict[str, Any]:
     }
 
 
-def _imbalance(truth: Bools) -> dict[str, Any]:
+def imbalance(truth: Bools) -> dict[str, Any]:
+    """How many examples the rarest and the most frequent label have; `truth` (n, c)."""
     support = truth.sum(axis=0)
     least, most = int(support.min()), int(support.max())
     return {"least": least, "most": most, "ratio": _rounded(most / least) if least else None}

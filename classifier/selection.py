@@ -14,7 +14,7 @@ from classifier.measures import accuracy, macro_f1
 from classifier.neighbours import neighbour_logits
 from classifier.progress import Progress
 from classifier.scoring import choose, sigmoid
-from classifier.thresholds import best_thresholds
+from classifier.thresholds import held_out_choices
 from core.classifier_types import Bools, HeadKind, TrainingOptions
 from core.types import Float32, Int64
 
@@ -32,10 +32,14 @@ WORTH = 0.005  # macro-F1 that an adjustment to the labels' frequencies must bri
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A head that cross-validation tried: `logits` (n, c) of each example by a head that had not seen it."""
+    """A head that cross-validation tried: `logits` (n, c) of each example by a head that had not seen it.
+
+    `is_chosen` (n, c): the labels given, of several by thresholds that had not seen the example either.
+    """
 
     recipe: Recipe
     logits: Float32
+    is_chosen: Bools
     score: float
     macro_f1: float
 
@@ -112,7 +116,7 @@ class Selector:
                 last[fold] = problem.solve(c, last.get(fold))
                 is_held = self._folds == fold
                 found[c][is_held] = last[fold].logits(self._data.vectors[is_held])
-            return self._score(found[c][is_searched], self._data.truth[is_searched])
+            return self._score(found[c], is_searched)
 
         c = climb(score, self._strengths)
         logits = found[c]
@@ -141,20 +145,20 @@ class Selector:
         return best if best.macro_f1 >= plain.macro_f1 + WORTH else plain
 
     def _candidate(self, recipe: Recipe, logits: Float32) -> Candidate:
-        chosen = self._chosen(logits, self._data.truth)
+        chosen = self._chosen(logits, self._data.truth, self._folds)
         f1 = macro_f1(self._data.truth, chosen)
         score = f1 if self._data.is_multi else accuracy(self._data.truth, chosen)
-        return Candidate(recipe, logits, score, f1)
+        return Candidate(recipe, logits, chosen, score, f1)
 
-    def _score(self, logits: Float32, truth: Bools) -> float:
-        chosen = self._chosen(logits, truth)
+    def _score(self, logits: Float32, rows: Bools) -> float:
+        truth = self._data.truth[rows]
+        chosen = self._chosen(logits[rows], truth, self._folds[rows])
         return macro_f1(truth, chosen) if self._data.is_multi else accuracy(truth, chosen)
 
-    def _chosen(self, logits: Float32, truth: Bools) -> Bools:
+    def _chosen(self, logits: Float32, truth: Bools, folds: Int64) -> Bools:
         if not self._data.is_multi:
             return choose(logits, None)
-        probabilities = sigmoid(logits)
-        return choose(probabilities, best_thresholds(probabilities, truth))
+        return held_out_choices(sigmoid(logits), truth, folds, self._progress.tick)
 
     def _winner(self, tried: list[Candidate]) -> Candidate:
         best = max(tried, key=lambda one: one.score)

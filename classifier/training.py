@@ -6,43 +6,28 @@ Shapes: n examples, c labels, d dimensions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from classifier.abstaining import AbstainBelow, Scope, abstain_below, fit_scope
-from classifier.calibrators import Calibration, choose_calibration
+from classifier.abstaining import AbstainBelow, Scope, fit_scope
+from classifier.calibrators import Calibration
 from classifier.curves import SHARES, LearningPoint, learning_curve, spread_order
-from classifier.fitting import Recipe, Trainable, fit_and_predict, fit_arrays
-from classifier.folds import fold_count, stratified_folds
+from classifier.fitting import Trainable, fit_and_predict, fit_arrays
+from classifier.outcome import Limit, Outcome, learn, limit
 from classifier.progress import Progress
 from classifier.report import HeldOut, Split, chief_numbers, cross_validated_report
-from classifier.scoring import choose, confidences
-from classifier.selection import MANY_CELLS, Candidate, Selection, Selector
+from classifier.scoring import choose, sigmoid
+from classifier.selection import MANY_CELLS, Candidate
 from classifier.thresholds import best_thresholds
-from core.classifier_types import Bools, Examples, Head, HeadKind, TrainedHead, TrainingOptions
+from classifier.untried import untried_report
+from core.classifier_types import Bools, Examples, Head, TrainedHead, TrainingOptions
 from core.errors import InvalidInput
 from core.ports.classifiers import Going
 from core.types import Float32, Int64
 
 FEWER_SHARES = (0.1, 0.3, 1.0)  # of the learning curve, where each point takes long
-# Without two examples of any label nothing can be held out; cosines are then told apart as in zero-shot.
-UNTRIED_SCALE = 17.5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What selection and calibration learned from held-out predictions of the n examples."""
-
-    selection: Selection
-    calibration: Calibration
-    calibrations: list[dict[str, Any]]
-    probabilities: Float32
-    is_chosen: Bools
-    thresholds: Float32 | None
-    is_known: Bools  # (n,) whether the example's labels have others, so that it could be predicted
 
 
 def train(examples: Examples, options: TrainingOptions, going: Going) -> TrainedHead:
@@ -51,21 +36,17 @@ def train(examples: Examples, options: TrainingOptions, going: Going) -> Trained
     progress = Progress(going)
     progress.at(0.0)
     data = Trainable(examples.vectors, examples.truth, is_multi)
-    outcome = _learn(data, options, progress)
+    outcome = learn(data, options, progress)
     recipe = outcome.selection.chosen.recipe
     progress.at(0.7)
     arrays = fit_arrays(recipe, data, progress)
     progress.at(0.8)
-    scope = (
-        fit_scope(data.vectors, outcome.probabilities.max(axis=1), _spread(data.truth, options.seed))
-        if options.out_of_scope
-        else None
-    )
-    below = _abstain_below(data, options, outcome, scope)
-    head = _head(examples, outcome, arrays, scope, below)
+    scope = _scope(data, outcome, options.seed) if options.out_of_scope else None
+    limited = limit(data.truth, options, outcome, scope)
+    head = _head(examples, outcome, arrays, scope, limited.below)
     curve = _curve(data, options, outcome, progress)
     progress.at(0.95)
-    report = _report(examples, options, outcome, scope, below, curve)
+    report = _report(examples, options, outcome, scope, limited, curve)
     return TrainedHead(head, chief_numbers(report), report)
 
 
@@ -110,49 +91,13 @@ def _check_several(examples: Examples) -> None:
         )
 
 
-def _learn(data: Trainable, options: TrainingOptions, progress: Progress) -> Outcome:
-    folds = stratified_folds(data.truth, fold_count(data.truth), options.seed)
-    is_known = _known(data)
-    if not is_known.any():
-        recipe = Recipe(options.head or HeadKind.PROTOTYPES)
-        options = TrainingOptions(head=recipe.kind, seed=options.seed)
-    selection = Selector(data, folds, progress).select(options)
-    logits = selection.chosen.logits
-    if is_known.any():
-        rows = np.flatnonzero(is_known)
-        calibration, tried = choose_calibration(
-            logits[rows], data.truth[rows], folds[rows], data.is_multi, progress.tick
-        )
-    else:
-        scale = UNTRIED_SCALE if selection.chosen.recipe.kind is HeadKind.PROTOTYPES else 1.0
-        calibration, tried = Calibration({"method": "none", "scale": scale, "offset": 0.0}), []
-    probabilities = calibration.probabilities(logits, data.is_multi)
-    thresholds = best_thresholds(probabilities, data.truth) if data.is_multi else None
-    is_chosen = choose(probabilities, thresholds)
-    return Outcome(selection, calibration, tried, probabilities, is_chosen, thresholds, is_known)
-
-
-def _known(data: Trainable) -> Bools:
-    if data.is_multi:
-        return np.ones(len(data.truth), np.bool_)
-    return np.asarray(data.truth[:, data.truth.sum(axis=0) > 1].any(axis=1))
-
-
 def _spread(truth: Bools, seed: int) -> Int64:
     return spread_order(truth, np.random.default_rng(seed))
 
 
-def _abstain_below(
-    data: Trainable, options: TrainingOptions, outcome: Outcome, scope: Scope | None
-) -> AbstainBelow:
-    is_counted = outcome.is_known if scope is None else outcome.is_known & ~scope.is_outside
-    sure = confidences(outcome.probabilities, outcome.is_chosen)[is_counted]
-    right = (data.truth & outcome.is_chosen).sum(axis=1)[is_counted]
-    count = outcome.is_chosen.sum(axis=1)[is_counted]
-    found = abstain_below(sure, right, count, options.target_precision)
-    if options.abstain_below is None:
-        return found
-    return AbstainBelow(options.abstain_below, found.bound, found.is_reached)
+def _scope(data: Trainable, outcome: Outcome, seed: int) -> Scope:
+    best = outcome.as_served().max(axis=1) if outcome.is_tried else None
+    return fit_scope(data.vectors, best, _spread(data.truth, seed))
 
 
 def _head(
@@ -163,29 +108,35 @@ def _head(
     below: AbstainBelow,
 ) -> Head:
     recipe = outcome.selection.chosen.recipe
-    all_arrays = {**arrays, **outcome.calibration.arrays}
+    calibration = outcome.calibrations.serving
+    all_arrays = {**arrays, **calibration.arrays}
     if outcome.thresholds is not None:
         all_arrays["thresholds"] = outcome.thresholds
     if scope is not None:
         all_arrays["landmarks"] = scope.landmarks
     parameters = {
         **recipe.parameters(),
-        "calibration": dict(outcome.calibration.parameters),
+        "calibration": dict(calibration.parameters),
         "abstain_below": below.confidence,
         "scope": None if scope is None else scope.parameters(),
     }
-    return Head(recipe.kind, examples.labels, outcome.thresholds is not None, all_arrays, parameters)
+    return Head(recipe.kind, examples.labels, outcome.is_multi, all_arrays, parameters)
 
 
 def _curve(
     data: Trainable, options: TrainingOptions, outcome: Outcome, progress: Progress
 ) -> list[LearningPoint]:
+    if not outcome.is_tried:
+        return []
+
     def chosen(rows: Int64, test: Int64) -> Bools:
-        logits = fit_and_predict(
-            outcome.selection.chosen.recipe, data.take(rows), data.vectors[test], progress
-        )
-        probabilities = outcome.calibration.probabilities(logits, data.is_multi)
-        return choose(probabilities, outcome.thresholds)
+        recipe = outcome.selection.chosen.recipe
+        logits = fit_and_predict(recipe, data.take(rows), data.vectors[test], progress)
+        if not data.is_multi:
+            return choose(logits, None)
+        others = np.setdiff1d(np.arange(len(data.truth)), test)
+        held_out = sigmoid(outcome.selection.chosen.logits[others])
+        return choose(sigmoid(logits), best_thresholds(held_out, data.truth[others]))
 
     shares = FEWER_SHARES if data.truth.size > MANY_CELLS else SHARES
     return learning_curve(data.truth, chosen, options.seed, shares)
@@ -196,71 +147,69 @@ def _report(
     options: TrainingOptions,
     outcome: Outcome,
     scope: Scope | None,
-    below: AbstainBelow,
+    limited: Limit,
     curve: list[LearningPoint],
 ) -> dict[str, Any]:
-    sure = confidences(outcome.probabilities, outcome.is_chosen)
-    is_outside = np.zeros(len(sure), np.bool_) if scope is None else scope.is_outside
+    described, abstention = _described(outcome), _abstention(options, outcome, limited.below, scope)
+    if not outcome.is_tried:
+        is_multi = outcome.is_multi
+        return untried_report(examples, is_multi, options.seed, described, abstention)
     held_out = HeldOut(
         examples.labels,
-        outcome.thresholds is not None,
+        outcome.is_multi,
         examples.texts,
         examples.truth,
         outcome.probabilities,
         _uncalibrated(outcome),
         outcome.is_chosen,
-        (sure < below.confidence) | is_outside,
+        limited.is_abstained,
         outcome.thresholds,
     )
     split = Split(int(outcome.selection.folds.max()) + 1, options.seed)
-    report = cross_validated_report(
-        held_out, split, _described(outcome), _abstention(options, below, scope), curve
-    )
-    report["problems"] += _problems(options, outcome, below)
+    report = cross_validated_report(held_out, split, described, abstention, curve)
+    report["problems"] += _problems(options, limited.below)
     return report
 
 
 def _uncalibrated(outcome: Outcome) -> Float32:
     plain = Calibration({"method": "none", "scale": 1.0, "offset": 0.0})
-    return plain.probabilities(outcome.selection.chosen.logits, outcome.thresholds is not None)
+    return plain.probabilities(outcome.selection.chosen.logits, outcome.is_multi)
 
 
 def _described(outcome: Outcome) -> dict[str, Any]:
+    """The head, and what was tried for it where that could be told apart."""
     chosen: Candidate = outcome.selection.chosen
+    tried = outcome.selection.tried if outcome.is_tried else ()
+    strengths = outcome.selection.strengths if outcome.is_tried else {}
+    calibrations = outcome.calibrations.scores if outcome.is_tried else []
     return {
         "kind": chosen.recipe.kind.value,
         **chosen.recipe.parameters(),
-        "score": "macro_f1" if outcome.thresholds is not None else "accuracy",
-        "candidates": [one.as_json() for one in outcome.selection.tried],
-        "strengths": [
-            {"c": c, "score": round(score, 4)} for c, score in sorted(outcome.selection.strengths.items())
-        ],
-        "calibration": {**outcome.calibration.parameters, "candidates": outcome.calibrations},
+        "score": "macro_f1" if outcome.is_multi else "accuracy",
+        "candidates": [one.as_json() for one in tried],
+        "strengths": [{"c": c, "score": round(score, 4)} for c, score in sorted(strengths.items())],
+        "calibration": {**outcome.calibrations.serving.parameters, "candidates": calibrations},
     }
 
 
-def _abstention(options: TrainingOptions, below: AbstainBelow, scope: Scope | None) -> dict[str, Any]:
+def _abstention(
+    options: TrainingOptions, outcome: Outcome, below: AbstainBelow, scope: Scope | None
+) -> dict[str, Any]:
     return {
         "target_precision": options.target_precision,
         "abstain_below": round(below.confidence, 4),
-        "is_chosen_for_target": options.abstain_below is None,
-        "precision_at_least": round(below.bound, 4),
+        "is_chosen_for_target": outcome.is_tried and options.abstain_below is None,
+        "precision_at_least": round(below.bound, 4) if outcome.is_tried else None,
         "is_target_reached": below.is_reached,
         "out_of_scope": None if scope is None else {n: round(v, 4) for n, v in scope.parameters().items()},
     }
 
 
-def _problems(options: TrainingOptions, outcome: Outcome, below: AbstainBelow) -> list[str]:
-    problems = []
-    if not outcome.is_known.any():
-        problems.append(
-            "No label has two examples, so nothing could be held out: the head was not chosen by"
-            " cross-validation and its probabilities are not calibrated. Add examples."
-        )
-    elif options.abstain_below is None and not below.is_reached:
-        problems.append(
-            f"The precision {options.target_precision:g} asked for was reached by no part of the held-out"
-            f" examples with 95 % confidence; below {below.confidence:.3f} it abstains, which gives at least"
-            f" {below.bound:.3f}. Add examples, or ask for less."
-        )
-    return problems
+def _problems(options: TrainingOptions, below: AbstainBelow) -> list[str]:
+    if options.abstain_below is not None or below.is_reached:
+        return []
+    return [
+        f"The precision {options.target_precision:g} asked for was reached by no part of the held-out"
+        f" examples with 95 % confidence; below {below.confidence:.3f} it abstains, which gives at least"
+        f" {below.bound:.3f}. Add examples, or ask for less."
+    ]

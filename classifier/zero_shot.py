@@ -16,9 +16,10 @@ import numpy as np
 from classifier.label_wordings import TEMPLATES, PrototypeCache, is_one_word
 from classifier.refinement import refined
 from classifier.word_similarity import WordVectors, word_similarities
+from core.label_types import Classification, Label, ZeroShotOptions
 from core.lengths import truncated
 from core.ports.models import Encoder
-from core.types import Classification, Float32, Label, Lane, ZeroShotOptions
+from core.types import Float32, Lane
 
 BULK_FROM_TEXTS = 32
 WORD_WEIGHT = 0.6

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from classifier.few_shot import FewShotScorer
-from core.types import Label
+from core.label_types import Label
 from tests.fakes import FakeEncoder
 
 LABELS = [

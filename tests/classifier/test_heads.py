@@ -12,7 +12,7 @@ import pytest
 
 from classifier.heads import ClassifierHeads
 from core.classifier_types import Abstention, Examples, HeadKind, TrainingOptions
-from core.errors import InvalidInput
+from core.errors import InvalidInput, NotFound
 from tests.classifier.heads_data import clusters, several
 
 HEADS = ClassifierHeads()
@@ -173,6 +173,30 @@ def test_one_example_a_label_gives_a_head_and_says_that_nothing_was_held_out() -
     scores = HEADS.scores(trained.head, TEST.vectors)
     assert accuracy(TEST, scores.is_chosen) > 0.8
     assert np.allclose(scores.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_where_nothing_was_held_out_the_report_has_no_figures(multi_label: bool) -> None:
+    options = TrainingOptions(multi_label=multi_label)
+    trained = HEADS.train(clusters([1, 1, 1], spread=0.1), options, going)
+    report = json.loads(json.dumps(trained.report))
+    assert trained.metrics == {}
+    assert "cross-validation" not in report["split"]["method"]
+    assert {report[name] for name in ("accuracy", "macro_f1", "micro_f1")} == {None}
+    assert report["suspicious_labels"] == {"count": 0, "examples": []}
+    assert [row["f1"] for row in report["classes"]] == [None] * 3
+    assert report["calibration"] == {"bins": [], "ece": None, "ece_before": None}
+    assert report["abstention"]["is_chosen_for_target"] is False
+    assert report["abstention"]["precision_at_least"] is None
+    assert trained.head.parameters["abstain_below"] == 0
+    assert report["head"]["candidates"] == report["learning_curve"] == []
+    for plot in ("confusion", "calibration", "learning_curve"):
+        with pytest.raises(NotFound, match="report holds no"):
+            HEADS.plot(report, plot)
+    usual = HEADS.train(EXAMPLES, TrainingOptions(), going).report
+    assert {name: set(part) for name, part in report.items() if isinstance(part, dict)} == {
+        name: set(part) for name, part in usual.items() if isinstance(part, dict)
+    } | {"head": set(report["head"])}
 
 
 def test_a_label_of_one_example_or_none_does_not_stop_the_others() -> None:

@@ -13,7 +13,8 @@ from classifier.label_wordings import KEPT_ROWS, PrototypeCache, as_words, make_
 from classifier.refinement import LEAST_TEXTS, refined
 from classifier.word_similarity import WordVectors, word_similarities, words_of
 from classifier.zero_shot import ZeroShotScorer, one_of, several_of, softmax
-from core.types import Float32, Label, Lane, ZeroShotOptions
+from core.label_types import Label, ZeroShotOptions
+from core.types import Float32, Lane
 from tests.fakes import FakeEncoder, word_vector
 
 SCORER = ZeroShotScorer(FakeEncoder(), temperature=0.1)
