@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from core.types import LogEntry
+from core.index_types import LogEntry
 from indexer.attributes_columns import (
     BEYOND,
     Column,

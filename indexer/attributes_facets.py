@@ -9,7 +9,8 @@ from itertools import islice
 
 import numpy as np
 
-from core.types import Facet, FacetValue, Int64
+from core.index_types import Facet, FacetValue
+from core.types import Int64
 from indexer.attributes_columns import ColumnView, FieldView, Mask, Values
 from indexer.attributes_values import Kind, date_text
 

@@ -129,6 +129,11 @@ def _within(filter_: Range, declared: str | None, columns: FieldView, n: int) ->
     if declared == "number" or Kind.KEYWORD not in columns:
         text = next(bound.value for bound in bounds if not is_number(bound.value))
         raise _wrong_type(text, filter_.field, declared, columns)
+    if any(is_number(bound.value) for bound in bounds):
+        raise InvalidInput(
+            f"Field {filter_.field!r} is compared with a number and a string in one range; give two numbers,"
+            " or two ISO 8601 dates (2026-01-31)."
+        )
     instants = [_instant(bound.value, filter_.field, day_of, declared, columns) for bound in bounds]
     return _dated(columns[Kind.KEYWORD], _replaced(filter_, instants), n)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from core.document_set import DocumentSet
 from core.errors import InvalidInput
 from core.filters import Filter
-from core.types import Facet
+from core.index_types import Facet
 from indexer.attributes_columns import BEYOND, Columns, ColumnView, FieldView, Mask, Rows
 from indexer.attributes_facets import facet
 from indexer.attributes_select import kinds_text, rows_matching

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from core.errors import EncoderMismatch
-from core.types import Float32, IndexStats, Int64, LogEntry, LogPage
+from core.index_types import IndexStats, LogEntry, LogPage
+from core.types import Float32, Int64
 from indexer.delta import DeltaBuffer, DeltaRows
 from indexer.exact import Alive
 from indexer.factory import choose_factory
@@ -26,6 +27,8 @@ Mask = npt.NDArray[np.bool_]
 RECALL_TARGET = 0.95
 MIN_DELTA = 2_000
 MAX_DELTA_SHARE = 0.10
+MIN_RESTING_DELTA = 500
+RESTING_DELTA_SHARE = 0.01
 MIN_DEAD = 1_000
 MAX_DEAD_SHARE = 0.20
 REBUILD_DEAD_SHARE = 0.10
@@ -128,10 +131,13 @@ class CollectionIndex:
         with self._lock:
             return self._passages_of(self._block(document_id))
 
-    def is_compaction_due(self) -> bool:
+    def is_compaction_due(self, is_resting: bool = False) -> bool:
+        """While nothing is written, a smaller delta is folded too: every search compares all of it."""
         with self._lock:
             total = self._main.n + self._delta.count
             dead = total - int(np.count_nonzero(self._alive[:total]))
+            if is_resting and self._delta.count > max(MIN_RESTING_DELTA, RESTING_DELTA_SHARE * self._main.n):
+                return True
             return is_compaction_due(self._main.n, self._delta.count, dead)
 
     def compact(self, build: Build | None = None) -> bool:

@@ -41,6 +41,10 @@ class DeltaRows:
         """(m,) inner products of `query` (d,) with the given rows (m,)."""
         return score_rows(query, self.vectors, rows)
 
+    def enough(self, k: int) -> int:
+        """How many rows to fetch for k documents."""
+        return self.by_document.enough(k)
+
 
 class DeltaBuffer:
     """Preallocated arrays that only grow at their end, so rows already published never change.

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from core.types import Int64
+
+# Where documents have x rows more than one on average, so many times x are fetched beyond k.
+CROWD = 8
+# Up to here more rows cost next to nothing.
+FREE_ROWS = 16
 
 
 class DocumentRows:
@@ -14,11 +21,23 @@ class DocumentRows:
     either result serves.
     """
 
-    __slots__ = ("_document_ids", "_sorted")
+    __slots__ = ("_crowding", "_document_ids", "_sorted")
 
     def __init__(self, document_ids: Int64) -> None:
         self._document_ids = document_ids
+        self._crowding: float | None = None
         self._sorted: tuple[Int64, Int64] | None = None
+
+    def enough(self, k: int) -> int:
+        """How many of the best rows are likely to hold those of k documents and one that is worse than they.
+
+        With one row a document, k + 1; where some have more, they stand together among the best of a search.
+        """
+        if self._crowding is None:
+            documents = 1 + np.count_nonzero(self._document_ids[1:] != self._document_ids[:-1])
+            self._crowding = len(self._document_ids) / documents - 1
+        most = max(2 * k, FREE_ROWS)
+        return max(k + 1, min(k + 1 + math.ceil(CROWD * k * self._crowding), most))
 
     def find(self, document_ids: Int64) -> Int64:
         """(m,) int64: all rows of the given documents (which must be different), document by document."""

@@ -54,7 +54,8 @@ def check_index_kind(setting: str, d: int) -> None:
         raise InvalidInput(
             f"index is {len(setting)} characters long; at most {MAX_FACTORY_LENGTH} are allowed"
         )
-    _check_form(setting)
+    form = _checked_form(setting)
+    _check_dimensions(setting, form, d)
     try:
         index = new_index(setting, d)
     except Exception as error:  # FAISS raises RuntimeError, SWIG also others, by build
@@ -77,14 +78,15 @@ _SQ = r"SQ(?:4|6|8|fp16|bf16)"
 _PQ = r"PQ\d{1,4}(?:x(?:[4-9]|1[0-2]))?(?:fs|fsr|np)?"
 _RABITQ = r"RaBitQ(?:fs)?[1-9]?"
 _FORM = re.compile(
-    r"(?:(?:PCA[RW]{0,2}|OPQ|RR)\d{1,5}(?:_\d{1,5})?,)?"
+    r"(?:(?:(?:PCAW?R?|RR)(?P<output>\d{1,5})|OPQ(?P<rotated>\d{1,5})(?:_(?P<rotated_output>\d{1,5}))?),)?"
     rf"(?:Flat|{_SQ}|RaBitQ[1-9]?|HNSW(?P<m>\d{{1,5}})(?:,(?:Flat|{_SQ}|{_PQ}))?"
     rf"|IVF(?P<lists>\d{{1,9}}),(?:Flat|{_SQ}|{_PQ}|{_RABITQ}))",
     re.ASCII,
 )
+_CODES = re.compile(r",PQ(\d+)")
 
 
-def _check_form(setting: str) -> None:
+def _checked_form(setting: str) -> re.Match[str]:
     """Only known forms reach FAISS: others, a quantizer made of indexes say, can cost any time and memory."""
     form = _FORM.fullmatch(setting)
     if form is None:
@@ -93,6 +95,24 @@ def _check_form(setting: str) -> None:
         if form[group] is not None and not least <= int(form[group]) <= most:
             raise InvalidInput(
                 f"index {setting!r}: {name} has {int(form[group]):,}; {least:,} to {most:,} are allowed"
+            )
+    return form
+
+
+def _check_dimensions(setting: str, form: re.Match[str], d: int) -> None:
+    """What FAISS makes of other numbers fails or ends the process, some only when it is trained."""
+    output = int(form["output"] or form["rotated_output"] or d)
+    if not 1 <= output <= d:
+        raise InvalidInput(
+            f"index {setting!r} makes vectors of {output:,} dimensions from those of the encoder, which have"
+            f" {d:,}; 1 to {d:,} are allowed"
+        )
+    codes = _CODES.search(setting)
+    for name, m in (("OPQ<m>", form["rotated"]), ("PQ<m>", codes and codes[1])):
+        if m is not None and (int(m) == 0 or output % int(m)):
+            raise InvalidInput(
+                f"index {setting!r}: {name} has {int(m):,}, which does not divide the dimension of its"
+                f" vectors, {output:,}; choose a divisor"
             )
 
 

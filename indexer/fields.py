@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from core.errors import InvalidInput
-from core.types import ImportFields, ImportPlan
+from core.job_types import ImportFields, ImportPlan
 
 ID_NAMES = ("id", "_id", "doc_id", "document_id", "external_id", "uuid", "guid", "key", "pk", "docid")
 TEXT_NAMES = (

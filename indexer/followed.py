@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from core.types import Collection, LogPage
+from core.index_types import LogPage
+from core.types import Collection
 from indexer.collection_index import Cursor
 from indexer.main_index import Build
 from indexer.search_index import SearchIndex, SearchState

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import shutil
 import tempfile
 import threading
@@ -13,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import NotFound
+from core.index_types import IndexStats
 from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports.stores import ChangeLog, CollectionStore
 from core.ports.work import Notifier
-from core.types import Collection, IndexStats
+from core.types import Collection
 from indexer.collection_index import RECALL_TARGET
 from indexer.followed import Followed
 from indexer.lexical_files import DamagedIndex
@@ -33,9 +35,15 @@ WORKING = "indexes"  # folder beside the snapshots, of files that indexes keep w
 
 @dataclass(frozen=True, slots=True)
 class FollowerSettings:
-    """Times in seconds. A snapshot needs `snapshot_min_changes` documents changed since the last one."""
+    """Times in seconds. A snapshot needs `snapshot_min_changes` documents changed since the last one.
+
+    After a page of `bulk_from` documents or more the next changes are gathered for `gather_s`, unless
+    somebody waits for them: a page costs the same however little is in it.
+    """
 
     poll_interval_s: float = 1.0
+    gather_s: float = 0.5
+    bulk_from: int = 64
     page_limit: int = 1_000
     snapshot_interval_s: float = 60.0
     snapshot_min_changes: int = 1
@@ -73,6 +81,8 @@ class IndexFollower:
         self._opening = threading.Lock()
         self._applied = threading.Condition()
         self._news = threading.Event()
+        self._is_awaited = threading.Event()  # somebody waits for a change: it is not to be gathered
+        self._gather_until_s = -math.inf
         self._chores = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -93,6 +103,7 @@ class IndexFollower:
         """Stops both threads (a running build is given up) and writes a last snapshot of what changed."""
         self._stopping.set()
         self._news.set()
+        self._is_awaited.set()
         self._chores.set()
         with self._applied:
             self._applied.notify_all()
@@ -119,10 +130,12 @@ class IndexFollower:
         """True once the served view has applied `seq`; False after `timeout_s` seconds or when stopping."""
 
         def is_applied() -> bool:
-            return self._get(collection).index.applied_seq >= seq
+            known = self._known(collection)  # one that was deleted meanwhile is not opened again
+            return known is not None and known.index.applied_seq >= seq
 
-        if is_applied():
+        if self._get(collection).index.applied_seq >= seq:
             return True
+        self._is_awaited.set()
         self._news.set()
         with self._applied:
             self._applied.wait_for(lambda: is_applied() or self._stopping.is_set(), timeout_s)
@@ -148,9 +161,13 @@ class IndexFollower:
     def _all(self) -> list[Followed]:
         return list(self._followed.values())
 
-    def _get(self, collection: Collection) -> Followed:
+    def _known(self, collection: Collection) -> Followed | None:
         followed = self._followed.get(collection.id)
-        if followed is not None and followed.collection.uid == collection.uid:
+        return followed if followed is not None and followed.collection.uid == collection.uid else None
+
+    def _get(self, collection: Collection) -> Followed:
+        followed = self._known(collection)
+        if followed is not None:
             return followed
         followed = self._open(collection, with_snapshot=False)
         self._news.set()
@@ -189,6 +206,8 @@ class IndexFollower:
     def _follow(self) -> None:
         while not self._stopping.is_set():
             self._news.wait(self._settings.poll_interval_s)
+            self._is_awaited.wait(max(0.0, self._gather_until_s - time.monotonic()))
+            self._is_awaited.clear()
             self._news.clear()
             self._follow_once()
 
@@ -236,6 +255,8 @@ class IndexFollower:
             logger.exception("log_not_applied", extra={"collection": followed.collection.name})
             self._guard(Followed.fail, followed)
             return False
+        if len(page.entries) >= self._settings.bulk_from:
+            self._gather_until_s = time.monotonic() + self._settings.gather_s
         with self._applied:
             self._applied.notify_all()
         self._chores.set()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from core.documents import count_characters
 from core.errors import InvalidInput, TooLarge
-from core.imports import count_characters
+from core.job_types import ImportFields, ImportPlan
 from core.ports.work import OpenFile
-from core.types import ImportFields, ImportPlan, RejectedItem
+from core.types import RejectedItem
 from indexer.fields import METADATA, plan_fields
 from indexer.plain_values import check_names, to_plain_row, to_text
+from indexer.spool import SYSTEM_SPOOL, Spool
 
 if TYPE_CHECKING:
     from indexer.readers import Row
@@ -22,15 +25,18 @@ SAMPLE_BYTES = 64 * 1024 * 1024  # blank lines and rows that are too long count 
 OWN_METADATA = "metadata"
 
 
+@dataclass(frozen=True, slots=True)
 class FileImportReader:
-    """Reads `.csv .tsv .jsonl .json .parquet`, each also `.gz` and `.zst`."""
+    """Reads `.csv .tsv .jsonl .json .parquet`, each also `.gz` and `.zst`; `spool` unpacks packed Parquet."""
+
+    spool: Spool = SYSTEM_SPOOL
 
     def plan(self, open_file: OpenFile, filename: str, fields: ImportFields) -> ImportPlan:
         """Which columns hold what, from the first 100 rows, or fewer large ones.
 
-        Raises InvalidInput, TooLarge.
+        Raises InvalidInput, TooLarge, StorageFull.
         """
-        sample, problem = _sample(open_file, filename)
+        sample, problem = _sample(open_file, filename, self.spool)
         if not sample:
             raise InvalidInput(f"File {filename!r} holds no readable row: {problem}")
         columns = list(dict.fromkeys(column for row in sample for column in row))
@@ -42,11 +48,11 @@ class FileImportReader:
     ) -> Iterator[Mapping[str, object] | RejectedItem]:
         """One document mapping, or the reason it cannot be read, a row, after the first `skip_rows` of them.
 
-        Raises InvalidInput when the file turns out to be damaged further on.
+        Raises InvalidInput when the file turns out to be damaged further on, TooLarge, StorageFull.
         """
         from indexer.readers import open_rows
 
-        for number, row in open_rows(open_file, filename, skip_rows):
+        for number, row in open_rows(open_file, filename, skip_rows, spool=self.spool):
             yield to_item(number, row, plan)
 
 
@@ -82,7 +88,7 @@ def _metadata(values: Mapping[str, object], plan: ImportPlan) -> dict[str, objec
     return kept
 
 
-def _sample(open_file: OpenFile, filename: str) -> tuple[list[dict[str, Any]], str]:
+def _sample(open_file: OpenFile, filename: str, spool: Spool) -> tuple[list[dict[str, Any]], str]:
     """Plain rows from the beginning of the file, and what is wrong with the first that is unreadable."""
     from indexer.readers import open_rows  # pyarrow costs 40 MB, which most processes never need
     from indexer.streams import UnpackedTooLarge
@@ -90,7 +96,8 @@ def _sample(open_file: OpenFile, filename: str) -> tuple[list[dict[str, Any]], s
     rows: list[dict[str, Any]] = []
     problem, room = "", SAMPLE_CHARACTERS
     try:
-        for number, row in islice(open_rows(open_file, filename, max_bytes=SAMPLE_BYTES), SAMPLE_ROWS):
+        numbered = open_rows(open_file, filename, max_bytes=SAMPLE_BYTES, spool=spool)
+        for number, row in islice(numbered, SAMPLE_ROWS):
             plain = _plain_row(number, row)
             if isinstance(plain, RejectedItem):
                 problem = problem or plain.reason

@@ -7,13 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.errors import InvalidInput, TooLarge
-from indexer.plain_values import MAX_ROW_CHARACTERS
+from indexer.plain_values import MAX_ROW_CHARACTERS, WrittenNaN
 
 BLOCK_CHARACTERS = 1 << 20
 MAX_ITEM_CHARACTERS = 2 * MAX_ROW_CHARACTERS  # beyond it the end of the item is not looked for
 LONGEST_TOKEN = 16  # a literal or an escape, cut by the end of what was read so far
 
-_DECODER = json.JSONDecoder()
+
+def _constant(name: str) -> float:
+    return WrittenNaN(name) if name == "NaN" else float(name)
+
+
+DECODER = json.JSONDecoder(parse_constant=_constant)
 
 
 def json_items(blocks: Iterator[str]) -> Iterator[Any]:
@@ -113,7 +118,7 @@ class _Window:
         self.peek()
         while True:
             try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
+                value, end = DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 if not self._is_cut(error) or not self._read_on():
                     raise self.invalid(error.msg, error.pos) from None

@@ -12,7 +12,7 @@ from typing import Final
 
 import tantivy
 
-from core.types import LogEntry
+from core.index_types import LogEntry
 from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_files import check_about, committed_bytes, dead_passages, link_committed
 from indexer.lexical_store import LexicalStore, StoredPassage, known_digests, stored_passages

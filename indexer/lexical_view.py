@@ -15,7 +15,8 @@ import tantivy
 
 from core.document_set import DocumentSet
 from core.errors import InvalidInput
-from core.types import IndexHit, Int64
+from core.index_types import IndexHit
+from core.types import Int64
 from indexer.lexical_analyzer import Analyzer
 from indexer.lexical_store import SCHEMA
 

@@ -1,4 +1,4 @@
-"""How the words of a query are shown."""
+"""How words of queries and of passages are shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import tantivy
 
-from indexer.lexical_analyzer import MAX_TERM_BYTES, STEMMERS, analyzer_of
+from indexer.lexical_analyzer import MAX_TERM_BYTES, STEMMERS, WORD, analyzer_of
 
 STOP_WORDS: Final = frozenset({"da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pt", "ru", "sv"})
 REMEMBERED_WORDS: Final = 65_536
@@ -19,6 +19,23 @@ def shown_stem(language: str, word: str) -> str:
     if len(word) > MAX_TERM_BYTES:  # not indexed, and not worth remembering
         return ""
     return " ".join(_shown(language).analyze(analyzer_of(language).prepare(word)))
+
+
+def shown_words(language: str, text: str) -> list[tuple[str, str]]:
+    """(stem, word as it is written) of each word in order, without stop words and single letters.
+
+    Scripts without spaces give pairs of characters.
+    """
+    words = _written().analyze(analyzer_of(language).prepare(text))
+    pairs = ((shown_stem(language, word), word) for word in words if len(word) > 1)
+    return [(stem, word) for stem, word in pairs if stem]
+
+
+@lru_cache(maxsize=1)
+def _written() -> tantivy.TextAnalyzer:
+    """Words in their own spelling."""
+    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(WORD))
+    return builder.filter(tantivy.Filter.remove_long(MAX_TERM_BYTES)).build()
 
 
 @lru_cache(maxsize=32)

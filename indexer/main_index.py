@@ -10,13 +10,16 @@ import faiss
 import numpy as np
 
 from core.types import Float16, Float32, Int64
-from indexer.ann_search import REFINE, is_scan_cheaper, search_index
+from indexer.ann_search import REFINE, AnnIndex
 from indexer.document_rows import DocumentRows
 from indexer.exact import Alive, score_rows, search_exactly, search_rows, use_threads
 from indexer.factory import choose_factory, inner_index, new_index
+from indexer.gpu import MOST_CHOSEN, GpuCopy, copied_to_gpu
 
 EF_CONSTRUCTION = 80
 ADD_ROWS = 1_024
+# Of an index whose found rows are scored again, at least so many are fetched.
+MIN_FETCH = 16
 # Training rows, evenly spaced: so many a centroid, and at least what product quantizers learn from.
 TRAINING_POINTS = 64
 MIN_TRAINING_ROWS = 32_768
@@ -32,7 +35,7 @@ class MainIndex:
 
     `vectors` is a float32 view into the index where that keeps the vectors unchanged (Flat, HNSW over Flat),
     else a float16 copy from which found rows are scored again. `effort` is a multiple of what a search
-    usually takes. Nothing in here changes after construction.
+    usually takes; `gpu` searches the same rows, if there is one. Nothing in here changes after construction.
     """
 
     factory: str
@@ -43,14 +46,17 @@ class MainIndex:
     trained_rows: int
     recall_at_10: float | None = None
     effort: float = 1.0
+    gpu: GpuCopy | None = None
     is_exact: bool = field(init=False)
     is_lossless: bool = field(init=False)
     by_document: DocumentRows = field(init=False)
+    ann: AnnIndex = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_exact", isinstance(self.index, faiss.IndexFlat))
         object.__setattr__(self, "is_lossless", is_lossless(self.index))
         object.__setattr__(self, "by_document", DocumentRows(self.document_ids))
+        object.__setattr__(self, "ann", AnnIndex(self.index, self.effort))
 
     @property
     def n(self) -> int:
@@ -79,13 +85,20 @@ class MainIndex:
         are when so few live that this takes less time.
         """
         wide = fetch if self.is_lossless else min(max(fetch, int(self.effort * REFINE * fetch)), alive.count)
-        if is_scan_cheaper(self.index, wide, alive, self.effort):
+        if self.gpu is not None and alive.selector is None and self._fits_gpu(wide):
+            D, I = self.gpu.search(xq, wide, self.ann.probes)  # noqa: N806, E741
+            return self._completed(xq, D, I, fetch, alive)
+        if self.ann.is_scan_cheaper(wide, alive):
             return search_rows(xq, self.vectors, fetch, alive.rows)
         if self.is_exact:
             return self.search_exactly(xq, fetch, alive)
         use_threads(1)
-        D, I = search_index(self.index, xq, wide, alive, self.effort)  # noqa: N806, E741
+        D, I = self.ann.search(xq, wide, alive)  # noqa: N806, E741
         return self._completed(xq, D, I, fetch, alive)
+
+    def _fits_gpu(self, wide: int) -> bool:
+        """Whether so many rows, of so many lists, are within what FAISS chooses on a GPU."""
+        return wide <= MOST_CHOSEN and self.ann.probes <= MOST_CHOSEN
 
     def search_exactly(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
         """As `search`, by scanning all vectors."""
@@ -95,11 +108,15 @@ class MainIndex:
         """(m,) inner products of `query` (d,) with the given rows (m,)."""
         return score_rows(query, self.vectors, rows)
 
+    def enough(self, k: int) -> int:
+        """How many rows to fetch for k documents; of what is scored again, more also mean more recall."""
+        return self.by_document.enough(k) if self.is_lossless else max(2 * k, MIN_FETCH)
+
     def _completed(
         self, xq: Float32, scores: Float32, positions: Int64, fetch: int, alive: Alive
     ) -> tuple[Float32, Int64]:
         """The best `fetch` of the found rows by their true scores; of all rows where too few were found."""
-        if self.is_lossless and positions.min() >= 0:
+        if self.is_lossless and positions[:, -1].min() >= 0:  # missing places are last
             return scores, positions
         scores, positions = scores[:, :fetch], positions.copy()
         for query, found in enumerate(positions):
@@ -151,7 +168,7 @@ def build_main(
         index.train(_training_sample(index, vectors))
     _add(index, vectors, build)
     kept = stored_vectors(index) if is_lossless(index) else np.asarray(vectors, dtype=np.float16)
-    return MainIndex(factory, index, kept, passage_ids, document_ids, n)
+    return MainIndex(factory, index, kept, passage_ids, document_ids, n, gpu=copied_to_gpu(index))
 
 
 def extend_main(
@@ -172,6 +189,7 @@ def extend_main(
         passage_ids=np.concatenate([main.passage_ids, passage_ids]),
         document_ids=np.concatenate([main.document_ids, document_ids]),
         recall_at_10=None,
+        gpu=copied_to_gpu(index),
     )
 
 

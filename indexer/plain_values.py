@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from core.documents import check_text
+from core.documents import check_text, count_characters
 from core.errors import InvalidInput, TooLarge
-from core.imports import count_characters
 
 MAX_ROW_CHARACTERS = 8 * 1024 * 1024
 MAX_COLUMNS = 2_000
 MAX_NAME_CHARACTERS = 500
 MAX_DEPTH = 16
+
+
+class WrittenNaN(float):
+    """NaN written out in JSON, which has no such number. In other formats NaN is a value that is missing."""
+
 
 _MISSING_TYPES = ("NAType", "NaTType")
 
@@ -50,12 +54,12 @@ TOO_LONG = f"longer than {MAX_ROW_CHARACTERS:,} characters, which is the limit f
 
 
 def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
-    """A JSON value equal to `value`; None for NaN, NaT and NA.
+    """A JSON value equal to `value`; None for NaN, NaT and NA, but a `WrittenNaN` stays, to be refused.
 
     Dates become ISO 8601 text, durations seconds, bytes text. Raises ValueError for bytes that are no UTF-8,
     and for arrays and objects within each other more than `depth` levels deep.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool | int | WrittenNaN):
         return value
     if type(value).__name__ in _MISSING_TYPES:
         return None
@@ -72,6 +76,8 @@ def to_text(value: Any) -> str | None:
     """A plain value as text for an id, a text or a title; 3.0 is "3": some tools turn ids into floats."""
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, WrittenNaN):
+        return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

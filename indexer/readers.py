@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +15,10 @@ from core.errors import InvalidInput, TooLarge
 from core.ports.work import OpenFile
 from core.types import RejectedItem
 from indexer.csv_records import csv_records
-from indexer.json_items import BLOCK_CHARACTERS, json_items, kind_of
+from indexer.json_items import BLOCK_CHARACTERS, DECODER, json_items, kind_of
+from indexer.parquet_sizes import Chunk, column_chunks, dictionary_bytes, read_footer
 from indexer.plain_values import MAX_ROW_CHARACTERS, TOO_LONG, check_names
+from indexer.spool import SYSTEM_SPOOL, Spool
 from indexer.streams import BUFFER_BYTES, MAX_UNPACKED_BYTES, Upload
 
 Row = Mapping[str, object]
@@ -27,21 +28,28 @@ COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 PARQUET_BATCH_ROWS: Final = 128
 DICTIONARY_BYTES: Final = 16 * 1024 * 1024
 PARQUET_BATCH_BYTES: Final = 8 * 1024 * 1024
+REPEATED_BATCH_BYTES: Final = 64 * 1024 * 1024
+FIXED_LENGTH: Final = "FIXED_LEN_BYTE_ARRAY"
 _TEXT_TYPES = ("NONE", "STRING", "JSON", "BSON", "ENUM")
 
 
 def open_rows(
-    open_file: OpenFile, filename: str, skip_rows: int = 0, max_bytes: int = MAX_UNPACKED_BYTES
+    open_file: OpenFile,
+    filename: str,
+    skip_rows: int = 0,
+    max_bytes: int = MAX_UNPACKED_BYTES,
+    spool: Spool = SYSTEM_SPOOL,
 ) -> Iterator[NumberedRow]:
     """Numbered rows of a file; `filename` tells the format. The first `skip_rows` are left out.
 
     A row is a mapping of column to value, or a RejectedItem when that row alone is unreadable. The number is
     the row's in the file, from 1 (in .jsonl the line's). Raises InvalidInput for a file that is not what its
     name says, is damaged or is not UTF-8, also when that shows only later; TooLarge for a stated limit,
-    UnpackedTooLarge when more than `max_bytes` (unpacked; for Parquet a limit of its own) would be read.
+    UnpackedTooLarge when more than `max_bytes` (unpacked; for Parquet the limit of `spool`, where packed
+    Parquet is unpacked) would be read; StorageFull when there is no room for that.
     """
     extension, compression = format_of(filename)
-    upload = Upload(open_file, filename, compression, max_bytes)
+    upload = Upload(open_file, filename, compression, max_bytes, spool)
     return islice(_explained(READERS[extension](upload), upload), skip_rows, None)
 
 
@@ -67,17 +75,23 @@ def _explained(rows: Iterator[NumberedRow], upload: Upload) -> Iterator[Numbered
     try:
         yield from rows
     except UnicodeDecodeError:
+        if format_of(filename)[0] == ".parquet":  # a name of its schema; cells are their row's matter
+            raise InvalidInput(
+                f"File {filename!r} is damaged: a name in it is no UTF-8. Make it again and send it whole"
+            ) from None
         raise InvalidInput(upload.describe_encoding()) from None
     except pyarrow.ArrowMemoryError as error:
         raise InvalidInput(f"File {filename!r} needs too much memory: {error}; split its cells") from None
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
+    except pyarrow.ArrowCancelled:
+        raise
+    except pyarrow.ArrowException as error:  # of damaged pages also indexes out of range, and others
         raise InvalidInput(f"File {filename!r} cannot be read as its name says: {error}") from None
     except OSError as error:
         if error.errno is not None:  # of this machine: a missing file, a full disk
             raise
-        kind = upload.compression or "file"
+        other = f" or no {upload.compression} file" if upload.compression else ""
         raise InvalidInput(
-            f"File {filename!r} is damaged or no {kind} file: {error}. Make it again and send it whole"
+            f"File {filename!r} is damaged{other}: {error}. Make it again and send it whole"
         ) from None
 
 
@@ -153,7 +167,7 @@ def _whole_lines(upload: Upload) -> Iterator[str | None]:
 
 def _parsed(line: str, place: str) -> Row | RejectedItem:
     try:
-        value = json.loads(line)
+        value = DECODER.decode(line)
     except (ValueError, RecursionError) as error:
         return RejectedItem(None, f"{place}: no valid JSON ({error})")
     return _as_row(value, place)
@@ -174,38 +188,46 @@ def _as_row(value: object, place: str) -> Row | RejectedItem:
 def _read_parquet(upload: Upload) -> Iterator[NumberedRow]:
     number = 0
     with upload.seekable() as file:
+        footer = read_footer(file)
         metadata = pyarrow.parquet.read_metadata(file)
         _check_size(metadata)
+        groups = _checked_chunks(metadata, footer)
         # Texts stay in their dictionaries until a row is taken: one long text may stand in every row. A large
         # column is not repetitive, and one dictionary of all its texts would take several times its size.
-        sizes = _largest_chunks(metadata)
-        texts = [
-            column.path
-            for column, size in zip(_columns(metadata), sizes, strict=True)
-            if _is_text(column) and size <= DICTIONARY_BYTES
-        ]
+        columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+        large = {i for i, column in enumerate(columns) if _is_large(column, [group[i] for group in groups])}
+        texts = [column.path for i, column in enumerate(columns) if _is_text(column) and i not in large]
+        fixed = sum(column.length for column in columns if column.physical_type == FIXED_LENGTH)
+        repeatable = (fixed + sum(dictionary_bytes(file, group[i]) for i in large) for group in groups)
         with pyarrow.parquet.ParquetFile(
             file, metadata=metadata, read_dictionary=texts, buffer_size=BUFFER_BYTES
         ) as parquet:
             names = parquet.schema_arrow.names
             _check_header(names)
-            for batch in _batches(parquet):
+            for batch in _batches(parquet, repeatable):
                 for cells in zip(*batch.columns, strict=True):
                     number += 1
                     yield number, _from_cells(names, cells, number)
 
 
-def _columns(metadata: Any) -> list[Any]:
-    return [metadata.schema.column(i) for i in range(metadata.num_columns)]
+def _checked_chunks(metadata: Any, footer: bytes) -> list[list[Chunk]]:
+    """Of each row group its columns; InvalidInput where they are not those of the schema.
+
+    Not from `metadata`: asked for a column of a damaged footer, the library ends the process.
+    """
+    groups = column_chunks(footer)
+    if len(groups) != metadata.num_row_groups or any(len(group) != metadata.num_columns for group in groups):
+        raise InvalidInput(
+            "The footer of the Parquet file is damaged: its row groups have not the columns that it names."
+            " Make the file again and send it whole"
+        )
+    return groups
 
 
-def _largest_chunks(metadata: Any) -> list[int]:
-    """Bytes, unpacked, of each column in the row group where it is largest."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    return [
-        max((group.column(i).total_uncompressed_size for group in groups), default=0)
-        for i in range(metadata.num_columns)
-    ]
+def _is_large(column: Any, chunks: Sequence[Chunk]) -> bool:
+    """Whether it is text, one a row, of which a row group has too much for a dictionary."""
+    is_single = column.max_repetition_level == 0
+    return is_single and _is_text(column) and any(chunk.size > DICTIONARY_BYTES for chunk in chunks)
 
 
 def _is_text(column: Any) -> bool:
@@ -220,12 +242,15 @@ def _check_size(metadata: Any) -> None:
         )
 
 
-def _batches(parquet: Any) -> Iterator[Any]:
-    """Batches of fewer rows where rows are large."""
-    for group in range(parquet.metadata.num_row_groups):
+def _batches(parquet: Any, repeatable: Iterable[int]) -> Iterator[Any]:
+    """Batches of fewer rows where rows are large, or may be: of each row group, `repeatable` bytes may stand
+    in every row though they stand in the file once.
+    """
+    for group, repeatable_bytes in enumerate(repeatable):
         facts = parquet.metadata.row_group(group)
         fitting = PARQUET_BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)
-        rows = max(1, min(PARQUET_BATCH_ROWS, fitting))
+        safe = REPEATED_BATCH_BYTES // max(repeatable_bytes, 1)
+        rows = max(1, min(PARQUET_BATCH_ROWS, fitting, safe))
         yield from parquet.iter_batches(batch_size=rows, row_groups=[group])
 
 

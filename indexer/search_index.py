@@ -15,17 +15,9 @@ from pathlib import Path
 from core.document_set import DocumentSet
 from core.errors import EncoderMismatch
 from core.filters import Filter
+from core.index_types import Facet, IndexHit, IndexStats, LogPage, PassageVectors
 from core.memory import return_freed_memory
-from core.types import (
-    CollectionSettings,
-    Facet,
-    Float32,
-    IndexHit,
-    IndexStats,
-    Int64,
-    LogPage,
-    PassageVectors,
-)
+from core.types import CollectionSettings, Float32, Int64
 from indexer.attributes import AttributeIndex
 from indexer.attributes_snapshot import Arrays
 from indexer.attributes_view import AttributeView
@@ -33,7 +25,7 @@ from indexer.collection_index import RECALL_TARGET, CollectionIndex, Cursor, Ind
 from indexer.lexical import LexicalIndex
 from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_view import LexicalView
-from indexer.lexical_words import shown_stem
+from indexer.lexical_words import shown_stem, shown_words
 from indexer.main_index import Build
 from indexer.term_sets import TermSets
 from indexer.vector_index import View
@@ -53,6 +45,7 @@ class SearchView:
     attributes: AttributeView
     terms: TermSets
     stem: Callable[[str], str]
+    shown_words: Callable[[str], list[tuple[str, str]]]
 
     @property
     def seq(self) -> int:
@@ -72,6 +65,9 @@ class SearchView:
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
         return self.terms.coverage(self.words.worth(text), document_ids)
+
+    def document_ids(self) -> Int64:
+        return self.vector_view.document_ids()
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         return self.vector_view.vectors(document_ids)
@@ -116,6 +112,7 @@ class SearchIndex:
         vectors = state.vectors if state else None
         self._vectors = CollectionIndex(d, settings.index, vectors, build_threads, recall_target)
         self._stem = partial(shown_stem, settings.language)
+        self._shown_words = partial(shown_words, settings.language)
         self._folder = folder
         self._lock = threading.Lock()
         self._is_broken = False
@@ -173,7 +170,8 @@ class SearchIndex:
         return self._vectors.held_passages(document_id)
 
     def is_compaction_due(self) -> bool:
-        return self._vectors.is_compaction_due() or self._words.is_compaction_due()
+        is_resting = self._applied_s == math.inf
+        return self._vectors.is_compaction_due(is_resting) or self._words.is_compaction_due()
 
     def compact(self, build: Build | None = None) -> bool:
         """Compacts what needs it; searches and `apply` go on meanwhile. False if that is running already.
@@ -234,4 +232,6 @@ class SearchIndex:
             return
         words, attributes = self._words.publish(), self._attributes.publish()
         self._stats = self._vectors.stats()
-        self._view = SearchView(self._vectors.view, words, attributes, self._terms, self._stem)
+        self._view = SearchView(
+            self._vectors.view, words, attributes, self._terms, self._stem, self._shown_words
+        )

@@ -20,6 +20,7 @@ from core.errors import CognateError
 from core.types import Collection
 from indexer.collection_index import IndexState
 from indexer.delta import DeltaRows
+from indexer.gpu import copied_to_gpu
 from indexer.main_index import MainIndex, is_lossless, stored_vectors
 from indexer.search_index import SearchIndex, SearchState
 from indexer.snapshot_files import sha256, sync_folder, write_array, write_index, write_text
@@ -227,7 +228,7 @@ def _read_vectors(folder: Path, manifest: Mapping[str, Any], collection: Collect
     _expect("shapes", shapes, ((main_rows, d), (rows,), (rows,), (rows,), (rows - main_rows, d)))
     main = MainIndex(
         manifest["kind"], index, vectors, passage_ids[:main_rows], document_ids[:main_rows],
-        manifest["trained_rows"], manifest["recall_at_10"], manifest["effort"],
+        manifest["trained_rows"], manifest["recall_at_10"], manifest["effort"], copied_to_gpu(index),
     )  # fmt: skip
     rest = DeltaRows(delta, passage_ids[main_rows:], document_ids[main_rows:])
     cursor = (manifest["cursor"][0], manifest["cursor"][1])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,9 +13,9 @@ import pyarrow
 
 from core.errors import TooLarge
 from core.ports.work import OpenFile
+from indexer.spool import SYSTEM_SPOOL, Spool
 
 MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024 * 1024
-MAX_UNPACKED_PARQUET_BYTES: Final = 4 * 1024 * 1024 * 1024
 BUFFER_BYTES: Final = 1 << 20
 
 
@@ -27,16 +25,20 @@ class UnpackedTooLarge(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file as it was sent: how to open it, its name, how it is packed, and how much of it may be read."""
+    """A file as it was sent: how to open it, its name, how it is packed, and how much of it may be read.
+
+    `spool` is where it is unpacked if it must be read from its end.
+    """
 
     open_file: OpenFile
     filename: str
     compression: str | None
     max_bytes: int
+    spool: Spool = SYSTEM_SPOOL
 
     def open(self) -> IO[bytes]:
         """The unpacked content. Reading more than `max_bytes` raises UnpackedTooLarge."""
-        return self._open(self.max_bytes)
+        return io.BufferedReader(_Limited(self._packed(), self.max_bytes), BUFFER_BYTES)
 
     def pieces(self, newline: str, max_characters: int) -> Iterator[str]:
         """Decoded lines with their ends, longer ones in pieces; a byte order mark is dropped."""
@@ -52,12 +54,15 @@ class Upload:
 
     @contextmanager
     def seekable(self) -> Iterator[IO[bytes]]:
-        """The file itself, or its content in an unnamed temporary file: Parquet is read from its end."""
-        with self.open_file() if self.compression is None else tempfile.TemporaryFile() as file:
-            if self.compression is not None:
-                with closing(self._open(MAX_UNPACKED_PARQUET_BYTES)) as packed:
-                    shutil.copyfileobj(packed, file, BUFFER_BYTES)
-                file.seek(0)
+        """The file itself, or its content unpacked to disk: Parquet is read from its end.
+
+        Raises InvalidInput, TooLarge, StorageFull for what cannot be unpacked.
+        """
+        if self.compression is None:
+            with self.open_file() as file:
+                yield file
+            return
+        with closing(self._packed()) as packed, self.spool.unpacked(packed, self.filename) as file:
             yield file
 
     def is_empty(self) -> bool:
@@ -84,9 +89,8 @@ class Upload:
                 done += len(block)
         return f"File {self.filename!r} ends inside a UTF-8 character; save it as UTF-8 and send it again"
 
-    def _open(self, max_bytes: int) -> IO[bytes]:
-        stream = pyarrow.input_stream(self.open_file(), compression=self.compression)
-        return io.BufferedReader(_Limited(stream, max_bytes), BUFFER_BYTES)
+    def _packed(self) -> Any:
+        return pyarrow.input_stream(self.open_file(), compression=self.compression)
 
 
 class _Limited(io.RawIOBase):

@@ -9,7 +9,8 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from core.types import IndexHit, Int64, LogEntry
+from core.index_types import IndexHit, LogEntry
+from core.types import Int64
 from indexer.lexical_analyzer import Analyzer
 
 Terms = npt.NDArray[np.uint32]

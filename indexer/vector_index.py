@@ -11,14 +11,16 @@ import numpy as np
 
 from core.document_set import DocumentSet
 from core.errors import EncoderMismatch, InvalidInput
-from core.types import Float16, Float32, IndexHit, Int64, PassageVectors
+from core.index_types import IndexHit, PassageVectors
+from core.types import Float16, Float32, Int64
 from indexer.document_rows import DocumentRows
 from indexer.exact import Alive
+from indexer.quick_search import QuickSearch
 
-MIN_FETCH = 16
 # From here on one exact pass over all rows is cheaper than fetching ever more candidates.
 SCAN_FETCH = 1_024
 READ_ROWS = 4_096
+FLOAT32 = np.dtype(np.float32)
 # So few candidates are sorted faster as Python tuples than as arrays.
 FEW = 256
 # Sets of documents whose rows a view remembers; a filter is often used for several pages and searches.
@@ -48,6 +50,10 @@ class Rows(Protocol):
         """(m,) exact scores of the given rows (m,)."""
         ...
 
+    def enough(self, k: int) -> int:
+        """How many rows to fetch at first, so that k documents are likely to be among them; more than k."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -71,12 +77,14 @@ class _Candidates:
     """Found passages of n queries, each (n, f).
 
     No passage left out scores above `bound` (n,) if the index found the best; None when all were found.
+    `is_falling` says that no score follows a lower one.
     """
 
     scores: Float32
     passage_ids: Int64
     document_ids: Int64
     bound: Float32 | None
+    is_falling: bool = False
 
 
 class View:
@@ -90,6 +98,8 @@ class View:
         self._d = d
         self._segments = tuple(segment for segment in segments if segment.alive.count)
         self._narrowed: tuple[tuple[DocumentSet, tuple[Segment, ...]], ...] = ()
+        lone = self._segments[0] if len(self._segments) == 1 else None
+        self._quick = None if lone is None else QuickSearch.of(lone.rows, lone.alive)
 
     @property
     def seq(self) -> int:
@@ -108,11 +118,15 @@ class View:
         Raises EncoderMismatch for another d, InvalidInput for k < 1 or numbers that are not finite.
         """
         xq = self._checked(xq, k)
+        if allowed is None and self._quick is not None and len(xq) == 1:
+            quick = self._quick.search(xq, k)
+            if quick is not None:
+                return [quick]
         segments = self._segments if allowed is None else self._only(allowed)
         passages = sum(segment.alive.count for segment in segments)
         hits: list[list[IndexHit]] = [[] for _ in xq]
         pending = list(range(len(xq))) if segments else []
-        fetch = max(2 * k, MIN_FETCH)
+        fetch = max(segment.rows.enough(k) for segment in segments) if segments else 0
         while pending and fetch <= max(4 * k, SCAN_FETCH):
             some = xq if len(pending) == len(xq) else xq[pending]
             found = _candidates(segments, some, min(fetch, passages))
@@ -138,6 +152,11 @@ class View:
         if not sum(map(len, rows)):
             return []
         return _collapse(_scored(self._segments, rows, query), 0, len(document_ids))[0]
+
+    def document_ids(self) -> Int64:
+        """(n,) ids of the documents of living passages, ascending."""
+        living = (segment.rows.document_ids[segment.alive.rows] for segment in self._segments)
+        return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *living]))
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         """The vectors of all passages of the documents (n,) that are in the view, by passage id."""
@@ -168,13 +187,15 @@ class View:
     def _checked(self, xq: Float32, k: int) -> Float32:
         if k < 1:
             raise InvalidInput(f"k is {k}; it must be at least 1")
-        xq = np.ascontiguousarray(xq, dtype=np.float32)
+        if xq.dtype is not FLOAT32 or not xq.flags.c_contiguous:
+            xq = np.ascontiguousarray(xq, dtype=np.float32)
         if xq.ndim != 2 or xq.shape[1] != self._d:
             raise EncoderMismatch(
                 f"Query vectors have shape {xq.shape}, but this index holds vectors of d={self._d}; "
                 "encode the query with the collection's encoder"
             )
-        if not (math.isfinite(np.vdot(xq, xq)) or np.isfinite(xq).all()):  # the first is faster
+        numbers = xq.reshape(-1)
+        if not (math.isfinite(numbers.dot(numbers)) or np.isfinite(xq).all()):  # the first is faster
             raise InvalidInput("A query vector holds NaN or infinity; every number must be finite")
         return xq
 
@@ -196,7 +217,7 @@ def _search_segment(segment: Segment, xq: Float32, fetch: int) -> _Candidates:
     fetch = min(fetch, segment.alive.count)
     scores, rows = segment.rows.search(xq, fetch, segment.alive)
     bound = scores[:, -1] if fetch < segment.alive.count else None
-    return _Candidates(scores, segment.rows.passage_ids[rows], segment.rows.document_ids[rows], bound)
+    return _Candidates(scores, segment.rows.passage_ids[rows], segment.rows.document_ids[rows], bound, True)
 
 
 def _scored(segments: Sequence[Segment], rows: Sequence[Int64], query: Float32) -> _Candidates:
@@ -212,6 +233,21 @@ def _scored(segments: Sequence[Segment], rows: Sequence[Int64], query: Float32) 
 
 def _collapse(found: _Candidates, row: int, k: int) -> tuple[list[IndexHit], bool]:
     """The k best documents among the candidates of one query, and whether no other could belong there."""
+    if found.is_falling and (hits := _plain(found, row)):
+        return hits[:k], len(hits) > k or found.bound is None
+    return _collapsed(found, row, k)
+
+
+def _plain(found: _Candidates, row: int) -> list[IndexHit]:
+    """All candidates of one query, if no score and no document is there twice; else none."""
+    scores, documents = found.scores[row].tolist(), found.document_ids[row].tolist()
+    if not len(set(scores)) == len(set(documents)) == len(scores):
+        return []
+    return list(map(IndexHit, documents, found.passage_ids[row].tolist(), scores))
+
+
+def _collapsed(found: _Candidates, row: int, k: int) -> tuple[list[IndexHit], bool]:
+    """As `_collapse`, of candidates in any order: those of equal score by passage id."""
     hits: list[IndexHit] = []
     seen: set[int] = set()
     bound = -math.inf if found.bound is None else float(found.bound[row])

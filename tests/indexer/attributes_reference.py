@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from core.filters import And, AnyOf, Bound, Exists, Filter, Not, Or, Range
-from core.types import LogEntry
+from core.index_types import LogEntry
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Documents = Mapping[int, Mapping[str, Any]]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import NotFound
+from core.index_types import IndexHit, LogEntry, LogPage
 from core.ports.stores import HeldPassages, holds_nothing
 from core.types import (
     Collection,
@@ -20,10 +21,7 @@ from core.types import (
     EncoderInfo,
     Float16,
     Float32,
-    IndexHit,
     Int64,
-    LogEntry,
-    LogPage,
     SearchDefaults,
 )
 from indexer.search_index import SearchIndex, SearchState

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 
-from core.types import IndexHit, LogEntry
+from core.index_types import IndexHit, LogEntry
 from indexer.lexical_analyzer import analyzer_of
 
 K1, B = 1.2, 0.75

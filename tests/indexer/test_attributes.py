@@ -176,6 +176,8 @@ def test_an_unknown_field_is_refused_with_the_known_ones() -> None:
         (Range("tag", Bound(1, is_inclusive=True)), "'tag' is of type keyword.*a number"),
         (Range("tag", Bound("b", is_inclusive=True)), "compare only ISO 8601 dates.*'b' is none"),
         (Range("year", Bound("2020-01-01", is_inclusive=True)), "'year' is of type number.*a string"),
+        (Range("tag", Bound(0, True), Bound("2021-01-01", False)), "a number and a string in one range"),
+        (Range("tag", Bound("2021-01-01", True), Bound(0.5, False)), "a number and a string in one range"),
         (Range("kind", Bound(1, is_inclusive=True)), "'kind' is of type keyword; gt, gte, lt and lte"),
         (AnyOf("day", keywords=("soon",)), r"'day' is of type date \(an ISO 8601 date.*'soon'"),
         (AnyOf("day", bools=(True,)), "'day' is of type date.*a boolean"),

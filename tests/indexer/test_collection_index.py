@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from core.errors import EncoderMismatch
-from core.types import Collection, LogEntry, LogPage
+from core.index_types import LogEntry, LogPage
+from core.types import Collection
 from indexer.collection_index import CollectionIndex, is_compaction_due
 from indexer.main_index import Build, BuildCancelled
 from tests.indexer.fakes import D, FakeDatabase, assert_same_hits, brute_force, unit_rows

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from core.document_set import DocumentSet
 from core.errors import EncoderMismatch, InvalidInput
-from core.types import Float32, IndexHit, Int64
+from core.index_types import IndexHit
+from core.types import Float32, Int64
 from indexer.delta import DeltaBuffer
 from indexer.exact import Alive
 from indexer.main_index import Build, build_main

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import time
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.errors import InvalidInput, TooLarge
-from core.types import ImportFields, RejectedItem
-from indexer import csv_records, imports, json_items, plain_values, readers, streams
+from core.errors import InvalidInput, StorageFull, TooLarge
+from core.job_types import ImportFields
+from core.types import RejectedItem
+from indexer import csv_records, imports, json_items, plain_values, readers, spool
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader
 from indexer.plain_values import MAX_COLUMNS, MAX_DEPTH, MAX_NAME_CHARACTERS, to_plain
+from indexer.spool import Spool
 from tests.indexer.test_imports import opener, read_all, written
 
 MIB = 1024 * 1024
@@ -212,11 +216,89 @@ def test_reading_ends_at_the_limit_of_unpacked_bytes(tmp_path: Path, monkeypatch
         list(rows)
 
 
-def test_packed_parquet_is_unpacked_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_UNPACKED_PARQUET_BYTES", 100)
-    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "plain")
-    path = written(tmp_path, gzip.compress((tmp_path / "plain").read_bytes()))
+PACKINGS = {".gz": "gzip", ".zst": "zstd"}
+
+
+def packed_file(tmp_path: Path, content: bytes, suffix: str) -> Path:
+    with pa.CompressedOutputStream(str(tmp_path / "upload"), PACKINGS[suffix]) as stream:
+        stream.write(content)
+    return tmp_path / "upload"
+
+
+def small_parquet(tmp_path: Path) -> bytes:
+    pq.write_table(pa.table({"id": ["1", "2"], "text": ["x", "y"]}), tmp_path / "plain")
+    return (tmp_path / "plain").read_bytes()
+
+
+@pytest.fixture
+def written_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Sizes of the blocks that are unpacked to disk."""
+    sizes: list[int] = []
+    write_all = spool._write_all
+
+    def counted(file: Any, block: bytes) -> None:
+        sizes.append(len(block))
+        write_all(file, block)
+
+    monkeypatch.setattr(spool, "_write_all", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("suffix", PACKINGS)
+@pytest.mark.parametrize("content", [bytes(64 * MIB), b"PAR", b""], ids=["zeros", "short", "nothing"])
+def test_what_is_packed_and_does_not_begin_like_parquet_is_refused_before_a_byte_is_written(
+    tmp_path: Path, written_bytes: list[int], suffix: str, content: bytes
+) -> None:
+    path = packed_file(tmp_path, content, suffix)
+    with pytest.raises(InvalidInput, match="PAR1"):
+        read_all(path, "x.parquet" + suffix)
+    assert written_bytes == []
+
+
+def test_packed_parquet_is_unpacked_to_its_limit_and_the_refusal_names_it(
+    tmp_path: Path, written_bytes: list[int]
+) -> None:
+    path = packed_file(tmp_path, b"PAR1" + bytes(64 * MIB), ".gz")
+    reader = FileImportReader(Spool(tmp_path, 2 * MIB, "COGNATE_MAX_UPLOAD_BYTES"))
+    with pytest.raises(TooLarge, match="2,097,152 bytes, COGNATE_MAX_UPLOAD_BYTES; split it"):
+        reader.plan(opener(path), "x.parquet.gz", ImportFields())
+    assert sum(written_bytes) <= 2 * MIB
+
+
+@pytest.mark.parametrize("suffix", PACKINGS)
+def test_packed_parquet_at_its_limit_is_read_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    content = small_parquet(tmp_path)
+    path = packed_file(tmp_path, content, suffix)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    reader = FileImportReader(Spool(folder, len(content)))
+    plan = reader.plan(opener(path), "x.parquet" + suffix, ImportFields())
+    items = list(reader.items(opener(path), "x.parquet" + suffix, plan, 0))
+    assert outcome(items) == ["1", "2"]
+    assert list(folder.iterdir()) == []
     with pytest.raises(TooLarge):
+        replace(reader, spool=Spool(folder, len(content) - 1)).plan(
+            opener(path), "x.parquet" + suffix, ImportFields()
+        )
+
+
+def test_packed_parquet_is_unpacked_in_the_folder_it_is_told(tmp_path: Path) -> None:
+    path = packed_file(tmp_path, small_parquet(tmp_path), ".gz")
+    reader = FileImportReader(Spool(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError, match="gone"):
+        reader.plan(opener(path), "x.parquet.gz", ImportFields())
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_of_when_parquet_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refuse(file: Any, block: bytes) -> None:
+        raise OSError(error, "no room")
+
+    monkeypatch.setattr(spool, "_write_all", refuse)
+    path = packed_file(tmp_path, small_parquet(tmp_path), ".gz")
+    with pytest.raises(StorageFull, match="COGNATE_DATA_DIR"):
         read_all(path, "x.parquet.gz")
 
 
@@ -237,19 +319,41 @@ def repeated_item() -> pa.Table:
     return pa.table({"id": [str(i) for i in range(200)], "text": ["t"] * 200, "n": [["x" * MIB]] * 200})
 
 
+def repeated_large_cell() -> pa.Table:
+    """One text of more bytes than dictionaries are read of, in every row."""
+    indices = pa.array([0] * 200, pa.int32())
+    cells = pa.DictionaryArray.from_arrays(indices, pa.array(["x" * (17 * MIB)]))
+    return pa.table({"id": [str(i) for i in range(200)], "text": cells})
+
+
+def test_parquet_of_one_large_text_in_every_row_is_read_in_memory_for_a_few_rows(tmp_path: Path) -> None:
+    pq.write_table(
+        repeated_large_cell(),
+        tmp_path / "upload",
+        compression="zstd",
+        dictionary_pagesize_limit=1 << 30,
+        store_schema=False,  # which would have it read as a dictionary
+    )
+    assert (tmp_path / "upload").stat().st_size < MIB
+    assert most_allocated(tmp_path / "upload") < 160 * MIB
+
+
+def most_allocated(path: Path) -> int:
+    """Bytes that the library held at most between two rows."""
+    pool = pa.system_memory_pool()
+    pa.set_memory_pool(pool)
+    before = int(pool.bytes_allocated())
+    rows = readers.open_rows(opener(path), "x.parquet")
+    return max(int(pool.bytes_allocated()) - before for _ in rows)
+
+
 @pytest.mark.parametrize("table", [repeated_cell, repeated_item])
 def test_parquet_of_huge_cells_is_read_in_bounded_memory(
     tmp_path: Path, table: Callable[[], pa.Table]
 ) -> None:
     pq.write_table(table(), tmp_path / "upload", compression="zstd")
     assert (tmp_path / "upload").stat().st_size < MIB
-    pool = pa.system_memory_pool()
-    pa.set_memory_pool(pool)
-    before = pool.bytes_allocated()
-    most = 0
-    for _ in readers.open_rows(opener(tmp_path / "upload"), "x.parquet"):
-        most = max(most, pool.bytes_allocated() - before)
-    assert 0 < most < 32 * MIB
+    assert 0 < most_allocated(tmp_path / "upload") < 32 * MIB
 
 
 def test_parquet_batches_have_fewer_rows_where_rows_are_large(tmp_path: Path) -> None:
@@ -260,7 +364,7 @@ def test_parquet_batches_have_fewer_rows_where_rows_are_large(tmp_path: Path) ->
         use_dictionary=False,
     )
     with pq.ParquetFile(tmp_path / "upload") as parquet:
-        assert max(batch.num_rows for batch in readers._batches(parquet)) == 15
+        assert max(batch.num_rows for batch in readers._batches(parquet, [0])) == 15
 
 
 def test_parquet_cells_that_python_cannot_hold_reject_their_row_alone(tmp_path: Path) -> None:

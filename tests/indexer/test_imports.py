@@ -22,9 +22,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.documents import DocumentLimits, validate_document
 from core.errors import CognateError, InvalidInput
+from core.job_types import ImportFields
 from core.ports.work import ImportReader, OpenFile
-from core.types import ImportFields, RejectedItem
+from core.types import RejectedItem
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader
 from indexer.plain_values import to_plain
@@ -254,6 +256,20 @@ def test_parquet_types_become_plain_json(tmp_path: Path) -> None:
         "metadata": {"when": "2024-01-02T00:00:00", "x": 1.5, "n": 3, "tags": ["u", "v"], "flag": True},
     }  # fmt: skip
     assert items[1] == {"id": "2", "text": "b", "title": "", "metadata": {"tags": [], "flag": False}}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_a_number_that_json_does_not_have_fails_its_row_alone(tmp_path: Path, name: str, number: str) -> None:
+    bad = f'{{"id": "a", "text": "t", "m": {number}}}'
+    nested = f'{{"id": "b", "text": "t", "metadata": {{"m": [{number}]}}}}'
+    rows = [bad, nested, '{"id": "c", "text": "NaN", "m": 1.5}']
+    content = "\n".join(rows) if name == "x.jsonl" else f"[{', '.join(rows)}]"
+    first, second, good = read_all(written(tmp_path, content.encode()), name)
+    for row in (first, second):
+        with pytest.raises(InvalidInput, match=r"'metadata\.m(\[0\])?' is .*must be finite"):
+            validate_document(row, DocumentLimits())
+    assert validate_document(good, DocumentLimits()).metadata == {"m": 1.5}
 
 
 def test_bytes_that_are_no_text_reject_their_row_alone(tmp_path: Path) -> None:

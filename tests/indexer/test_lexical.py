@@ -15,7 +15,7 @@ import tantivy
 
 from core.document_set import DocumentSet
 from core.errors import InvalidInput
-from core.types import IndexHit, LogEntry
+from core.index_types import IndexHit, LogEntry
 from indexer import lexical, lexical_view
 from indexer.lexical import LexicalIndex
 from indexer.lexical_files import ABOUT, META, DamagedIndex, dead_passages

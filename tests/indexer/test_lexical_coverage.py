@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.types import LogEntry
+from core.index_types import LogEntry
 from indexer.lexical import LexicalIndex
 from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_view import LexicalView

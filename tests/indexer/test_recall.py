@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.types import LogEntry, LogPage
+from core.index_types import LogEntry, LogPage
 from indexer.collection_index import CollectionIndex
 from indexer.exact import Alive, search_exactly
 from indexer.main_index import Build, MainIndex, build_main

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from core.filters import AnyOf, Bound, Exists, Not, Range
+from core.index_types import IndexHit
 from core.ports.stores import holds_nothing
-from core.types import Collection, IndexHit
+from core.types import Collection
 from indexer.lexical import LexicalIndex
 from indexer.lexical_store import LexicalStore
 from indexer.search_index import SearchIndex, SearchView

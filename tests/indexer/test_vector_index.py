@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -210,7 +214,12 @@ def test_unusable_factories_are_refused_with_advice(setting: str) -> None:
         ("IVF0,Flat", "1 to 65,536"), ("IVF65537,Flat", "1 to 65,536"), ("IVF999999999,SQ8", "65,536"),
         ("IVF64_HNSW32,Flat", "form"), ("IVF64(IVF64,Flat),Flat", "form"), ("IMI2x8,Flat", "form"),
         ("Residual2x8,Flat", "form"), ("PCA8,PCA4,Flat", "form"), ("HNSW999999", "form"),
-        ("IVF9999999999,Flat", "form"), ("HNSW٣٢", "form"), ("IVF16,PQ8x16", "form"),
+        ("IVF9999999999,Flat", "form"), ("HNSW٣٢", "form"), ("IVF16,PQ8x16", "form"), ("PCA8_4,Flat", "form"),
+        ("RR0,SQ6", "1 to 64"), ("PCAR0,Flat", "1 to 64"), ("PCA65,HNSW32", "1 to 64"),
+        ("OPQ4_0,SQ8", "1 to 64"), ("RR99990,Flat", "1 to 64"), ("OPQ8_72,IVF1,SQ8", "1 to 64"),
+        ("RR19998,IVF1,PQ9999x12", "1 to 64"),
+        ("OPQ0,Flat", "divisor"), ("OPQ7,IVF1,SQ8", "vectors, 64"), ("OPQ4_18,SQ8", "vectors, 18"),
+        ("HNSW16,PQ0", "divisor"), ("IVF1,PQ9999x12", "divisor"), ("PCA9,IVF1,PQ8x4fs", "vectors, 9"),
     ],
 )  # fmt: skip
 def test_factories_out_of_bounds_never_reach_faiss(
@@ -219,6 +228,36 @@ def test_factories_out_of_bounds_never_reach_faiss(
     monkeypatch.setattr(factory, "new_index", lambda *_: pytest.fail("FAISS was asked"))
     with pytest.raises(InvalidInput, match=words):
         check_index_kind(setting, 64)
+
+
+SMALLEST_AND_ODD = [
+    "RR1,SQ6", "RR15,HNSW4,SQ4", "PCA1,Flat", "PCAR1,RaBitQ", "PCAW16,SQfp16", "PCAWR3,IVF1,SQ6", "RaBitQ9",
+    "PCA3,IVF2,RaBitQfs3", "PCA1,HNSW4,PQ1x4", "PCA1,IVF2,PQ1x4fs", "IVF1,PQ16x4fsr", "IVF2,PQ2x4np",
+    "OPQ1_1,Flat", "SQbf16",
+]  # fmt: skip
+BUILD = """
+import sys
+import numpy as np
+from indexer.factory import check_index_kind
+from indexer.main_index import Build, build_main
+
+rows, ids = np.random.default_rng(0).standard_normal((10_000, 16), dtype=np.float32), np.arange(10_000)
+for setting in sys.argv[1:]:
+    check_index_kind(setting, 16)
+    print(build_main(rows, ids, ids, Build(setting)).factory)
+"""
+
+
+def test_what_is_accepted_at_the_edges_can_be_built() -> None:
+    child = subprocess.run(  # which a wrong number would end
+        [sys.executable, "-c", BUILD, *SMALLEST_AND_ODD],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert (child.returncode, child.stdout.split()) == (0, SMALLEST_AND_ODD), child.stderr[-2000:]
 
 
 def test_an_index_is_made_once_to_know_how_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
