@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 from core.types import DocumentState, NewDocument, RejectedItem
 
-MAX_BATCH_DOCUMENTS = 128
+MAX_BATCH_DOCUMENTS = 256
 MAX_BATCH_CHARACTERS = 256 * 1024  # of titles and texts; one longer document is a batch of its own
 DUPLICATE_REASON = "the same id was sent again later in this request; the later one counts"
 

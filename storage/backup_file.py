@@ -15,6 +15,7 @@ from core.errors import InvalidInput
 
 FORMAT: Final = "cognate-backup"
 VERSION: Final = 1
+VERSION_WITH_CLASSIFIERS: Final = 2  # which readers of version 1 would pass over
 MANIFEST: Final = "manifest.json"
 
 _SEAL_PREFIX: Final = b"sha256:"
@@ -136,9 +137,10 @@ class Archive:
         found = self.manifest.get("version")
         if self.manifest.get("format") != FORMAT or not isinstance(found, int):
             raise Damaged("The file is no backup of Cognate: its manifest does not say so.")
-        if found != VERSION:
+        if found not in (VERSION, VERSION_WITH_CLASSIFIERS):
             raise Damaged(
-                f"The backup is of format version {found}; this version of Cognate reads version {VERSION}."
+                f"The backup is of format version {found}; this version of Cognate reads versions"
+                f" {VERSION} and {VERSION_WITH_CLASSIFIERS}."
                 " Restore it with the version that made it, or a newer one."
             )
 

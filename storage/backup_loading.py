@@ -10,12 +10,13 @@ from sqlalchemy.exc import IntegrityError
 
 from core.backup_types import Going, Move, Restored
 from core.errors import Conflict
-from core.types import BatchState, JobKind
+from core.job_types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.backup_file import Archive, Damaged
 from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
 from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
 from storage.backup_writing import OWN
+from storage.bulk_insert import insert_rows
 from storage.clock import Clock, new_id
 from storage.collections import HIDDEN, find_collection, lock_collection, remove_collection, to_collection
 from storage.database import Database, chunked
@@ -102,7 +103,7 @@ class CollectionLoader:
         if description is None:  # the table is newer than the backup
             return
         rows = MAX_BATCH_DOCUMENTS if plan.name == REVISIONS else CHUNK_ROWS
-        for lines in _chunks(archive.lines(description), rows):
+        for lines in chunks_of(archive.lines(description), rows):
             chunk = [place(from_line(line, plan), plan, placement) for line in lines]
             self._insert(plan, chunk, placement.collection_id)
             self._documents += len(chunk) * (plan.name == DOCUMENTS)
@@ -115,7 +116,7 @@ class CollectionLoader:
             if plan.name == REVISIONS:
                 self._insert_revisions(connection, rows, collection_id)
             else:
-                connection.execute(insert(plan.table), rows)
+                insert_rows(connection, plan.table, rows)
 
     def _insert_revisions(
         self, connection: Connection, rows: Sequence[dict[str, Any]], collection_id: int
@@ -187,7 +188,7 @@ def _release_pending(connection: Connection, collection_id: int, name: str) -> t
     return tuple(sorted(connection.execute(queued).scalars()))
 
 
-def _chunks(lines: Iterator[bytes], most: int) -> Iterator[list[bytes]]:
+def chunks_of(lines: Iterator[bytes], most: int) -> Iterator[list[bytes]]:
     """Lists of at most `most` lines and about CHUNK_BYTES."""
     chunk: list[bytes] = []
     size = 0

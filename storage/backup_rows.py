@@ -49,10 +49,15 @@ class Placement:
 
 def from_line(line: bytes, plan: TablePlan) -> dict[str, Any]:
     """The row as it was. Raises InvalidInput when it is not of this table."""
+    return table_row(line, plan.table, {column.name for column in plan.columns})
+
+
+def table_row(line: bytes, table: Table, expected: set[str]) -> dict[str, Any]:
+    """The row of these columns as it was. Raises InvalidInput when it is not of this table."""
     row = orjson.loads(line)
     if not isinstance(row, dict):
-        raise InvalidInput(f"A row of {plan.name} is no JSON object.")
-    return decoded(row, plan.table, {column.name for column in plan.columns})
+        raise InvalidInput(f"A row of {table.name} is no JSON object.")
+    return decoded(row, table, expected)
 
 
 def decoded(row: Mapping[str, Any], table: Table, expected: set[str]) -> dict[str, Any]:

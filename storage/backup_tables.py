@@ -34,10 +34,10 @@ LEFT_OUT: Final[Mapping[str, str]] = MappingProxyType(
         "jobs": "history of this instance's requests",
         "job_errors": "belongs to jobs",
         "batches": "leases of this instance's workers; a restore cuts new ones from what was pending",
-        "classifiers": "belong to this instance, not to a collection",
+        "classifiers": "of the instance, not of a collection; storage/backup_classifiers.py copies them",
         "classifier_examples": "belong to classifiers",
         "classifier_versions": "belong to classifiers",
-        "labeling_rules": "name classifiers of this instance",
+        "labeling_rules": "belong to classifiers",
         "revision_jobs": "says which jobs wait; after a restore one new job waits for all that was pending",
     }
 )

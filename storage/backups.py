@@ -8,10 +8,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from core.backup_types import Backup, Going, Move, Restored, SavedCollection
+from core.backup_types import Backup, Going, Move, Restored, SavedClassifier, SavedCollection
 from core.errors import Conflict, InvalidInput, NotFound
 from core.types import DocumentCounts, EncoderInfo
-from storage.backup_file import FORMAT, VERSION, Archive, ArchiveWriter, Damaged
+from storage.backup_classifiers import PARTS, add_classifiers, load_classifier, taken_classifiers
+from storage.backup_file import (
+    FORMAT,
+    VERSION,
+    VERSION_WITH_CLASSIFIERS,
+    Archive,
+    ArchiveWriter,
+    Damaged,
+)
 from storage.backup_loading import CollectionLoader
 from storage.backup_tables import plan_tables
 from storage.backup_writing import CollectionWriter, collection_ids, find_saved
@@ -22,6 +30,7 @@ from storage.uploads import ASIDE, FsspecUploadStore
 log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".zip"
+MADE_BY: Final = "job"  # in the manifest: id of the job that made it, which knows its backup again by it
 ABANDONED_AFTER: Final = timedelta(days=1)  # a backup being written that nobody has touched
 
 
@@ -55,8 +64,23 @@ class SqlBackups:
             raise _no_backup(name)
         self._files.delete(name + SUFFIX)
 
+    def made_by(self, job_id: str, name: str) -> Backup | None:
+        """The backup of this name if it is whole and this job made it, in an attempt before."""
+        try:
+            with self._opened(name) as archive:
+                is_own = archive.manifest.get(MADE_BY) == job_id
+                return _backup(name, archive) if is_own else None
+        except (InvalidInput, NotFound):
+            return None
+
+    def withdraw(self, job_id: str, name: str) -> None:
+        """Removes the backup of this name if this job made it."""
+        if self.made_by(job_id, name) is not None:
+            log.info("backup of a cancelled job removed", extra={"backup": name, "job_id": job_id})
+            self._files.delete(name + SUFFIX)
+
     def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
-        """Writes a backup aside and publishes it whole.
+        """Writes a backup aside and publishes it whole; one of all collections has all classifiers as well.
 
         Raises NotFound, Conflict when there is one of this name, StorageFull.
         """
@@ -68,7 +92,8 @@ class SqlBackups:
         try:
             writer = CollectionWriter(self._database, self._plans, archive, going)
             saved = [writer.add(id_, f"collections/{number:04}") for number, id_ in enumerate(ids, 1)]
-            archive.finish(self._manifest([one for one in saved if one is not None]))
+            classifiers = add_classifiers(self._database, archive, going) if collections is None else []
+            archive.finish(self._manifest(job_id, [one for one in saved if one is not None], classifiers))
             self._refuse_second(name)
             upload.commit()
         except BaseException:
@@ -88,6 +113,11 @@ class SqlBackups:
                         if number % 1000 == 0:
                             going(done)
                 done += _counts(saved).total
+            for saved in archive.manifest.get("classifiers", ()):
+                for description in saved["tables"].values():
+                    for _ in archive.lines(description):
+                        pass
+                going(done)
             going(done)
             return _backup(name, archive)
 
@@ -103,13 +133,39 @@ class SqlBackups:
             for move in moves:
                 yield loader.load(archive, find_saved(archive.manifest, move.source, name), move)
 
-    def _manifest(self, collections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def taken_classifiers(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of the names that a classifier has."""
+        return taken_classifiers(self._database, names)
+
+    def restore_classifiers(
+        self, job_id: str, name: str, classifiers: Sequence[str], replace: bool, going: Going
+    ) -> None:
+        """Brings classifiers back one after the other, each whole or not at all, and notes it on the job.
+
+        Raises what `restore` does.
+        """
+        with self._opened(name) as archive:
+            archive.check_seal(lambda: going(0))
+            for saved in archive.manifest.get("classifiers", ()):
+                if saved["name"] in classifiers:
+                    going(0)
+                    load_classifier(self._database, archive, saved, job_id, replace)
+
+    def _manifest(
+        self,
+        job_id: str,
+        collections: Sequence[Mapping[str, Any]],
+        classifiers: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        held = {"classifiers": classifiers} if classifiers else {}
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION_WITH_CLASSIFIERS if classifiers else VERSION,
             "application": self._application,
             "created_at": self._clock(),
+            MADE_BY: job_id,
             "collections": collections,
+            **held,
         }
 
     @contextmanager
@@ -148,7 +204,12 @@ def _backup(name: str, archive: Archive) -> Backup:
             for one in manifest["collections"]
         )
         created_at = datetime.fromisoformat(manifest["created_at"])
-        return Backup(name, archive.size, created_at, str(manifest["application"]), collections)
+        classifiers = tuple(
+            SavedClassifier(one["name"], *(one["tables"][part]["rows"] for part in PARTS))
+            for one in manifest.get("classifiers", ())
+        )
+        application = str(manifest["application"])
+        return Backup(name, archive.size, created_at, application, collections, classifiers)
     except (KeyError, TypeError, ValueError) as error:
         raise Damaged(
             f"The manifest of backup {name!r} lacks something: {type(error).__name__} {error}."

@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from core.types import (
+from core.errors import Overtaken
+from core.job_types import (
     LONG_JOBS,
+    ArrivalRule,
     BatchStanding,
     BatchState,
     ClaimedBatch,
@@ -20,6 +22,7 @@ from core.types import (
     WorkItem,
 )
 from storage.bisecting import bisect_batch, is_spent
+from storage.classifier_rules import read_arrival_rules
 from storage.clock import Clock, utc_now
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
@@ -78,17 +81,24 @@ class SqlBatchStore:
 
     @repeated
     def complete(
-        self, batch: ClaimedBatch, encoded: Sequence[EncodedDocument], failed: Sequence[FailedDocument]
+        self,
+        batch: ClaimedBatch,
+        encoded: Sequence[EncodedDocument],
+        failed: Sequence[FailedDocument],
+        rules: Sequence[ArrivalRule] | None = None,
     ) -> int | None:
         """Publishes the batch in one transaction; its seq, or None (nothing done) if the lease is lost.
 
         Documents replaced or deleted meanwhile are passed over; those in neither list fail. When nothing
-        became searchable the seq is the head of the log. Raises EncoderMismatch on vectors of another shape.
+        became searchable the seq is the head of the log. Raises EncoderMismatch on vectors of another shape,
+        Overtaken (nothing done) when the collection's rules are others than the documents were annotated by.
         """
         collection_id = batch.collection.id
         with self._database.write() as connection:
             if not lock_collection(connection, collection_id) or not _is_held(connection, batch):
                 return None
+            if rules is not None:
+                _require_rules(connection, collection_id, rules)
             now = self._clock()
             awaited = awaited_documents(connection, batch.id)
             ready = {e.document_id: e for e in encoded if e.document_id in awaited}
@@ -207,6 +217,17 @@ def _take_lease(
 def _is_held(connection: Connection, batch: ClaimedBatch) -> bool:
     query = select(Batches.id).where(Batches.id == batch.id, _holds(batch)).with_for_update()
     return connection.execute(query).first() is not None
+
+
+def _require_rules(connection: Connection, collection_id: int, rules: Sequence[ArrivalRule]) -> None:
+    """Raises Overtaken when a rule, or what it says, has changed since the documents were annotated.
+
+    Who adds a rule locks the collection: what a labelling finds searchable afterwards and what is published
+    afterwards are all there is, and no document falls between them.
+    """
+    found = read_arrival_rules(connection, collection_id)
+    if found != list(rules):
+        raise Overtaken(f"rules of labelling changed meanwhile: {found}, not {list(rules)}; annotate anew")
 
 
 def _items(connection: Connection, batch_id: str) -> tuple[WorkItem, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from core.types import BatchState
+from core.job_types import BatchState
 from storage.clock import new_id
 from storage.collections import head_seq
 from storage.database import chunked

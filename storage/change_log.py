@@ -10,10 +10,12 @@ import numpy as np
 from sqlalchemy import Connection, Row, select, tuple_
 
 from core.annotations import annotated
+from core.index_types import LogEntry, LogPage
 from core.ports.stores import HeldPassages, holds_nothing
-from core.types import Collection, DocumentState, Float16, Int64, LogEntry, LogPage, Metadata
-from storage.collections import collection_by_id, no_collection
+from core.types import Collection, DocumentState, Float16, Int64, Metadata
+from storage.collections import collection_by_id, collection_gone
 from storage.database import Database, chunked
+from storage.pages import fitting
 from storage.publishing import VECTOR_DTYPE
 from storage.schema import Collections, Documents, Embeddings, Passages
 
@@ -50,7 +52,7 @@ class SqlChangeLog:
     def read(
         self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
     ) -> LogPage:
-        """Changed documents after `cursor` = (seq, document id), at most `limit`.
+        """Changed documents after `cursor` = (seq, document id), at most `limit`; fewer of many passages.
 
         (seq, 0) reads from the start of that seq. Documents that are not searchable come as empty entries;
         of those whose passages are `held` only the metadata are read. Raises NotFound.
@@ -59,7 +61,8 @@ class SqlChangeLog:
             # The head first: what commits after it belongs to the next call.
             collection = _collection(connection, collection_id)
             rows = _changed(connection, collection_id, cursor, limit + 1)
-            page, following = rows[:limit], rows[limit:]
+            size = fitting(row.passage_count for row in rows[:limit])
+            page, following = rows[:size], rows[size:]
             entries = _entries(connection, collection, page, held)
         end = (page[-1].seq, page[-1].id) if page else cursor
         applied = following[0].seq - 1 if following else collection.seq
@@ -68,15 +71,15 @@ class SqlChangeLog:
 
 def _collection(connection: Connection, collection_id: int) -> Collection:
     if connection.execute(select(Collections.id).where(Collections.id == collection_id)).first() is None:
-        raise no_collection(collection_id)
+        raise collection_gone()
     return collection_by_id(connection, collection_id)
 
 
 def _changed(
     connection: Connection, collection_id: int, cursor: tuple[int, int], limit: int
-) -> Sequence[Row[int, int, str]]:
+) -> Sequence[Row[int, int, str, int]]:
     query = (
-        select(Documents.id, Documents.seq, Documents.state)
+        select(Documents.id, Documents.seq, Documents.state, Documents.passage_count)
         .where(
             Documents.collection_id == collection_id,
             tuple_(Documents.seq, Documents.id) > max(cursor, _BEGINNING),
@@ -90,7 +93,7 @@ def _changed(
 def _entries(
     connection: Connection,
     collection: Collection,
-    rows: Sequence[Row[int, int, str]],
+    rows: Sequence[Row[int, int, str, int]],
     held: HeldPassages,
 ) -> tuple[LogEntry, ...]:
     searchable = [row.id for row in rows if row.state == DocumentState.SEARCHABLE]

@@ -8,8 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
-from core.classifier_types import Classifier, CollectionSource, HeadKind, TrainingOptions
-from core.errors import Conflict, NotFound
+from core.classifier_types import (
+    ByFeedback,
+    Classifier,
+    CollectionSource,
+    HeadKind,
+    MadeBy,
+    TrainingOptions,
+)
+from core.errors import Conflict, NotFound, Overtaken
 from storage.classifier_examples import drop_vectors
 from storage.classifier_versions import to_encoder
 from storage.database import can_be_stored
@@ -60,13 +67,30 @@ def touch(connection: Connection, classifier_id: int, now: datetime) -> None:
     connection.execute(update(Classifiers).where(Classifiers.id == classifier_id).values(updated_at=now))
 
 
+def require_made_by(connection: Connection, found: Row[Any], made_by: MadeBy) -> None:
+    """Raises Overtaken unless the locked classifier is still as the maker of a change takes it to be."""
+    if isinstance(made_by, ByFeedback):
+        if found.active != made_by.active:
+            raise Overtaken(
+                f"version {found.active} of classifier {found.name!r} serves now, not {made_by.active} that"
+                " was fitted to the examples"
+            )
+    elif found.job_id != made_by.job_id or not _is_in_training(connection, found):
+        raise Overtaken(f"training {made_by.job_id} of classifier {found.name!r} is over")
+
+
 def refuse_open_training(connection: Connection, found: Row[Any]) -> None:
-    is_open = select(Jobs.id).where(Jobs.id == found.job_id, Jobs.state.in_(OPEN_STATES))
-    if connection.execute(is_open).first() is not None:
+    """Raises Conflict while the newest training of the classifier is not over."""
+    if _is_in_training(connection, found):
         raise Conflict(
             f"classifier {found.name!r} is in training by job {found.job_id}; wait until that is over,"
             " or cancel it"
         )
+
+
+def _is_in_training(connection: Connection, found: Row[Any]) -> bool:
+    is_open = select(Jobs.id).where(Jobs.id == found.job_id, Jobs.state.in_(OPEN_STATES))
+    return connection.execute(is_open).first() is not None
 
 
 def classifier_query() -> Select[Any]:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 from core.classifier_types import (
+    ByTraining,
     Classifier,
     ClassifierVersion,
     CollectionSource,
@@ -18,12 +19,14 @@ from core.classifier_types import (
     Head,
     LabelingRule,
     LabelledText,
+    MadeBy,
     StoredExample,
     TrainedHead,
     TrainingOptions,
     VersionOrigin,
 )
-from core.types import EncoderInfo, Float32, JobKind
+from core.job_types import ArrivalRule, JobKind
+from core.types import EncoderInfo, Float32
 from storage import classifier_examples, classifier_rules, classifier_versions
 from storage.classifier_rows import (
     classifier_query,
@@ -33,6 +36,7 @@ from storage.classifier_rows import (
     put_row,
     read_classifier,
     refuse_open_training,
+    require_made_by,
     to_classifier,
     touch,
 )
@@ -149,11 +153,15 @@ class SqlClassifierStore:
 
     @repeated
     def replace_examples(
-        self, classifier_id: int, examples: Sequence[LabelledText], vectors: Float32
+        self, classifier_id: int, job_id: str, examples: Sequence[LabelledText], vectors: Float32
     ) -> None:
-        """Puts these with their `vectors` (n, d) in the place of all earlier ones. Raises NotFound."""
+        """Puts these with their `vectors` (n, d) in the place of all earlier ones.
+
+        Raises NotFound, or Overtaken when the training `job_id` is over or no longer the newest.
+        """
         now = self._clock()
         with self._database.write() as connection:
+            require_made_by(connection, lock_classifier(connection, classifier_id), ByTraining(job_id))
             touch(connection, classifier_id, now)
             classifier_examples.put_encoded(connection, classifier_id, examples, vectors, now)
 
@@ -161,20 +169,23 @@ class SqlClassifierStore:
     def add_version(
         self,
         classifier_id: int,
-        origin: VersionOrigin,
+        made_by: MadeBy,
         trained: TrainedHead,
         encoder: EncoderInfo,
         data_hash: str,
         examples: int,
         adapters: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> ClassifierVersion:
-        """Adds a version and makes it the active one. Raises NotFound when the classifier is gone.
+        """Adds a version and makes it the active one. Of those that feedback made only the newest are kept.
 
-        Of the versions that feedback made only the newest are kept.
+        Raises NotFound when the classifier is gone, Overtaken when what it was made by no longer holds.
         """
         now = self._clock()
+        origin = VersionOrigin.TRAINING if isinstance(made_by, ByTraining) else VersionOrigin.FEEDBACK
         with self._database.write() as connection:
-            number = lock_classifier(connection, classifier_id).last_number + 1
+            found = lock_classifier(connection, classifier_id)
+            require_made_by(connection, found, made_by)
+            number = found.last_number + 1
             version = classifier_versions.new_version(
                 number, origin, trained, encoder, data_hash, examples, adapters is not None, now
             )
@@ -218,6 +229,11 @@ class SqlClassifierStore:
         """By field."""
         with self._database.read() as connection:
             return classifier_rules.read_rules(connection, collection_id)
+
+    def arrival_rules(self, collection_id: int) -> Sequence[ArrivalRule]:
+        """The same, each with the version that is active now."""
+        with self._database.read() as connection:
+            return classifier_rules.read_arrival_rules(connection, collection_id)
 
     @repeated
     def add_rule(self, rule: LabelingRule) -> None:

@@ -13,23 +13,25 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from core.errors import Conflict, NotFound
+from core.errors import CollectionGone, Conflict, NotFound
+from core.job_types import JobState
 from core.types import (
     Collection,
     CollectionSettings,
     DocumentCounts,
     DocumentState,
     EncoderInfo,
-    JobState,
     SearchDefaults,
 )
 from storage.clock import Clock, new_id, utc_now
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
 from storage.schema import Collections, Documents, Jobs
+from storage.waiting import leave
 
 _TABLE = Collections.__table__
 _BY_NAME = select(_TABLE).where(Collections.name == bindparam("name"))
+DELETED_REASON = "collection deleted before this document was embedded"
 HIDDEN = "."  # begins the name of a collection that is being restored: nobody sees it before it is whole
 
 
@@ -145,18 +147,24 @@ def count_documents(connection: Connection, collection_id: int) -> DocumentCount
 
 
 def remove_collection(connection: Connection, collection_id: int, now: datetime) -> None:
-    """Removes a locked collection with all rows and cancels its jobs."""
-    connection.execute(
-        update(Jobs)
-        .where(Jobs.collection_id == collection_id, Jobs.state.in_([JobState.QUEUED, JobState.RUNNING]))
-        .values(state=JobState.CANCELLED, is_complete=True, finished_at=now)
-    )
+    """Removes a locked collection with all rows and cancels its jobs: what they had left to do has failed."""
+    is_open = Jobs.state.in_([JobState.QUEUED, JobState.RUNNING])
+    mine = (Jobs.collection_id == collection_id, is_open)
+    for job_id in connection.execute(select(Jobs.id).where(*mine).order_by(Jobs.id)).scalars().all():
+        leave(connection, job_id, DELETED_REASON)
+    ended = {"state": JobState.CANCELLED, "is_complete": True, "finished_at": now}
+    connection.execute(update(Jobs).where(*mine).values(failed=Jobs.total - Jobs.done, **ended))
     connection.execute(delete(Collections).where(Collections.id == collection_id))
 
 
-def no_collection(name: object) -> NotFound:
+def no_collection(name: str) -> NotFound:
     """The error for a collection that is not there."""
     return NotFound(f"collection {name!r} does not exist; create it or check the name")
+
+
+def collection_gone() -> CollectionGone:
+    """The error for a collection of which only the id is known; who knows its name tells it."""
+    return CollectionGone("the collection does not exist any more; it was deleted or replaced meanwhile")
 
 
 def lock_collection(connection: Connection, collection_id: int) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
 from core.errors import StartRefused
 from storage.faults import busy_with_writes, translated
@@ -24,10 +26,16 @@ _MMAP_BYTES = 256 * 2**20
 _CACHE_KIB = 2 * 1024  # for each connection; what is read goes through the memory map
 _POOL = {"pool_size": 10, "max_overflow": 50, "pool_timeout": 30.0}
 # A Postgres server takes 100 connections unless told otherwise; three of our processes fit in.
-_POSTGRES_POOL = {**_POOL, "max_overflow": 20, "pool_pre_ping": True}
+_POSTGRES_POOL = {**_POOL, "max_overflow": 20}
+_PING_AFTER_S = (
+    1.0  # of rest, for a glance: a connection used a moment ago is as likely alive as one just asked
+)
+_GLANCING = threading.local()  # `is_on` while this thread takes a connection for a glance
 _CONNECT_TIMEOUT_S = 10
 LONG_PAUSE_S = 900.0
 _DEAD_PEER_S = 30  # after which a connection without any answer counts as lost
+
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # made once: a call makes one each time
 
 T = TypeVar("T")
 
@@ -64,7 +72,9 @@ class Database:
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         if self._is_sqlite:
             self._writer: Engine = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            self._glance = self._reader
         else:
+            self._glance = self._engine.execution_options(isolation_level="AUTOCOMMIT")
             snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
             self._reader = self._engine.execution_options(**snapshot)
             # What a writer reads after it locked the collection must be the newest, not a snapshot.
@@ -78,6 +88,21 @@ class Database:
         """
         with translated(self._busy_timeout_s), self._reader.connect() as connection:
             yield connection
+
+    @contextmanager
+    def glance(self) -> Iterator[Connection]:
+        """For one reading statement, which needs no transaction around it: one way to the server, not three.
+
+        Raises as `read` does, and Unavailable too where the connection died since it was used a moment ago.
+        """
+        with translated(self._busy_timeout_s):
+            _GLANCING.is_on = True
+            try:
+                connection = self._glance.connect()
+            finally:
+                _GLANCING.is_on = False
+            with connection:
+                yield connection
 
     def let_pause(self, connection: Connection) -> None:
         """Lets a long reading transaction pause for longer than others, while what it read is stored."""
@@ -139,11 +164,13 @@ def _open(url: str, busy_timeout_s: float) -> Engine:
 
 def _engine(url: str, busy_timeout_s: float) -> Engine:
     parsed = make_url(url)
-    options: dict[str, Any] = {"json_serializer": _dump, "json_deserializer": json.loads}
+    options: dict[str, Any] = {"json_serializer": _JSON.encode, "json_deserializer": json.loads}
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(
+        engine = create_engine(
             parsed, connect_args=_postgres_connection(parsed, busy_timeout_s), **_POSTGRES_POOL, **options
         )
+        _ping_rested_connections(engine)
+        return engine
     if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
         raise StartRefused(
             f"{url!r} names no file; use sqlite:///path/to/file (memory is not shared or kept)"
@@ -179,8 +206,24 @@ def _postgres_connection(url: URL, busy_timeout_s: float) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name == "options" or name not in url.query}
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def _ping_rested_connections(engine: Engine) -> None:
+    """A connection is asked whether it lives before it is handed out; for a glance only if it has rested."""
+
+    def note_use(_connection: Any, record: Any) -> None:
+        record.info["used_s"] = time.monotonic()
+
+    def check(connection: Any, record: Any, _proxy: Any) -> None:
+        rested_s = time.monotonic() - record.info.get("used_s", -math.inf)
+        if getattr(_GLANCING, "is_on", False) and rested_s < _PING_AFTER_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # all connections of before are made anew
+
+    event.listen(engine, "connect", note_use)
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", check)
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, case, select, update
 
 from core.annotations import annotated
+from core.document_pages import page_of
 from core.errors import NotFound
-from core.types import (
-    Accepted,
-    Document,
-    DocumentState,
-    Float16,
-    JobKind,
-    NewDocument,
-    PassageRow,
-    RejectedItem,
-)
+from core.index_types import PassageRow
+from core.job_types import Accepted, JobKind
+from core.types import Document, DocumentState, Float16, NewDocument, RejectedItem
 from storage.acceptance import Hashed, hash_documents
 from storage.clock import Clock, utc_now
-from storage.collections import lock_collection, no_collection
-from storage.database import Database, can_be_stored
+from storage.collections import collection_gone, lock_collection
+from storage.database import MAX_PARAMETERS, Database, can_be_stored
 from storage.deleting import delete_documents, live_ids, unchanged_ids
 from storage.faults import repeated
 from storage.intake import take_in
@@ -38,6 +32,8 @@ from storage.jobs import (
 )
 from storage.passages import PassageReader, no_passages
 from storage.schema import Documents, Jobs, Revisions
+
+ROWS_AT_ONCE: Final = 16  # whole documents; a text may have a mebibyte
 
 
 class SqlDocumentStore:
@@ -119,15 +115,19 @@ class SqlDocumentStore:
     def list(
         self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
     ) -> list[Document]:
-        """In order of external id, those greater than `after`; deleted ones are left out."""
+        """In order of external id, those greater than `after`; deleted ones are left out.
+
+        At most `limit`; large ones are fewer, `core.document_pages.page_of`.
+        """
         query = _newest(collection_id).order_by(Documents.external_id).limit(limit)
         if state is not None:
             query = query.where(Documents.state == state)
         if after is not None:
             # Ids hold no NUL, so those after the text before it are those after the whole.
             query = query.where(Documents.external_id > after.partition("\0")[0])
-        with self._database.read() as connection:
-            return [_to_document(row) for row in connection.execute(query)]
+        few = {"yield_per": ROWS_AT_ONCE}
+        with self._database.read() as connection, connection.execute(query, execution_options=few) as rows:
+            return page_of(map(_to_document, rows))
 
     @repeated
     def delete(self, collection_id: int, external_ids: Sequence[str]) -> tuple[int, int]:
@@ -137,7 +137,7 @@ class SqlDocumentStore:
         """
         with self._database.write() as connection:
             if not lock_collection(connection, collection_id):
-                raise no_collection(collection_id)
+                raise collection_gone()
             ids = live_ids(connection, collection_id, external_ids)
             return len(ids), delete_documents(connection, collection_id, ids, self._clock())
 
@@ -150,13 +150,14 @@ class SqlDocumentStore:
         """
         with self._database.write() as connection:
             if not lock_collection(connection, collection_id):
-                raise no_collection(collection_id)
+                raise collection_gone()
             ids = unchanged_ids(connection, collection_id, document_ids, seq)
             return len(ids), delete_documents(connection, collection_id, ids, self._clock())
 
     def passages(self, collection_id: int, passage_ids: Sequence[int]) -> dict[int, PassageRow]:
         """Rows of passages whose document is searchable now; others are left out."""
-        with self._database.read() as connection:
+        whole = self._database.glance if len(passage_ids) <= MAX_PARAMETERS else self._database.read
+        with whole() as connection:
             return self._passages.by_id(connection, collection_id, passage_ids)
 
 

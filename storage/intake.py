@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from core.types import BatchState, DocumentState
+from core.job_types import BatchState
+from core.types import DocumentState
 from storage.acceptance import Action, Change, Hashed, Stored, cut_batches, decide
+from storage.bulk_insert import insert_rows
 from storage.clock import new_id
 from storage.collections import next_seq
 from storage.database import chunked
@@ -143,7 +145,7 @@ def _enqueue(
         for batch_id, batch in batches.items()
         for c in batch
     ]
-    _execute_many(connection, insert(Revisions), revisions)
+    insert_rows(connection, Revisions, revisions)
     wait_for(connection, job.id, [revision["document_id"] for revision in revisions])
     return tuple(batches)
 
@@ -157,7 +159,7 @@ def _insert(
     common = {"collection_id": job.collection_id, "seq": 0, "passage_count": 0, "created_at": now}
     rows = [{"external_id": c.new.document.external_id, **_pending(c, job, now), **common} for c in inserted]
     # Reading the new ids back is cheaper than RETURNING, for which drivers write out every row's place.
-    connection.execute(insert(Documents), rows)
+    insert_rows(connection, Documents, rows)
     return _ids(connection, job.collection_id, [row["external_id"] for row in rows])
 
 

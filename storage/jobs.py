@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, insert, select, update
 
 from core.errors import Conflict, NotFound, Overtaken
-from core.types import LONG_JOBS, BatchState, DocumentState, Job, JobKind, JobState, RejectedItem
+from core.job_types import LONG_JOBS, BatchState, Job, JobKind, JobState
+from core.types import DocumentState, RejectedItem
 from storage.clock import Clock, new_id, utc_now
-from storage.collections import lock_collection, no_collection
+from storage.collections import collection_gone, lock_collection
 from storage.database import Database, can_be_stored, chunked
 from storage.faults import repeated
 from storage.rates import next_rate
 from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
-from storage.waiting import is_awaited_only_by, leave
+from storage.waiting import MAX_ERRORS, is_awaited_only_by, leave
 
-MAX_ERRORS = 1000  # told of one job
 CANCELLED_REASON = "job cancelled before this document was embedded"
 UPDATE_FAILED = "last update failed: "
 
@@ -63,12 +63,12 @@ class SqlJobStore:
         """A queued job without documents. Raises NotFound when the collection is gone."""
         with self._database.write() as connection:
             job_id = insert_job(connection, collection_id, kind, details, self._clock())
-            return _read(connection, job_id)
+            return read_job(connection, job_id)
 
     def get(self, job_id: str) -> Job:
         """With its first 1,000 errors. Raises NotFound."""
         with self._database.read() as connection:
-            return _read(connection, job_id)
+            return read_job(connection, job_id)
 
     def list(self, limit: int) -> list[Job]:
         """Newest first, without errors."""
@@ -98,15 +98,16 @@ class SqlJobStore:
             job, now = lock_job(connection, job_id), self._clock()
             if job is None:
                 cancel_alone(connection, job_id, now)
-                return _read(connection, job_id)
+                return read_job(connection, job_id)
             _drop_revisions(connection, job_id, now)
-            settle(connection, {job_id: JobChange(failed=leave(connection, job_id))}, now)
+            given_up = leave(connection, job_id, CANCELLED_REASON)
+            settle(connection, {job_id: JobChange(failed=given_up)}, now)
             connection.execute(
                 update(Jobs)
                 .where(Jobs.id == job_id)
                 .values(state=JobState.CANCELLED, is_complete=True, finished_at=now)
             )
-            return _read(connection, job_id)
+            return read_job(connection, job_id)
 
     @repeated
     def fail(self, job_id: str, reason: str) -> None:
@@ -138,7 +139,7 @@ def insert_job(
 ) -> str:
     """Id of a new queued job without documents. Raises NotFound when the collection is gone."""
     if not lock_collection(connection, collection_id):
-        raise no_collection(collection_id)
+        raise collection_gone()
     name = connection.execute(select(Collections.name).where(Collections.id == collection_id)).scalar_one()
     job_id = new_id()
     row = {"id": job_id, "collection_id": collection_id, "collection_name": name}
@@ -273,7 +274,8 @@ def _no_job(job_id: str) -> NotFound:
     return NotFound(f"job {job_id!r} does not exist; check the id")
 
 
-def _read(connection: Connection, job_id: str) -> Job:
+def read_job(connection: Connection, job_id: str) -> Job:
+    """With its first errors. Raises NotFound."""
     query = select(_TABLE).where(Jobs.id == job_id)
     row = connection.execute(query).first() if can_be_stored(job_id) else None
     if row is None:

@@ -17,8 +17,9 @@ from sqlalchemy import (
     select,
 )
 
-from core.types import DocumentState, JudgedPage, JudgedQuery, JudgementCounts
-from storage.collections import lock_collection, no_collection
+from core.judgement_types import JudgedPage, JudgedQuery, JudgementCounts
+from core.types import DocumentState
+from storage.collections import collection_gone, lock_collection
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.schema import Documents, JudgedQueries, Judgements
@@ -84,7 +85,7 @@ class SqlJudgementStore:
 
 def _clear(connection: Connection, collection_id: int) -> int:
     if not lock_collection(connection, collection_id):
-        raise no_collection(collection_id)
+        raise collection_gone()
     return connection.execute(
         delete(JudgedQueries).where(JudgedQueries.collection_id == collection_id)
     ).rowcount

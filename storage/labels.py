@@ -11,11 +11,14 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 
 from core.annotations import label_annotations
 from core.classifier_types import DocumentVectors, GivenLabel
+from core.job_types import JobStep
 from core.types import DocumentState, Float32, Int64, Metadata
 from storage.clock import Clock, utc_now
-from storage.collections import collection_by_id, head_seq, lock_collection, next_seq, no_collection
+from storage.collections import collection_by_id, collection_gone, head_seq, lock_collection, next_seq
 from storage.database import Database, chunked
 from storage.faults import repeated
+from storage.long_jobs import note_step
+from storage.pages import fitting
 from storage.publishing import VECTOR_DTYPE
 from storage.schema import Collections, Documents, Embeddings, Passages
 
@@ -32,13 +35,16 @@ class SqlLabelStore:
     def document_vectors(self, collection_id: int, after: int, limit: int) -> DocumentVectors:
         """At most `limit` searchable documents with an id greater than `after`, in order of id.
 
-        Documents without a passage have no vector and are passed over. None left: an empty page. Raises
-        NotFound when the collection is gone.
+        Fewer of many passages. Documents without a passage have no vector and are passed over. None left: an
+        empty page. Raises NotFound when the collection is gone.
         """
         with self._database.read() as connection:
-            query = _searchable(collection_id, Documents.id).where(Documents.passage_count > 0)
+            columns = (Documents.id, Documents.passage_count)
+            query = _searchable(collection_id, *columns).where(Documents.passage_count > 0)
             page = query.where(Documents.id > after).order_by(Documents.id).limit(limit)
-            return _vectors(connection, collection_id, list(connection.execute(page).scalars()))
+            rows = connection.execute(page).all()
+            ids = [row.id for row in rows[: fitting(row.passage_count for row in rows)]]
+            return _vectors(connection, collection_id, ids)
 
     def labelled(
         self, collection_id: int, field: str, after: int, limit: int
@@ -46,8 +52,9 @@ class SqlLabelStore:
         """(text, values of the metadata field as text) and vectors, of searchable documents that have any.
 
         The text is the title, if there is one, and then the document's. Only metadata that were sent count,
-        not what labelling wrote. At most `limit` documents with an id greater than `after`, in order of id;
-        fewer are the last ones. `field` may be a path with dots. Raises NotFound when the collection is gone.
+        not what labelling wrote. At most `limit` documents with an id greater than `after`, in order of id,
+        fewer of many passages; none when there are no more. `field` may be a path with dots. Raises NotFound
+        when the collection is gone.
         """
         with self._database.read() as connection:
             values = _values_of_field(connection, collection_id, field, after, limit)
@@ -56,21 +63,28 @@ class SqlLabelStore:
         return [(_whole(*texts[id_][1:]), values[id_]) for id_ in vectors.ids.tolist()], vectors
 
     @repeated
-    def write(self, collection_id: int, field: str, labels: Mapping[int, GivenLabel]) -> int:
+    def write(
+        self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
+    ) -> int:
         """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
 
         One transaction and one step of the log; none when all said so already. Stays when the caller sends
         the document's metadata anew, and goes with its content. Documents gone meanwhile, or with other
-        content than was labelled, are left out. Raises NotFound when the collection is gone.
+        content than was labelled, are left out. The `step` of the job that labels is part of the
+        transaction, so that its seq covers all it wrote, whenever it is cancelled. Raises NotFound when the
+        collection is gone, Conflict when the job is over.
         """
         with self._database.write() as connection:
             if not lock_collection(connection, collection_id):
-                raise no_collection(collection_id)
+                raise collection_gone()
             changes = list(_changes(connection, collection_id, field, labels))
-            if not changes:
-                return head_seq(connection, collection_id) or 0
-            seq = next_seq(connection, collection_id)
-            _annotate(connection, changes, seq, self._clock())
+            if changes:
+                seq = next_seq(connection, collection_id)
+                _annotate(connection, changes, seq, self._clock())
+            else:
+                seq = head_seq(connection, collection_id) or 0
+            if step is not None:
+                note_step(connection, step, seq)
             return seq
 
     def rows(self, collection_id: int, document_ids: Int64) -> dict[int, tuple[str, str, str]]:
@@ -87,7 +101,7 @@ def _searchable(collection_id: int, *columns: Any) -> Select[Any]:
 def _vectors(connection: Connection, collection_id: int, ids: Sequence[int]) -> DocumentVectors:
     """Unit means of the vectors of documents that have passages; `ids` are in order."""
     if connection.execute(select(Collections.id).where(Collections.id == collection_id)).first() is None:
-        raise no_collection(collection_id)
+        raise collection_gone()
     encoder = collection_by_id(connection, collection_id).encoder
     rows = _embedded_passages(connection, encoder.id, ids)
     data = b"".join(vector for _, _, vector in rows)
@@ -135,12 +149,17 @@ def _values_of_field(
 ) -> dict[int, tuple[str, ...]]:
     """Document id -> values, of the first documents with passages that have any."""
     found: dict[int, tuple[str, ...]] = {}
-    query = _searchable(collection_id, Documents.id, Documents.metadata_).where(Documents.passage_count > 0)
+    passages = 0
+    columns = (Documents.id, Documents.passage_count, Documents.metadata_)
+    query = _searchable(collection_id, *columns).where(Documents.passage_count > 0)
     query = query.order_by(Documents.id).limit(SCAN_ROWS)
     while len(found) < limit:
         rows = connection.execute(query.where(Documents.id > after)).all()
-        for id_, metadata in rows:
+        for id_, passage_count, metadata in rows:
             if values := values_as_text(metadata, field):
+                if found and fitting([passages, passage_count]) == 1:
+                    return found
+                passages += passage_count
                 found[id_] = values
                 if len(found) == limit:
                     return found

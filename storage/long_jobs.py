@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from core.errors import Conflict, NotFound
-from core.types import Job, JobKind, JobState, RejectedItem
+from core.job_types import Job, JobKind, JobState, JobStep
+from core.types import RejectedItem
 from storage.clock import Clock, new_id, utc_now
 from storage.database import Database
 from storage.faults import repeated
-from storage.jobs import OPEN_STATES, SqlJobStore, add_errors
+from storage.jobs import OPEN_STATES, add_errors, read_job
 from storage.schema import Jobs
 
 ATTEMPTS = "attempts"  # in the details: how often the job was begun
@@ -31,7 +32,7 @@ class SqlLongJobs:
         """A queued job; `collection` is what it is about, empty for all."""
         with self._database.write() as connection:
             job_id = open_job(connection, kind, collection, details, self._clock())
-        return SqlJobStore(self._database).get(job_id)
+            return read_job(connection, job_id)
 
     @repeated
     def begin(self, job_id: str) -> int:
@@ -46,19 +47,11 @@ class SqlLongJobs:
         return int(attempts)
 
     @repeated
-    def advance(self, job_id: str, done: int, total: int, position: Mapping[str, Any] | None = None) -> None:
-        """Notes the documents done, and in the job's details where to go on from.
-
-        Raises Conflict when the job is over, for example cancelled.
-        """
-        values: dict[str, Any] = {
-            "done": done,
-            "total": max(done, total),
-        }  # more may have come since it began
+    def advance(self, job_id: str, done: int, total: int) -> None:
+        """Notes what is done of all there is to do. Raises Conflict when the job is over: cancelled, say."""
         with self._database.write() as connection:
-            details = lock_open(connection, job_id)
-            if position is not None:
-                values["details"] = details | dict(position)
+            lock_open(connection, job_id)
+            values = {"done": done, "total": max(done, total)}  # more may have come since it began
             connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
 
     @repeated
@@ -93,6 +86,21 @@ def open_job(
     row = {"id": job_id, "kind": kind, "collection_name": collection, "state": JobState.QUEUED}
     connection.execute(insert(Jobs).values(**row, **counts, created_at=now, details=dict(details)))
     return job_id
+
+
+def note_step(connection: Connection, step: JobStep, seq: int) -> None:
+    """Notes how far a job has come with a change of its collection; the job keeps the greatest `seq`.
+
+    Raises Conflict when the job is over, for example cancelled: the change is not to be made then.
+    """
+    details = lock_open(connection, step.job_id)
+    values = {
+        "done": step.done,
+        "total": max(step.done, step.total),  # more may have come since it began
+        "seq": case((Jobs.seq < seq, seq), else_=Jobs.seq),
+        "details": details | dict(step.position),
+    }
+    connection.execute(update(Jobs).where(Jobs.id == step.job_id).values(**values))
 
 
 def lock_open(connection: Connection, job_id: str) -> dict[str, Any]:

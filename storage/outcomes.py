@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, update
 
-from core.types import BatchState, RejectedItem
+from core.job_types import BatchState
+from core.types import RejectedItem
 from storage.jobs import JobChange, add_errors, settle
 from storage.schema import Batches, Revisions
 from storage.waiting import end_wait

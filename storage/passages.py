@@ -9,7 +9,8 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, func, select
 
 from core.annotations import annotated
-from core.types import DocumentState, Float16, PassageRow, Span
+from core.index_types import PassageRow
+from core.types import DocumentState, Float16, Span
 from storage.database import chunked
 from storage.publishing import VECTOR_DTYPE
 from storage.schema import Collections, Documents, Embeddings, Passages

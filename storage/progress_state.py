@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, case, func, or_, select
 
-from core.types import BatchState, JobState
+from core.job_types import BatchState, JobState
 from storage.clock import Clock, utc_now
 from storage.database import Database
 from storage.schema import Batches, Jobs

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, select, update
 
 from core.errors import EncoderMismatch
-from core.types import ClaimedBatch, DocumentState, EncodedDocument
+from core.job_types import ClaimedBatch, EncodedDocument
+from core.types import DocumentState
+from storage.bulk_insert import insert_rows
 from storage.database import chunked
 from storage.jobs import UPDATE_FAILED
 from storage.schema import Documents, Embeddings, Passages, Revisions
@@ -110,7 +112,7 @@ def _insert_passages(connection: Connection, encoder_id: str, encoded: Sequence[
     ]
     if not rows:
         return
-    connection.execute(insert(Passages), rows)
+    insert_rows(connection, Passages, rows)
     places = {e.document_id: e.vectors for e in encoded}
     vectors = [
         {
@@ -120,7 +122,7 @@ def _insert_passages(connection: Connection, encoder_id: str, encoded: Sequence[
         }
         for passage_id, document_id, ordinal in _passage_ids(connection, list(places))
     ]
-    connection.execute(insert(Embeddings), vectors)
+    insert_rows(connection, Embeddings, vectors)
 
 
 def _passage_ids(connection: Connection, document_ids: Sequence[int]) -> Iterator[tuple[int, int, int]]:

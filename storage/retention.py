@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
-from core.types import BatchState, DocumentState, JobState
+from core.job_types import BatchState, JobState
+from core.types import DocumentState
 from storage.collections import lock_collection
 from storage.database import Database, chunked
 from storage.faults import repeated

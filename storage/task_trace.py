@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from core.types import REQUEST_ID, Task, TaskKind
+from core.job_types import REQUEST_ID, Task, TaskKind
 from storage.database import Database
 from storage.schema import Batches, Jobs
 

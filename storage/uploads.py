@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from core.errors import CognateError, NotFound, StartRefused, StorageFull, Unavailable
-from core.types import StoredUpload
+from core.job_types import StoredUpload
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, literal, select, update
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from storage.database import chunked
-from storage.schema import RevisionJobs
+from storage.schema import Documents, JobErrors, RevisionJobs
+
+MAX_ERRORS = 1000  # told of one job
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,18 @@ def end_wait(connection: Connection, document_ids: Iterable[int]) -> list[Waiter
     return waiters
 
 
-def leave(connection: Connection, job_id: str) -> int:
-    """The job waits for nothing from now on; how many of its items it gave up."""
+def leave(connection: Connection, job_id: str, reason: str) -> int:
+    """The job waits for nothing from now on; how many of its items it gave up.
+
+    The first of their documents are listed as errors of the job, with the reason; counting them is the
+    caller's.
+    """
     mine = RevisionJobs.job_id == job_id
+    given_up = select(literal(job_id), Documents.external_id, literal(reason)).join(
+        RevisionJobs, RevisionJobs.document_id == Documents.id
+    )
+    first = given_up.where(mine).order_by(Documents.id).limit(MAX_ERRORS)
+    connection.execute(insert(JobErrors).from_select(["job_id", "external_id", "reason"], first))
     items = connection.execute(select(func.sum(RevisionJobs.items)).where(mine)).scalar_one()
     connection.execute(delete(RevisionJobs).where(mine))
     return int(items or 0)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from migrations.upgrade import upgrade
+from storage.backups import SqlBackups
 from storage.database import Database
+from storage.uploads import BACKUPS, FsspecUploadStore, local_uploads
 from tests.postgres import PostgresServer
 from tests.storage.world import World
 
@@ -78,3 +80,14 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def world(database: Database) -> World:
     return World(database)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FsspecUploadStore:
+    """Where backups are."""
+    return local_uploads(tmp_path / "backups", BACKUPS)
+
+
+@pytest.fixture
+def backups(world: World, files: FsspecUploadStore) -> SqlBackups:
+    return SqlBackups(world.database, files, "test", world.clock)

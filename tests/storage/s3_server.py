@@ -26,6 +26,8 @@ def s3_server(log: Path) -> Iterator[str]:
         process = subprocess.Popen([sys.executable, "-c", _SERVE], stdout=output, stderr=output)
     try:
         url = _url_of(process, log)
+        # Those opened before, by the same settings, would go on asking a server that is gone.
+        s3fs.S3FileSystem.clear_instance_cache()
         s3fs.S3FileSystem(**CREDENTIALS, endpoint_url=url, skip_instance_cache=True).mkdir(BUCKET)
         yield url
     finally:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.errors import Conflict, NotFound
-from core.types import DocumentState, JobKind, RejectedItem
+from core.job_types import JobKind
+from core.types import DocumentState, RejectedItem
 from storage.acceptance import DUPLICATE_REASON, MAX_BATCH_CHARACTERS, MAX_BATCH_DOCUMENTS
 from tests.storage.world import World, new
 
@@ -242,7 +243,7 @@ def test_submitting_makes_the_job_and_its_documents_together_or_not_at_all(world
     world.encode(accepted)
     assert world.progress(accepted.job_id) == ("partial", 3, 2, 1)
     assert world.found() == {"a": "some text", "b": "two"}
-    with pytest.raises(NotFound, match="collection 99 does not exist"):
+    with pytest.raises(NotFound, match="the collection does not exist any more"):
         world.documents.submit(99, [new("c")], [])
     assert len(world.jobs.list(10)) == 1
 

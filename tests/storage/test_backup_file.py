@@ -12,8 +12,16 @@ import pytest
 
 from core.backup_types import Move
 from core.errors import Conflict
-from core.types import JobKind
-from storage.backup_file import FORMAT, MANIFEST, VERSION, Archive, ArchiveWriter, Damaged
+from core.job_types import JobKind
+from storage.backup_file import (
+    FORMAT,
+    MANIFEST,
+    VERSION,
+    VERSION_WITH_CLASSIFIERS,
+    Archive,
+    ArchiveWriter,
+    Damaged,
+)
 from storage.backups import SqlBackups
 from storage.long_jobs import SqlLongJobs
 from storage.uploads import BACKUPS, local_uploads
@@ -79,7 +87,7 @@ def test_more_at_the_end_is_found() -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"version": VERSION + 1}, f"format version {VERSION + 1}"),
+        ({"version": VERSION_WITH_CLASSIFIERS + 1}, f"format version {VERSION_WITH_CLASSIFIERS + 1}"),
         ({"version": "1"}, "no backup of Cognate"),
         ({"format": "another"}, "no backup of Cognate"),
     ],

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from core.backup import BackupService, choose, default_name, no_index
 from core.backup_types import Backup, Going, Move, Restored, RestoreRequest
-from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
+from core.classifier_types import LabelledText, TrainingOptions
+from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Overloaded, Unavailable
+from core.job_types import Job, JobState, Task, TaskKind
 from core.long_jobs import MAX_ATTEMPTS, LongJobRunner
-from core.types import EncoderInfo, JobState, Task, TaskKind
+from core.types import EncoderInfo
 from storage.backups import SqlBackups
+from storage.jobs import SqlJobStore
 from storage.long_jobs import SqlLongJobs
 from storage.uploads import BACKUPS, local_uploads
 from tests.fakes import FakeEncoder, ListQueue, RecordingNotifier
@@ -33,6 +37,48 @@ class Dying(SqlBackups):
     def restore(self, job_id: str, name: str, moves: Sequence[Move], going: Going) -> Iterator[Restored]:
         yield next(iter(super().restore(job_id, name, moves[:1], going)))
         raise KeyboardInterrupt
+
+
+class Cancelled(SqlBackups):
+    """Its job is cancelled while it works."""
+
+    def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
+        SqlJobStore(self._database).cancel(job_id)
+        SqlLongJobs(self._database).advance(job_id, 1, 2)
+        raise AssertionError("it went on")
+
+
+class CancelledWhenDone(SqlBackups):
+    """Its job is cancelled just after the file is whole."""
+
+    def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
+        made = super().create(job_id, name, collections, going)
+        SqlJobStore(self._database).cancel(job_id)
+        return made
+
+
+class DyingWhenDone(SqlBackups):
+    """The process ends just after the file is whole."""
+
+    def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
+        super().create(job_id, name, collections, going)
+        raise KeyboardInterrupt
+
+
+class Busy(SqlLongJobs):
+    """Takes no ends of jobs."""
+
+    def succeed(self, job_id: str, done: int) -> None:
+        raise Overloaded("busy")
+
+
+class CancelledOnceRead(SqlJobStore):
+    """Its jobs are cancelled just after they were read."""
+
+    def get(self, job_id: str) -> Job:
+        job = super().get(job_id)
+        self.cancel(job_id)
+        return job
 
 
 @dataclass
@@ -109,6 +155,54 @@ def test_a_job_that_keeps_ending_its_process_is_given_up(desk: Desk) -> None:
     assert "given up" in desk.world.jobs.get(job.id).errors[0].reason
 
 
+def test_a_backup_made_before_the_process_ended_is_known_again(desk: Desk) -> None:
+    job = desk.service().create("b", None)
+    with pytest.raises(KeyboardInterrupt):
+        desk.service(DyingWhenDone).run(job.id)
+    made = desk.service().get("b")
+    desk.world.collections.delete("news")  # as one may who sees that its backup is there
+    desk.service().run(job.id)
+    done = desk.world.jobs.get(job.id)
+    assert (done.state, done.total, done.done, done.errors) == (JobState.SUCCEEDED, 2, 2, ())
+    assert desk.service().get("b") == made
+
+
+def test_a_backup_is_known_again_when_the_end_of_its_job_could_not_be_noted(desk: Desk) -> None:
+    service = desk.service()
+    job = service.create("b", None)
+    with pytest.raises(Overloaded):
+        replace(service, long=replace(service.long, work=Busy(desk.world.database))).run(job.id)
+    (file,) = desk.folder.iterdir()
+    written_at = file.stat().st_mtime_ns
+    service.run(job.id)
+    assert desk.state(job.id) is JobState.SUCCEEDED
+    assert file.stat().st_mtime_ns == written_at, "it is not made a second time"
+
+
+def test_a_backup_cancelled_when_its_file_was_whole_is_removed(desk: Desk) -> None:
+    job = desk.service().create("b", None)
+    desk.service(CancelledWhenDone).run(job.id)
+    assert desk.state(job.id) is JobState.CANCELLED
+    assert list(desk.folder.iterdir()) == []
+
+
+def test_of_two_jobs_for_one_name_the_second_fails_and_leaves_the_file_of_the_first(desk: Desk) -> None:
+    service = desk.service()
+    jobs = [service.create("b", None) for _ in range(3)]
+    for job in jobs[:2]:
+        service.run(job.id)
+    made = service.get("b")
+    desk.world.jobs.cancel(jobs[2].id)
+    service.run(jobs[2].id)
+    assert [desk.state(job.id) for job in jobs] == [
+        JobState.SUCCEEDED,
+        JobState.FAILED,
+        JobState.CANCELLED,
+    ]
+    assert "'b' exists" in desk.world.jobs.get(jobs[1].id).errors[0].reason
+    assert service.get("b") == made
+
+
 def test_a_stopping_process_leaves_the_job_to_the_next(desk: Desk) -> None:
     job = desk.service().create("b", None)
     desk.is_stopping = True
@@ -142,6 +236,20 @@ def test_a_restore_goes_on_behind_the_collections_that_are_there(desk: Desk) -> 
     ]
 
 
+def test_a_restore_that_brought_all_back_succeeds_though_its_backup_is_gone(desk: Desk) -> None:
+    """As when the process ended while the index was built."""
+    desk.service().run(desk.service().create("b", None).id)
+    job = desk.service().restore("b", RestoreRequest(new_name="copy"))
+    with pytest.raises(KeyboardInterrupt):
+        desk.service(Dying).run(job.id)
+    desk.service().delete("b")
+    copy = desk.world.collections.get("copy")
+    desk.service().run(job.id)
+    done = desk.world.jobs.get(job.id)
+    assert (done.state, done.total, done.done, done.errors) == (JobState.SUCCEEDED, 2, 2, ())
+    assert desk.world.collections.get("copy").uid == copy.uid
+
+
 def test_a_cancelled_job_does_nothing_more(desk: Desk) -> None:
     job = desk.service().create("b", None)
     assert desk.world.jobs.cancel(job.id).state is JobState.CANCELLED
@@ -149,6 +257,23 @@ def test_a_cancelled_job_does_nothing_more(desk: Desk) -> None:
     assert desk.state(job.id) is JobState.CANCELLED
     assert desk.service().list() == []
     assert desk.world.jobs.cancel(job.id).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_job_cancelled_at_any_step_ends_quietly(
+    desk: Desk, is_begun: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = desk.service(Cancelled if is_begun else SqlBackups)
+    if not is_begun:
+        service = replace(service, long=replace(service.long, jobs=CancelledOnceRead(desk.world.database)))
+    job = service.create("b", None)
+    with caplog.at_level(logging.INFO):
+        service.run(job.id)
+    cancelled = desk.world.jobs.get(job.id)
+    assert (cancelled.state, cancelled.errors) == (JobState.CANCELLED, ())
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    assert "job was ended meanwhile" in caplog.messages
+    assert desk.service().list() == []
 
 
 def test_a_name_taken_after_the_request_fails_the_job(desk: Desk) -> None:
@@ -187,3 +312,28 @@ def test_what_is_chosen_must_be_there_and_one_name_is_for_one_collection(desk: D
 def test_default_names_sort_by_time(desk: Desk) -> None:
     assert default_name("news", desk.world.clock.now) == "20300101-000000-000-news"
     assert default_name(None, desk.world.clock.now) == "20300101-000000-000"
+
+
+def test_a_whole_backup_brings_classifiers_back_and_one_collection_alone_does_not(desk: Desk) -> None:
+    world = desk.world
+    given = [LabelledText("up", ("good",)), LabelledText("down", ("bad",))]
+    _, job_id = world.classifiers.put("mood", ENCODER, TrainingOptions(), {}, None, given, {})
+    world.long_jobs.begin(job_id)
+    world.long_jobs.succeed(job_id, 2)
+    desk.service().run(desk.service().create("b", None).id)
+    with pytest.raises(Conflict, match="'news' exists"):
+        desk.service().restore("b", RestoreRequest())
+    world.collections.delete("news")
+    with pytest.raises(Conflict, match="Classifier 'mood' exists"):
+        desk.service().restore("b", RestoreRequest())
+    world.classifiers.delete("mood")
+    for request, expected in ((RestoreRequest("news"), []), (RestoreRequest(replace=True), ["mood"])):
+        job = desk.service().restore("b", request)
+        desk.service().run(job.id)
+        assert desk.state(job.id) is JobState.SUCCEEDED
+        assert [one.name for one in world.classifiers.list()] == expected
+    desk.service().run(job.id)  # a task may be delivered twice
+    assert [example.text for example in world.classifiers.examples(world.classifiers.get("mood").id)] == [
+        "up",
+        "down",
+    ]

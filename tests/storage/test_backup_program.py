@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.backup_types import Move
 from storage.uploads import BACKUPS, local_uploads
-from tests.storage.test_backups import contents, make, restore
+from tests.storage.backed_up import contents, make, restore
 from tests.storage.world import World, encode, new, opened
 
 IDS = st.sampled_from(["a", "b", "c", "Ä/ö", "e\n"])

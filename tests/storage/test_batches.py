@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from core.errors import EncoderMismatch
-from core.types import FailedDocument, JobKind, RejectedItem, Task, TaskKind
+from core.job_types import FailedDocument, JobKind, Task, TaskKind
+from core.types import RejectedItem
 from storage.batches import NOT_RETURNED
 from tests.storage.world import World, encode, new, vectors
 

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.types import BatchStanding, ClaimedBatch, RejectedItem, Task, TaskKind
+from core.job_types import BatchStanding, ClaimedBatch, Task, TaskKind
+from core.types import RejectedItem
+from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.batches import SqlBatchStore
 from storage.bisecting import CRASHED, MAX_TRIES
 from storage.database import Database
@@ -52,7 +54,9 @@ def test_a_document_that_kills_its_worker_fails_alone_after_few_crashes(world: W
     documents.insert(size // 2, new(POISON))
     accepted = world.send(*documents)
     crashes = run_all(world)
-    assert crashes <= (MAX_TRIES if size == 1 else 2 * MAX_TRIES + math.ceil(math.log2(min(size, 128))) - 1)
+    assert crashes <= (
+        MAX_TRIES if size == 1 else 2 * MAX_TRIES + math.ceil(math.log2(min(size, MAX_BATCH_DOCUMENTS))) - 1
+    )
     assert world.counts() == (size - 1, 0, 1)
     assert world.progress(accepted.job_id) == ("partial" if size > 1 else "failed", size, size - 1, 1)
     reason = CRASHED.format(tries=MAX_TRIES)

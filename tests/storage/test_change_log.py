@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import NotFound
+from storage import pages
 from tests.storage.world import World, new
 
 
@@ -19,7 +20,7 @@ def test_an_empty_log_is_complete_at_its_head(world: World) -> None:
     world.send(new("pending"))
     page = world.log.read(world.id, (0, 0), 10)
     assert (page.entries, page.cursor, page.applied_seq, page.is_last) == ((), (0, 0), 0, True)
-    with pytest.raises(NotFound, match="collection 99"):
+    with pytest.raises(NotFound, match="the collection does not exist any more"):
         world.log.read(99, (0, 0), 10)
 
 
@@ -63,6 +64,19 @@ def test_pages_over_many_documents_lose_and_repeat_nothing(world: World) -> None
     assert len(whole) == 700
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(one.vectors, other.vectors)
+
+
+def test_a_page_ends_where_its_documents_have_many_passages(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_PASSAGES", 5)
+    world.add(*(new(id_) for id_ in "abcd"))  # two passages each
+    world.add(new("e"))
+    world.documents.delete(world.id, ["a"])
+    first = world.log.read(world.id, (0, 0), 10)
+    assert ([entry.seq for entry in first.entries], first.applied_seq, first.is_last) == ([1, 1], 0, False)
+    monkeypatch.setattr(pages, "PAGE_PASSAGES", 1)  # less than one document has
+    assert [len(world.log.read(world.id, first.cursor, 10).entries), len(world.read_log())] == [1, 5]
 
 
 def test_entries_tell_title_metadata_and_the_texts_of_passages(world: World) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from core.classifier_types import (
+    ByFeedback,
+    ByTraining,
     Classifier,
     CollectionSource,
     Head,
@@ -22,8 +24,9 @@ from core.classifier_types import (
     TrainingOptions,
     VersionOrigin,
 )
-from core.errors import Conflict, NotFound
-from core.types import EncoderInfo, JobKind, JobState, RejectedItem, Task, TaskKind
+from core.errors import Conflict, NotFound, Overtaken
+from core.job_types import JobKind, JobState, Task, TaskKind
+from core.types import EncoderInfo, RejectedItem
 from storage import classifier_versions
 from storage.arrays import pack, unpack
 from tests.storage.world import DIM, ENCODER, World, new, opened
@@ -62,7 +65,7 @@ def trained(seed: int = 0, parameters: Mapping[str, Any] | None = None) -> Train
 
 def add_version(world: World, classifier: Classifier, seed: int = 0) -> int:
     return world.classifiers.add_version(
-        classifier.id, VersionOrigin.TRAINING, trained(seed), ENCODER, "d" * 64, 2
+        classifier.id, ByTraining(classifier.job_id or ""), trained(seed), ENCODER, "d" * 64, 2
     ).number
 
 
@@ -185,31 +188,58 @@ def test_examples_come_in_pages(world: World) -> None:
 
 
 def test_examples_of_a_collection_come_encoded(world: World) -> None:
-    made, _ = put(world, given=examples(a="good"))
+    made, job_id = put(world, given=examples(a="good"))
     vectors = np.arange(2 * DIM, dtype=np.float32).reshape(2, DIM)
-    world.classifiers.replace_examples(made.id, examples(b="x", c="y"), vectors)
+    world.classifiers.replace_examples(made.id, job_id, examples(b="x", c="y"), vectors)
     found = world.classifiers.examples(made.id)
     assert [(one.text, one.is_encoded) for one in found] == [("b", True), ("c", True)]
     stored = world.classifiers.vectors(made.id)
     np.testing.assert_array_equal(np.stack([stored[one.id] for one in found]), vectors)
-    world.classifiers.replace_examples(made.id, [], vectors[:0])
+    world.classifiers.replace_examples(made.id, job_id, [], vectors[:0])
     assert world.classifiers.examples(made.id) == []
     with pytest.raises(NotFound):
-        world.classifiers.replace_examples(99, [], vectors[:0])
+        world.classifiers.replace_examples(99, job_id, [], vectors[:0])
+
+
+def test_a_training_that_is_over_changes_nothing_more(world: World) -> None:
+    made, old = put(world, given=examples(a="good", b="bad"))
+    vectors = np.ones((1, DIM), np.float32)
+    world.jobs.cancel(old)
+    for given in (None, examples(x="good", y="bad")):  # cancelled alone, then made anew as well
+        if given is not None:
+            put(world, given=given)
+        with pytest.raises(Overtaken, match=old):
+            world.classifiers.replace_examples(made.id, old, examples(z="other"), vectors)
+        with pytest.raises(Overtaken, match=old):
+            add_version(world, made)
+    assert [one.text for one in world.classifiers.examples(made.id)] == ["x", "y"]
+    assert world.classifiers.versions(made.id) == []
+
+
+def test_a_head_fitted_from_a_version_that_no_longer_serves_is_not_added(world: World) -> None:
+    made, _ = put(world)
+    for seed in range(2):
+        add_version(world, made, seed)
+    world.classifiers.activate(made.id, 1)
+    with pytest.raises(Overtaken, match=r"version 1 .* serves now, not 2"):
+        world.classifiers.add_version(made.id, ByFeedback(2), trained(), ENCODER, "d" * 64, 2)
+    assert [one.number for one in world.classifiers.versions(made.id)] == [2, 1]
+    assert world.classifiers.get("mood").active == 1
 
 
 def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World) -> None:
     made, _ = put(world)
     adapters = {"layer/0": np.arange(6, dtype=np.float16).reshape(2, 3)}
+    first = add_version(world, made, seed=1)
     version = world.classifiers.add_version(
-        made.id, VersionOrigin.FEEDBACK, trained(), ENCODER, "d" * 64, 2, adapters
+        made.id, ByFeedback(first), trained(), ENCODER, "d" * 64, 2, adapters
     )
-    assert (version.number, version.origin, version.is_tuned) == (1, VersionOrigin.FEEDBACK, True)
+    assert (version.number, version.origin, version.is_tuned) == (2, VersionOrigin.FEEDBACK, True)
     assert version.metrics == {"accuracy": 0.5}
-    assert world.classifiers.get("mood").active == 1
-    assert world.classifiers.versions(made.id) == [version]
-    assert world.classifiers.version(made.id, 1) == version
-    head, tuned = world.classifiers.head(made.id, 1)
+    assert world.classifiers.get("mood").active == 2
+    assert world.classifiers.versions(made.id)[0] == version
+    assert world.classifiers.version(made.id, 2) == version
+    head, tuned = world.classifiers.head(made.id, 2)
     expected = trained().head
     assert (head.kind, head.labels, head.is_multi) == (expected.kind, expected.labels, expected.is_multi)
     assert head.parameters == expected.parameters
@@ -217,7 +247,7 @@ def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World
         assert (head.arrays[name].dtype, head.arrays[name].tobytes()) == (array.dtype, array.tobytes())
     assert tuned is not None
     np.testing.assert_array_equal(tuned["layer/0"], adapters["layer/0"])
-    report = world.classifiers.report(made.id, 1)
+    report = world.classifiers.report(made.id, 2)
     assert report == {"accuracy": 0.5, "macro_f1": None, "confusion": [[1, 0], [0, 1]]}
 
 
@@ -244,7 +274,7 @@ def test_of_the_versions_that_feedback_made_the_newest_are_kept(
     add_version(world, made)
     for seed in range(4):
         world.classifiers.add_version(
-            made.id, VersionOrigin.FEEDBACK, trained(seed), ENCODER, f"{seed}" * 64, 2
+            made.id, ByFeedback(seed + 1), trained(seed), ENCODER, f"{seed}" * 64, 2
         )
     add_version(world, made)
     assert [one.number for one in world.classifiers.versions(made.id)] == [6, 5, 4, 1]
@@ -252,10 +282,10 @@ def test_of_the_versions_that_feedback_made_the_newest_are_kept(
 
 
 def test_what_json_does_not_have_is_refused_in_parameters(world: World) -> None:
-    made, _ = put(world)
+    made, job_id = put(world)
     head = trained(parameters={"threshold": float("inf")})
     with pytest.raises(ValueError, match="inf"):
-        world.classifiers.add_version(made.id, VersionOrigin.TRAINING, head, ENCODER, "d" * 64, 2)
+        world.classifiers.add_version(made.id, ByTraining(job_id), head, ENCODER, "d" * 64, 2)
     assert world.classifiers.versions(made.id) == []
 
 
@@ -305,7 +335,7 @@ def test_rules_are_kept_by_collection_and_field(world: World) -> None:
             world.classifiers.remove_rule(world.id, field)
     with pytest.raises(NotFound, match="'gone'"):
         world.classifiers.add_rule(LabelingRule(world.id, "gone", "tone"))
-    with pytest.raises(NotFound, match="collection 99"):
+    with pytest.raises(NotFound, match="the collection does not exist any more"):
         world.classifiers.add_rule(LabelingRule(99, "mood", "tone"))
     world.collections.delete("other")
     assert world.classifiers.rules(other.id) == []

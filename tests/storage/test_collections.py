@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from core.errors import Conflict, NotFound
-from core.types import CollectionSettings, DocumentCounts
-from tests.storage.world import ENCODER, World, new
+from core.types import CollectionSettings, DocumentCounts, RejectedItem
+from storage.acceptance import MAX_BATCH_DOCUMENTS
+from storage.collections import DELETED_REASON
+from tests.storage.world import ENCODER, World, encode, new
 
 
 def test_a_collection_reads_back_as_it_was_created(world: World) -> None:
@@ -53,10 +55,23 @@ def test_deleting_removes_all_rows_and_cancels_open_jobs(world: World) -> None:
     assert world.batches.complete(batch, [], []) is None
     assert world.batches.claim(batch.id, 60) is None
     assert world.jobs.get(done.job_id).state == "succeeded"
-    assert world.jobs.get(open_job.job_id).state == "cancelled"
+    cancelled = world.jobs.get(open_job.job_id)
+    assert cancelled.state == "cancelled"
+    assert (cancelled.total, cancelled.done, cancelled.failed) == (2, 0, 2)
+    assert cancelled.errors == tuple(RejectedItem(id_, DELETED_REASON) for id_ in ("a", "b"))
     assert world.jobs.cancel(open_job.job_id).collection == "news"
     assert world.batches.unfinished() == []
     assert other.counts() == (1, 0, 0)
+
+
+def test_a_job_cut_off_by_the_deletion_of_its_collection_has_nothing_left_to_do(world: World) -> None:
+    bad = [RejectedItem("bad", "no text")]
+    job = world.send(*(new(f"{i:03}") for i in range(MAX_BATCH_DOCUMENTS + 3)), rejected=bad)
+    batch = world.claim(job.batch_ids[0])
+    world.batches.complete(batch, encode(batch.items), [])
+    world.collections.delete("news")
+    assert world.progress(job.job_id) == ("cancelled", MAX_BATCH_DOCUMENTS + 4, MAX_BATCH_DOCUMENTS, 4)
+    assert [error.id for error in world.jobs.get(job.job_id).errors] == ["bad", "256", "257", "258"]
 
 
 def test_the_id_of_a_deleted_collection_is_not_given_out_again(world: World) -> None:

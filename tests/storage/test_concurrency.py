@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
+from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.schema import Collections
 from tests.storage.world import World, encode, new, opened
 
@@ -106,7 +107,7 @@ def test_writers_readers_and_a_follower_at_once_lose_nothing(world: World, datab
 
 
 def test_two_at_once_get_one_lease(world: World) -> None:
-    batch_ids = world.send(*(new(f"{i:04}") for i in range(128 * 8))).batch_ids
+    batch_ids = world.send(*(new(f"{i:04}") for i in range(MAX_BATCH_DOCUMENTS * 4))).batch_ids
     with ThreadPoolExecutor(4) as pool:
         claims = list(pool.map(lambda id_: world.batches.claim(id_, 60), [*batch_ids] * 4))
     assert sorted(batch.id for batch in claims if batch) == sorted(batch_ids)

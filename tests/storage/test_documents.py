@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from core import document_pages
 from core.errors import NotFound
 from core.types import DocumentState, Span
 from storage.schema import Documents
@@ -30,6 +31,18 @@ def test_documents_are_listed_in_pages_by_id_and_state(world: World) -> None:
     assert ids(None, 2, "a") == ["b", "c"]
     assert ids(DocumentState.PENDING, 10, None) == ["c"]
     assert ids(DocumentState.SEARCHABLE, 2, "Z") == ["a", "b"]
+
+
+def test_a_page_of_documents_ends_with_the_one_that_makes_it_large(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document_pages, "PAGE_CHARACTERS", 100)
+    world.send(new("a", "x" * 40), new("b", "x" * 10, "x" * 40, key="x" * 20), new("c", "x" * 200), new("d"))
+    listed, after = [], None
+    while page := world.documents.list(world.id, None, 10, after):
+        listed.append(([document.external_id for document in page], document_pages.is_full(page, 10)))
+        after = page[-1].external_id
+    assert listed == [(["a", "b"], True), (["c"], True), (["d"], False)]
 
 
 def test_a_document_that_is_not_there_is_not_found(world: World) -> None:
@@ -70,7 +83,7 @@ def test_deleting_removes_content_and_says_how_many_there_were(world: World) -> 
     assert world.counts() == (1, 0, 0)
     assert world.collections.counts(world.id).passages == 2
     assert world.documents.delete(world.id, ["a"]) == (0, 2)
-    with pytest.raises(NotFound, match="collection 99"):
+    with pytest.raises(NotFound, match="the collection does not exist any more"):
         world.documents.delete(99, ["a"])
 
 
@@ -157,5 +170,5 @@ def test_deleting_unchanged_documents_of_another_collection_does_nothing(world: 
     head = other.seq
     assert other.documents.delete_unchanged(other.id, list(document_ids(world).values()), 9) == (0, head)
     assert world.documents.delete_unchanged(world.id, list(document_ids(world).values()), 9) == (1, 2)
-    with pytest.raises(NotFound, match="collection 99"):
+    with pytest.raises(NotFound, match="the collection does not exist any more"):
         world.documents.delete_unchanged(99, [1], 9)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
 
@@ -46,22 +47,33 @@ def cut_at(database: Database, elsewhere: Database, beginning: str) -> Iterator[
     """Ends the connection once, just before a statement that begins so."""
     waiting = [beginning]
 
-    def cut(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def cut(connection: psycopg.Connection[Any], statement: str) -> None:
         if waiting and statement.startswith(waiting[0]):
             waiting.clear()
-            end_connection(elsewhere, connection.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]  # psycopg's
+            end_connection(elsewhere, connection.info.backend_pid)
 
-    event.listen(database._engine, "before_cursor_execute", cut)
+    def before_execute(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        cut(connection.connection.dbapi_connection, statement)  # type: ignore[arg-type]  # psycopg's
+
+    copy = psycopg.Cursor.copy
+
+    def before_copy(cursor: psycopg.Cursor[Any], statement: str) -> Any:
+        cut(cursor.connection, statement)
+        return copy(cursor, statement)
+
+    event.listen(database._engine, "before_cursor_execute", before_execute)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(psycopg.Cursor, "copy", before_copy)
+            yield
     finally:
-        event.remove(database._engine, "before_cursor_execute", cut)
+        event.remove(database._engine, "before_cursor_execute", before_execute)
     assert not waiting, f"no statement began with {beginning}"
 
 
 @pytest.mark.parametrize(
     "beginning",
-    ["SELECT collections.id", "DELETE FROM passages", "INSERT INTO passages", "INSERT INTO embeddings"],
+    ["SELECT collections.id", "DELETE FROM passages", "COPY passages", "COPY embeddings"],
 )
 def test_a_batch_whose_connection_is_lost_halfway_leaves_no_trace(postgres_url: str, beginning: str) -> None:
     with opened(postgres_url) as database, opened(postgres_url) as elsewhere:
@@ -79,7 +91,7 @@ def test_a_batch_whose_connection_is_lost_halfway_leaves_no_trace(postgres_url: 
         assert world.found().keys() == {"a", "b"}
 
 
-@pytest.mark.parametrize("beginning", ["INSERT INTO documents", "INSERT INTO revision_jobs", "UPDATE jobs"])
+@pytest.mark.parametrize("beginning", ["COPY documents", "INSERT INTO revision_jobs", "UPDATE jobs"])
 def test_a_request_whose_connection_is_lost_halfway_leaves_no_trace(
     postgres_url: str, beginning: str
 ) -> None:

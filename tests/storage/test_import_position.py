@@ -20,7 +20,8 @@ from core.documents import DocumentLimits
 from core.errors import Overtaken
 from core.imports import ImportService
 from core.ingest import IngestService
-from core.types import Collection, CollectionSettings, ImportFields, Job, JobKind
+from core.job_types import ImportFields, Job, JobKind
+from core.types import Collection, CollectionSettings
 from indexer.imports import FileImportReader
 from storage.batches import SqlBatchStore
 from storage.collections import SqlCollectionStore
@@ -111,6 +112,8 @@ def test_ended_at_every_transaction_an_import_reads_each_row_once(
 
     def accept_and_die(*arguments: Any, **options: Any) -> Any:
         nonlocal is_after
+        if not (arguments[1] or arguments[2] or options["is_last"]):  # the attempt is counted
+            return accept(*arguments, **options)
         is_after = not is_after
         if is_after:
             accept(*arguments, **options)

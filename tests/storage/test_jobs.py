@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from core.errors import Conflict, NotFound
-from core.types import JobKind, RejectedItem
-from storage.jobs import CANCELLED_REASON, MAX_ERRORS
+import pytest
+from sqlalchemy import Connection
+
+from core.errors import Conflict, NotFound, Unavailable
+from core.job_types import JobKind
+from core.types import RejectedItem
+from storage.acceptance import MAX_BATCH_DOCUMENTS
+from storage.database import Database
+from storage.jobs import CANCELLED_REASON
+from storage.long_jobs import SqlLongJobs
+from storage.waiting import MAX_ERRORS
 from tests.storage.world import World, encode, new
 
 
@@ -19,11 +28,30 @@ def test_a_new_job_is_queued_and_empty(world: World) -> None:
     assert dict(job.details) == {"path": "x.csv"}
 
 
+class AwayAfterwards(Database):
+    """Commits what is written, and can no longer be asked."""
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        raise Unavailable("the database is away")
+        yield
+
+
+def test_who_opens_a_job_is_told_of_it_even_if_the_database_is_away_afterwards(
+    world: World, database_url: str
+) -> None:
+    database = AwayAfterwards(database_url)
+    opened = SqlLongJobs(database, world.clock).open(JobKind.BACKUP, "news", {"backup": "b"})
+    database.close()
+    assert opened == world.jobs.get(opened.id)
+    assert (opened.kind, opened.collection, opened.state) == ("backup", "news", "queued")
+
+
 def test_unknown_jobs_and_collections_are_not_found(world: World) -> None:
     for call in (world.jobs.get, world.jobs.cancel, lambda id_: world.jobs.fail(id_, "?")):
         with pytest.raises(NotFound, match="job 'nope' does not exist"):
             call("nope")
-    with pytest.raises(NotFound, match="collection 99 does not exist"):
+    with pytest.raises(NotFound, match="the collection does not exist any more"):
         world.jobs.create(99, JobKind.DOCUMENTS, {})
 
 
@@ -48,6 +76,7 @@ def test_cancelling_fails_what_was_never_searchable_and_keeps_old_versions(world
     job = world.jobs.cancel(accepted.job_id)
     assert (job.state, job.total, job.done, job.failed) == ("cancelled", 2, 0, 2)
     assert job.finished_at == world.clock.now
+    assert job.errors == tuple(RejectedItem(id_, CANCELLED_REASON) for id_ in ("old", "fresh"))
     fresh, old = (world.documents.get(world.id, id_) for id_ in ("fresh", "old"))
     assert (fresh.state, fresh.reason) == ("failed", CANCELLED_REASON)
     assert (old.state, old.text, old.reason) == (
@@ -62,11 +91,23 @@ def test_cancelling_fails_what_was_never_searchable_and_keeps_old_versions(world
 
 
 def test_cancelling_keeps_what_is_already_searchable(world: World) -> None:
-    accepted = world.send(*(new(f"{i:03}") for i in range(130)))
+    accepted = world.send(*(new(f"{i:03}") for i in range(MAX_BATCH_DOCUMENTS + 2)))
     batch = world.claim(accepted.batch_ids[0])
     world.batches.complete(batch, encode(batch.items), [])
-    assert world.progress(world.jobs.cancel(accepted.job_id).id) == ("cancelled", 130, 128, 2)
-    assert world.counts() == (128, 0, 2)
+    assert world.progress(world.jobs.cancel(accepted.job_id).id) == (
+        "cancelled",
+        MAX_BATCH_DOCUMENTS + 2,
+        MAX_BATCH_DOCUMENTS,
+        2,
+    )
+    assert world.counts() == (MAX_BATCH_DOCUMENTS, 0, 2)
+
+
+def test_a_cancelled_job_lists_no_more_errors_than_any(world: World) -> None:
+    accepted = world.send(*(new(str(i)) for i in range(MAX_ERRORS + 5)), rejected=[RejectedItem("x", "bad")])
+    job = world.jobs.cancel(accepted.job_id)
+    assert (job.total, job.failed, len(job.errors)) == (MAX_ERRORS + 6, MAX_ERRORS + 6, MAX_ERRORS)
+    assert job.errors[:2] == (RejectedItem("x", "bad"), RejectedItem("0", CANCELLED_REASON))
 
 
 def test_cancelling_leaves_documents_that_a_newer_job_waits_for(world: World) -> None:

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from core.errors import NotFound
-from core.types import JudgedQuery, JudgementCounts, SearchDefaults
+from core.judgement_types import JudgedQuery, JudgementCounts
+from core.types import SearchDefaults
 from storage.database import Database
 from storage.judgements import EXAMPLES, SqlJudgementStore, measurable_queries
 from storage.schema import JudgedQueries, Judgements

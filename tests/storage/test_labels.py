@@ -13,7 +13,9 @@ import pytest
 from core.backup_types import Move
 from core.classifier_types import GivenLabel
 from core.errors import NotFound
-from core.types import JobKind, Metadata
+from core.job_types import JobKind
+from core.types import Metadata
+from storage import pages
 from storage.backups import SqlBackups
 from storage.uploads import BACKUPS, local_uploads
 from tests.storage.world import DIM, World, encode, new, vectors
@@ -201,6 +203,23 @@ def test_labelled_documents_come_in_pages_with_their_vectors(world: World) -> No
             break
         after = int(page.ids[-1])
     assert found == [(f"text {i}", (str(i % 3),)) for i in (1, 3, 5, 7)], "not what labelling wrote"
+
+
+def test_pages_of_vectors_end_where_their_documents_have_many_passages(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE_PASSAGES", 5)
+    world.add(*(new(f"{i}", f"text {i}", topic=i) for i in range(5)))  # two passages each
+    sizes, after = [], 0
+    while len((page := world.labels.document_vectors(world.id, after, 10)).ids):
+        sizes.append(len(page.ids))
+        after = int(page.ids[-1])
+    assert sizes == [2, 2, 1]
+    found, after = [], 0
+    while (rows_and_page := world.labels.labelled(world.id, "topic", after, 10))[0]:
+        found.append([text for text, _ in rows_and_page[0]])
+        after = int(rows_and_page[1].ids[-1])
+    assert found == [["text 0", "text 1"], ["text 2", "text 3"], ["text 4"]]
 
 
 def test_backups_hold_the_labels(world: World, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.pool import NullPool
 
 from core.errors import SchemaMismatch
-from core.types import BatchStanding, CollectionSettings
+from core.job_types import BatchStanding
+from core.types import CollectionSettings
 from migrations.upgrade import alembic_config, check, upgrade
 from storage.database import Database
 from storage.schema import Base

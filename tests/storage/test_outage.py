@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from core.errors import Overloaded, Unavailable
 from storage.schema import Embeddings, Passages
@@ -150,3 +150,46 @@ def check(world: World, traffic: Traffic) -> None:
             for table in (Passages, Embeddings)
         )
     assert passages == vectors == 2 * len(found) == world.collections.counts(world.id).passages
+
+
+def end_connection(url: str, pid: int) -> None:
+    """The server ends the connection of this process id; returns when it is gone."""
+
+    def is_gone() -> bool:
+        with opened(url) as other, other.session() as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+            count = connection.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")
+            return bool(count.scalar_one() == 0)
+
+    wait_until(is_gone, "the end of a connection")
+
+
+def backend(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def test_a_connection_that_died_while_it_rested_is_made_anew(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.database._PING_AFTER_S", 0.0)
+    with opened(postgres_url) as database:
+        for way in (database.read, database.glance, database.write):
+            with way() as connection:
+                dead = backend(connection)
+            end_connection(postgres_url, dead)
+            with way() as connection:
+                assert backend(connection) != dead
+
+
+def test_a_connection_that_died_right_after_its_use_is_told_once(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.database._PING_AFTER_S", 1000.0)
+    with opened(postgres_url) as database:
+        with database.glance() as connection:
+            dead = backend(connection)
+        end_connection(postgres_url, dead)
+        with pytest.raises(Unavailable), database.glance() as connection:
+            backend(connection)
+        with database.glance() as connection:
+            assert backend(connection) != dead

@@ -20,7 +20,8 @@ from hypothesis.stateful import (
 from sqlalchemy import select
 
 from core.classifier_types import GivenLabel
-from core.types import Accepted, BatchStanding, ClaimedBatch, FailedDocument, JobKind, Metadata
+from core.job_types import Accepted, BatchStanding, ClaimedBatch, FailedDocument, JobKind
+from core.types import Metadata
 from storage.database import Database
 from storage.schema import Documents, Revisions
 from tests.storage.world import World, encode, new, vectors

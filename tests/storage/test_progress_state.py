@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.types import JobKind, JobState, Task, TaskKind
+from core.job_types import JobKind, JobState, Task, TaskKind
 from storage.database import Database
 from storage.progress_state import SqlProgressState
 from storage.task_trace import SqlTaskTrace

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.types import JobKind
+from core.job_types import JobKind
+from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.rates import IDLE_S, MEMORY_S, next_rate
 from tests.storage.world import World, new
 
@@ -46,11 +47,12 @@ def test_a_job_measures_what_was_encoded_and_not_what_needed_no_encoding(world: 
     world.add(*(new(f"old {i}") for i in range(300)))
     job = world.start_job(JobKind.IMPORT)
     old = [new(f"old {i}") for i in range(300)]
-    accepted = world.documents.accept(job, [*old, *(new(f"{i}") for i in range(256))], is_last=True)
+    fresh = [new(f"{i}") for i in range(2 * MAX_BATCH_DOCUMENTS)]
+    accepted = world.documents.accept(job, [*old, *fresh], is_last=True)
     assert (world.jobs.get(job).done, world.jobs.get(job).rate_per_s) == (300, None)
     for batch_id in accepted.batch_ids:
         batch = world.claim(batch_id)
-        world.clock.advance(64)
+        world.clock.advance(MAX_BATCH_DOCUMENTS / 2)
         world.batches.complete(batch, [], [])  # failing is settling too
     assert world.jobs.get(job).rate_per_s == pytest.approx(2)
     assert world.jobs.get(job).worked_at == world.clock.now

@@ -9,7 +9,8 @@ from sqlalchemy import event, func, select
 
 import storage.retention
 from core.errors import NotFound
-from core.types import JobKind, RejectedItem
+from core.job_types import JobKind
+from core.types import RejectedItem
 from storage.retention import PurgedCounts
 from storage.schema import Base, Batches, JobErrors
 from tests.storage.world import World, new

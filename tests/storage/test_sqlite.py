@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import Overloaded, StartRefused, Unavailable
-from core.types import BatchStanding
+from core.job_types import BatchStanding
 from storage.database import Database
 from storage.schema import Collections
 from tests.storage.world import World, encode, new

@@ -21,8 +21,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import NotFound, StartRefused, StorageFull, Unavailable
+from core.job_types import ImportFields
 from core.ports.work import UploadStore
-from core.types import ImportFields
 from indexer.imports import FileImportReader
 from storage import uploads
 from storage.uploads import FsspecUploadStore, local_uploads, open_uploads

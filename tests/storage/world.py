@@ -12,21 +12,16 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
+from core.index_types import LogEntry
+from core.job_types import Accepted, ClaimedBatch, EncodedDocument, FailedDocument, JobKind, WorkItem
 from core.types import (
-    Accepted,
-    ClaimedBatch,
     CollectionSettings,
     DocumentState,
-    EncodedDocument,
     EncoderInfo,
-    FailedDocument,
     Float16,
-    JobKind,
-    LogEntry,
     NewDocument,
     RejectedItem,
     Span,
-    WorkItem,
 )
 from storage.batches import SqlBatchStore
 from storage.change_log import SqlChangeLog
