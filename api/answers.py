@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,14 +13,27 @@ from api.quality_answers import search_defaults_body
 from core.backup_types import Backup
 from core.collections import CollectionOverview
 from core.explain import Contribution, ExplainedPassage, Explanation
+from core.index_types import Facet
+from core.job_types import Job
+from core.label_types import Classification
 from core.search import Hit, SearchResult
-from core.types import Classification, Document, Facet, Job, Span, TokenField
+from core.token_types import TokenField
+from core.types import Document, Span
 
+NAMED_INPUTS = 100
 RATE_HOLDS_S = 120.0  # after the last batch; then nobody knows how fast the job goes
 
 
 def json_response(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+def truncation_headers(cut: Sequence[int]) -> dict[str, str]:
+    """How many inputs were cut, and the first of them: servers and clients refuse long headers."""
+    if not cut:
+        return {}
+    named = ",".join(map(str, cut[:NAMED_INPUTS]))
+    return {"X-Truncated-Count": str(len(cut)), "X-Truncated-Inputs": named}
 
 
 def collection_body(overview: CollectionOverview) -> dict[str, Any]:
@@ -124,6 +138,10 @@ def backup_body(backup: Backup) -> dict[str, Any]:
             }
             for one in backup.collections
         ],
+        "classifiers": [
+            {"name": one.name, "examples": one.examples, "versions": one.versions}
+            for one in backup.classifiers
+        ],
         "problem": backup.problem,
     }
 
@@ -159,6 +177,10 @@ def search_body(result: SearchResult, total_ms: float) -> dict[str, Any]:
         "mode": result.mode,
         "truncated": result.is_truncated,
     }
+    if result.rewrites is not None:
+        body["rewrites"] = [{"text": one.text, "task": one.task} for one in result.rewrites]
+    if result.rewrite_problem:
+        body["rewrite_problem"] = result.rewrite_problem
     if result.facets:
         body["facets"] = {name: _facet_body(facet) for name, facet in result.facets.items()}
     return body
@@ -172,9 +194,15 @@ def _hit_body(hit: Hit) -> dict[str, Any]:
         "title": passage.title,
         "passage": {"text": passage.text, "start": passage.span.start, "end": passage.span.end},
         "metadata": passage.metadata,
-        "highlights": [_span_body(span) for span in hit.highlights],
+        "highlights": [span_body(span) for span in hit.highlights],
         "scores": _scores_body(hit),
     }
+    if hit.by_wording:
+        body["by_wording"] = [
+            {"wording": i, "score": share.score, "rank": share.rank}
+            for i, share in enumerate(hit.by_wording)
+            if share is not None
+        ]
     if hit.explanation is not None:
         body["explanation"] = explanation_body(hit.explanation)
     return body
@@ -188,6 +216,11 @@ def _facet_body(facet: Facet) -> dict[str, Any]:
     if facet.minimum is not None:
         body |= {"min": facet.minimum, "max": facet.maximum}
     return body
+
+
+def component_scores_body(hit: Hit) -> dict[str, Any]:
+    """Of a search hit: its score and rank in the search, and in the indexes."""
+    return {"score": hit.score, "rank": hit.rank, **_scores_body(hit)}
 
 
 def _scores_body(hit: Hit) -> dict[str, Any]:
@@ -206,20 +239,24 @@ def explained_body(explained: ExplainedPassage, with_matrix: bool) -> dict[str, 
 
 
 def explanation_body(explanation: Explanation) -> dict[str, Any]:
-    """Contributions of each list add up to the score; `sentence` is the one that carries most."""
+    """Contributions of each list add up to the score; `sentence` is the one that carries most.
+
+    `truncated`: the end of the query, the title or the text was not read.
+    """
     of_text = [s for s in explanation.sentences if s.field is TokenField.TEXT]
     best = max(of_text, key=lambda sentence: sentence.contribution, default=None)
     return {
         "score": explanation.score,
-        "tokens": [_contribution_body(c) for c in explanation.tokens],
-        "words": [_contribution_body(c) for c in explanation.words],
-        "sentences": [_contribution_body(c) for c in explanation.sentences],
-        "query_tokens": [_contribution_body(c) for c in explanation.query_tokens],
-        "sentence": None if best is None else _contribution_body(best),
+        "tokens": [contribution_body(c) for c in explanation.tokens],
+        "words": [contribution_body(c) for c in explanation.words],
+        "sentences": [contribution_body(c) for c in explanation.sentences],
+        "query_tokens": [contribution_body(c) for c in explanation.query_tokens],
+        "sentence": None if best is None else contribution_body(best),
+        "truncated": explanation.is_truncated,
     }
 
 
-def _contribution_body(contribution: Contribution) -> dict[str, Any]:
+def contribution_body(contribution: Contribution) -> dict[str, Any]:
     return {
         "text": contribution.text,
         "field": contribution.field,
@@ -229,7 +266,7 @@ def _contribution_body(contribution: Contribution) -> dict[str, Any]:
     }
 
 
-def _span_body(span: Span) -> dict[str, int]:
+def span_body(span: Span) -> dict[str, int]:
     return {"start": span.start, "end": span.end}
 
 

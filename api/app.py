@@ -23,9 +23,12 @@ from api.routes import (
     operations,
     quality,
     rerank,
+    rewrite,
     search,
     tei,
+    topics,
 )
+from api.search_lane import SearchLane
 from api.threads import Searchers, Writers
 from core.services import Services
 
@@ -37,7 +40,9 @@ MODULES = (
     documents,
     jobs,
     explain,
+    rewrite,
     quality,
+    topics,
     openai,
     tei,
     rerank,
@@ -65,5 +70,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     problems.install(app)
     for module in MODULES:
         app.include_router(module.router)
+    lane = SearchLane(services, app.state.metrics, app.state.searchers, app.router)
+    app.router.routes.insert(0, lane)
     app.add_middleware(Edge, config=config, metrics=app.state.metrics)
     return app

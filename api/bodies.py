@@ -68,6 +68,7 @@ class SearchDefaultsBody(Body):
     mode: str | None = Field(default=None, max_length=100)
     fusion: FusionBody | None = None
     rerank: bool | None = None
+    rewrite: bool | None = None
 
 
 class ChangeBody(Body):
@@ -81,7 +82,7 @@ class ChangeBody(Body):
             return None
         search = self.search or SearchDefaultsBody()
         fusion = search.fusion or FusionBody()
-        return SearchDefaults(search.mode, fusion.method, fusion.dense_weight, search.rerank)
+        return SearchDefaults(search.mode, fusion.method, fusion.dense_weight, search.rerank, search.rewrite)
 
 
 class DocumentsBody(Body):
@@ -127,6 +128,7 @@ class SearchBody(Body):
     min_seq: int | None = Field(default=None, ge=0)
     explain: bool = False
     rerank: bool | None = None
+    rewrite: bool | None = Field(default=None, description="Search for other wordings of the query too.")
     fusion: FusionBody | None = None
     score_threshold: float | None = None
     diversity: float = 0.0
@@ -148,6 +150,7 @@ class SearchBody(Body):
             facets=tuple(self.facets),
             fusion=None if fusion is None else fusion.fusion(),
             rerank=self.rerank,
+            rewrite=self.rewrite,
             score_threshold=self.score_threshold,
             diversity=self.diversity,
         )
@@ -184,30 +187,10 @@ class TuneBody(Body):
     apply: bool = Field(default=False, description="Store the choice, if it is better out of fold.")
     folds: int = 5
     seed: int = Field(default=0, ge=0, lt=2**32)
+    rewrite: bool = Field(default=False, description="Try rewrites of the queries too; they take long.")
 
     def request(self) -> TuneRequest:
-        return TuneRequest(self.folds, self.seed, self.apply)
-
-
-class ExplainBody(Body):
-    """Either a document of a collection, or a text with an optional title."""
-
-    query: str
-    collection: str | None = None
-    id: str | None = None
-    text: str | None = None
-    title: str = ""
-    matrix: bool = Field(default=False, description="Also the contributions of each pair of tokens.")
-
-    @model_validator(mode="after")
-    def _check_target(self) -> ExplainBody:
-        of_document = (
-            self.collection is not None and self.id is not None and self.text is None and not self.title
-        )
-        of_text = self.text is not None and self.collection is None and self.id is None
-        if not (of_document or of_text):
-            raise ValueError("send either collection and id, or text (and title)")
-        return self
+        return TuneRequest(self.folds, self.seed, self.apply, self.rewrite)
 
 
 class BackupBody(Body):

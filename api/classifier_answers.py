@@ -137,12 +137,15 @@ def _prediction_body(prediction: Prediction) -> dict[str, Any]:
 
 
 def _evidence_body(evidence: Evidence) -> dict[str, Any]:
-    """`bias` and the contributions of `tokens` add up to `logit`."""
+    """`bias` and the contributions of `tokens` add up to `logit`, so do those of `words` and `sentences`."""
     return {
         "label": evidence.label,
         "logit": evidence.logit,
         "bias": evidence.bias,
         "tokens": [asdict(token) for token in evidence.tokens],
+        "words": [asdict(word) for word in evidence.words],
+        "sentences": [asdict(sentence) for sentence in evidence.sentences],
+        "others": [asdict(label) for label in evidence.others],
         "neighbours": [_neighbour_body(neighbour) for neighbour in evidence.neighbours],
     }
 

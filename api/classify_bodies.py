@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from api.bodies import Body, Items
 from core.classify import ClassifyLimits
-from core.types import Label, ZeroShotOptions
+from core.label_types import Label, ZeroShotOptions
 
 OF_LABELS = {"multi_label", "none_of_these", "templates", "transductive"}
 OF_CLASSIFIER = {"version", "evidence"}

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from api.bodies import Body, Items
+from api.dialect_texts import check_named, named
 from core.classifier_types import Prediction
 from core.classify import ClassifyLimits
-from core.types import Classification, Label
+from core.label_types import Classification, Label
 
 MAX_NAMED = 20  # inputs in a warning
 
@@ -31,6 +32,12 @@ class CohereClassifyBody(Body):
     truncate: Literal["NONE", "END"] | None = Field(
         default=None, description="NONE refuses inputs longer than the encoder reads; END reads their start."
     )
+
+    def check(self) -> None:
+        """Raises InvalidInput for a text or label that says nothing or is too long."""
+        check_named(named("inputs", self.inputs))
+        for i, one in enumerate(self.examples or ()):
+            check_named({f"examples[{i}].text": one.text, f"examples[{i}].label": one.label})
 
     def labels(self) -> list[Label]:
         """In the order in which the examples bring them."""

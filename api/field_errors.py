@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,8 @@ EXPECTED: Final[Mapping[str, str]] = {
     "float_parsing": "a number",
 }
 FOUND: Final = {type(None): "null", bool: "a boolean", str: "a string", list: "a list", dict: "an object"}
+JSON_NAMES: Final[Mapping[str, str]] = {"True": "true", "False": "false", "None": "null"}
+CONSTANT: Final = re.compile(rf"(?<!['\w])({'|'.join(JSON_NAMES)})(?!['\w])")  # not one in quotes
 NUMBERS: Final = ("a whole number", "a number")
 
 
@@ -106,7 +109,8 @@ def _reason(item: Mapping[str, Any]) -> str:
             return f"has {context['actual_length']:,} items; at most {context['max_length']:,} are allowed"
         case "too_short":
             return f"has {context['actual_length']:,} items; at least {context['min_length']:,} must be sent"
-    return str(item["msg"]).replace("Input should", "must").replace("String should", "must")
+    told = str(item["msg"]).replace("Input should", "must").replace("String should", "must")
+    return CONSTANT.sub(lambda found: JSON_NAMES[found[0]], told)
 
 
 def _expecting(kinds: Sequence[str], found: str) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from api.answers import job_body
 from api.job_feed import JobFeed
-from core.types import Job
+from core.job_types import Job
 
 RETRY_MS = 2000
 HEARTBEAT_S = 15.0

@@ -11,8 +11,8 @@ import anyio
 
 from api.threads import Writers
 from core.errors import NotFound, Overloaded, Unavailable
+from core.job_types import Job
 from core.ports.stores import JobStore
-from core.types import Job
 
 POLL_S = 0.25
 

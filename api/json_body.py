@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 
 PARSE_IN_THREAD_FROM_BYTES = 64 * 1024
 MAYBE_BEYOND_64_BITS = re.compile(rb"[0-9]{19}")
-MAX_DIGITS = 40  # kept of an integer: beyond 64 bits it is refused whatever follows
+SHOWN_DIGITS = 40  # of an integer, its sign among them, in messages
+MAX_DIGITS = SHOWN_DIGITS + 1  # kept of an integer: beyond 64 bits it is refused whatever follows
 
 
 class StrictRequest(Request):
@@ -26,8 +27,8 @@ class StrictRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         if len(body) < PARSE_IN_THREAD_FROM_BYTES:
-            return _parse(body)
-        return await anyio.to_thread.run_sync(_parse, body)
+            return parse(body)
+        return await anyio.to_thread.run_sync(parse, body)
 
 
 class StrictRoute(APIRoute):
@@ -49,7 +50,8 @@ class StrictRoute(APIRoute):
         return strict
 
 
-def _parse(body: bytes) -> Any:
+def parse(body: bytes) -> Any:
+    """The JSON value of the body. Raises HTTPException with status 400 for what is none."""
     if MAYBE_BEYOND_64_BITS.search(body):
         return _parse_leniently(body)
     try:

@@ -22,6 +22,7 @@ from api.problems import problem
 log = logging.getLogger("api.access")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/health/live", "/health/ready")
 UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/import")
 
@@ -51,7 +52,7 @@ class Edge:
         self, scope: Scope, receive: Receive, answer: _Answer, headers: Headers, request_id: str
     ) -> None:
         path = scope["path"]
-        if refusal := self._refusal(path, headers, request_id):
+        if refusal := self._refusal(scope["method"], path, headers, request_id):
             await refusal(scope, receive, answer.send)
             return
         try:
@@ -62,11 +63,14 @@ class Edge:
                 failure = problem(path, 500, "Internal error; the log has the details.", request_id)
                 await failure(scope, receive, answer.send)
 
-    def _refusal(self, path: str, headers: Headers, request_id: str) -> Response | None:
+    def _refusal(self, method: str, path: str, headers: Headers, request_id: str) -> Response | None:
         """The answer to a request that must not reach the routes."""
         if not is_host_allowed(headers.get("host", ""), self._config.allowed_hosts):
             detail = "Without API keys only loopback names are answered; set COGNATE_API_KEYS for others."
             return problem(path, 421, detail, request_id)
+        if method not in SAFE_METHODS and not is_origin_allowed(headers, self._config.allowed_hosts):
+            detail = "Without API keys pages of other sites change nothing here; set COGNATE_API_KEYS."
+            return problem(path, 403, detail, request_id)
         if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             detail = "A valid API key is needed: send 'Authorization: Bearer <key>'."
             return problem(path, 401, detail, request_id, headers={"WWW-Authenticate": "Bearer"})
@@ -120,6 +124,18 @@ def is_host_allowed(host: str, allowed: Sequence[str]) -> bool:
     """Whether the Host header names one of the allowed hosts, whatever the port."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return not allowed or name.lower() in allowed
+
+
+def is_origin_allowed(headers: Headers, allowed: Sequence[str]) -> bool:
+    """Whether a request that changes something comes from no browser, or from a page of an allowed host.
+
+    A form of any page may be sent to any address, so without keys a page that its user only looks at could
+    write here.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        return not allowed or headers.get("sec-fetch-site") != "cross-site"
+    return is_host_allowed(origin.partition("://")[2], allowed)
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

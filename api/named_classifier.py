@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from api.config import ApiConfig
 from core.classifier_types import Prediction, Predictions
 from core.errors import InvalidInput, TooLarge
+from core.label_types import Classification
 from core.services import Services
-from core.types import Classification
 
 LEAST_PROBABILITY = 1e-9  # so that its logarithm is a number
 MAX_NAMED = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from api.dialects import ERROR_SHAPE, ErrorShape, shape_of
 from api.field_errors import explain_fields
+from api.json_body import SHOWN_DIGITS
 from core.errors import (
     CognateError,
     Conflict,
@@ -40,6 +42,7 @@ STATUS_OF: Mapping[type[CognateError], HTTPStatus] = {
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 MAX_ERRORS = 100
+LONG_INTEGER = re.compile(rf"(?<![\w'\".])(-\d{{{SHOWN_DIGITS - 1}}}|\d{{{SHOWN_DIGITS}}})\d+")
 
 
 def problem(
@@ -102,7 +105,7 @@ def _on_cognate_error(request: Request, error: Exception) -> Response:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     elif isinstance(error, Unavailable):
         headers["Retry-After"] = "1"
-    errors = error.errors if isinstance(error, InvalidInput) else ()
+    errors = [_shortened(one) for one in error.errors] if isinstance(error, InvalidInput) else ()
     return _answer(request, status, str(error), errors, headers)
 
 
@@ -132,5 +135,11 @@ def _on_http_exception(request: Request, error: Exception) -> Response:
     return _answer(request, error.status_code, detail, (), error.headers)
 
 
+def _shortened(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**one, "reason": _printable(str(one["reason"]))} if "reason" in one else one
+
+
 def _printable(text: str) -> str:
-    return text.encode(errors="replace").decode()[:2000]
+    """Of bounded length, with a mark where an integer was read in part only; what is quoted stays whole."""
+    shown = LONG_INTEGER.sub(r"\1…", text)
+    return shown.encode(errors="replace").decode()[:2000]

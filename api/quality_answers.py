@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from core.fusion import Fusion
+from core.judgement_types import JudgedPage, JudgementCounts
 from core.quality import ModeQuality, QualityReport
 from core.search_defaults import fusion_of
 from core.search_settings import Setting
 from core.tune import Fold, TuneReport
-from core.types import JudgedPage, JudgementCounts, SearchDefaults
+from core.types import SearchDefaults
 
 
 def search_defaults_body(search: SearchDefaults) -> dict[str, Any]:
     """What is set, in the shape in which it is sent."""
     fusion = {"method": search.fusion_method, "dense_weight": search.dense_weight}
-    body = {"mode": search.mode, "fusion": _set(fusion) or None, "rerank": search.rerank}
+    body = {
+        "mode": search.mode,
+        "fusion": _set(fusion) or None,
+        "rerank": search.rerank,
+        "rewrite": search.rewrite,
+    }
     return _set(body)
 
 
@@ -109,9 +115,12 @@ def _fold_body(fold: Fold) -> dict[str, Any]:
 
 
 def _setting_body(setting: Setting) -> dict[str, Any]:
-    if setting.fusion is None:
-        return {"mode": setting.mode}
-    return {"mode": setting.mode, "fusion": _fusion_body(setting.fusion)}
+    body: dict[str, Any] = {"mode": setting.mode}
+    if setting.fusion is not None:
+        body["fusion"] = _fusion_body(setting.fusion)
+    if setting.is_rewritten:
+        body["rewrite"] = True
+    return body
 
 
 def _fusion_body(fusion: Fusion) -> dict[str, Any]:

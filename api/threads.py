@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+import weakref
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -30,12 +36,69 @@ class Searchers:
     """As many threads for searches as there are cores.
 
     More would only take turns on the cores, and spend a fifth of them on that. A search that may wait, for
-    the index or for a model, runs with all other work instead, so that it holds none of them up.
+    the index or for a model, runs with all other work instead, so that it holds none of them up. The threads
+    start with the first search and end with this object; handing a search over costs less than to the pool.
     """
 
     def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._end: Callable[[], object] | None = None
 
     async def run(self, search: Callable[[], T], may_wait: bool) -> T:
-        """The result of the blocking search."""
-        return await anyio.to_thread.run_sync(search, limiter=None if may_wait else self._limiter)
+        """The result of the blocking search; to be called from one event loop."""
+        if may_wait:
+            return await anyio.to_thread.run_sync(search)
+        if self._end is None:
+            self._end = self._start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._calls.put((copy_context(), search, loop, future))
+        return await future
+
+    def close(self) -> None:
+        """Ends the threads, each after what it does; a search that comes later starts others."""
+        if self._end is not None:
+            self._end()
+            self._end = None
+
+    def _start(self) -> Callable[[], object]:
+        """What ends them; called by itself when this object goes."""
+        count = max(2, os.cpu_count() or 2)
+        for number in range(count):
+            name = f"search-{number}"
+            threading.Thread(target=_serve, args=(self._calls,), name=name, daemon=True).start()
+        return weakref.finalize(self, _end, self._calls, count)
+
+
+_Call = tuple[Context, Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+
+def _serve(calls: SimpleQueue[_Call | None]) -> None:
+    while (call := calls.get()) is not None:
+        context, search, loop, future = call
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = context.run(search)
+        except StopIteration as caught:  # which no future takes
+            error = RuntimeError("the search raised StopIteration")
+            error.__cause__ = caught
+        except BaseException as caught:  # the caller's to handle, in its own thread
+            error = caught
+        with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(_settle, future, result, error)
+        del call, context, search, loop, future, result, error
+
+
+def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def _end(calls: SimpleQueue[_Call | None], count: int) -> None:
+    for _ in range(count):
+        calls.put(None)

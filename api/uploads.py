@@ -79,9 +79,15 @@ class _Form:
     def __init__(self, content_type: str, known: Collection[str]) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
-        if kind != b"multipart/form-data" or not boundary:
+        if kind != b"multipart/form-data":
             raise HTTPException(
                 415, f"Content-Type is {content_type[:100]!r}; send multipart/form-data with a field 'file'."
+            )
+        if not boundary:
+            raise HTTPException(
+                415,
+                f"Content-Type is {content_type[:100]!r} without a boundary; send the one that parts the form"
+                " (multipart/form-data; boundary=...). Clients set it themselves when they are left to.",
             )
         self.filename = ""
         self.fields: dict[str, str] = {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 
 from api.job_feed import JobFeed
+from core.job_types import Job, JobState
 from core.services import Services
-from core.types import Collection, Job
+from core.types import Collection
 
 FIRST_POLL_S = 0.01
 LAST_POLL_S = 0.25
@@ -17,15 +19,41 @@ async def wait_for_job(
 ) -> tuple[Job, bool]:
     """The job after at most `limit_s`, and whether it is over and this process serves its documents.
 
-    It does not wait when the server stops: the job goes on without it.
+    It does not wait when the server stops: the job goes on without it. A cancelled job is over, but its
+    documents are not served. Raises NotFound when the collection is deleted meanwhile.
     """
-    writers = feed.writers
-    deadline, pause_s = time.monotonic() + limit_s, FIRST_POLL_S
-    while True:
-        if not job.state.is_final:
-            job = await writers.run(services.jobs.get, job.id)
-        if job.state.is_final and await writers.run(services.indexes.wait_for, collection, job.seq, 0.0):
+    deadline = time.monotonic() + limit_s
+    job = await _over(services, feed, job, deadline)
+    pause_s = FIRST_POLL_S
+    while job.state.is_final:
+        is_cancelled = job.state is JobState.CANCELLED
+        if is_cancelled or pause_s >= LAST_POLL_S:
+            await feed.writers.run(services.collections.require, collection)
+        if is_cancelled:
+            break
+        if await feed.writers.run(services.indexes.wait_for, collection, job.seq, 0.0):
             return job, True
         if time.monotonic() + pause_s > deadline or not await feed.pause(pause_s):
-            return job, False
+            break
         pause_s = min(2 * pause_s, LAST_POLL_S)
+    return job, False
+
+
+async def _over(services: Services, feed: JobFeed, job: Job, deadline: float) -> Job:
+    """The job when it is over, or the deadline is.
+
+    Who waits for a short job asks for it alone, and soon. Later all ask together: many questions would take
+    the processor from the work that is waited for.
+    """
+    pause_s = FIRST_POLL_S
+    while not job.state.is_final and pause_s < LAST_POLL_S:
+        job = await feed.writers.run(services.jobs.get, job.id)
+        if job.state.is_final or time.monotonic() + pause_s > deadline or not await feed.pause(pause_s):
+            return job
+        pause_s *= 2
+    async with aclosing(feed.follow(job)) as states:
+        async for found in states:
+            job = found or job
+            if time.monotonic() + LAST_POLL_S > deadline:
+                break
+    return job

@@ -20,8 +20,8 @@ from api.deps import RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from core.classifier_types import Classifier
 from core.errors import NotFound
+from core.job_types import Job
 from core.services import Services
-from core.types import Job
 
 router = APIRouter(prefix="/v1/classifiers", tags=["classifiers"], route_class=StrictRoute)
 

@@ -18,8 +18,8 @@ from api.json_body import StrictRequest, StrictRoute
 from api.named_classifier import is_multi, refuse_cut
 from core.classifier_types import Prediction
 from core.errors import InvalidInput, NotFound
+from core.label_types import Classification
 from core.services import Services
-from core.types import Classification
 
 CONTRACT: Final = BODY_TAGS[0]
 COHERES: Final = BODY_TAGS[1]
@@ -72,6 +72,7 @@ def _by_classifier(body: ClassifyBody, services: Services) -> Response:
 
 
 def _as_cohere(body: CohereClassifyBody, services: Services) -> Response:
+    body.check()
     answer = _by_model(body, services) if body.examples is None else _by_examples(body, services)
     return json_response(answer)
 

@@ -14,6 +14,7 @@ from api.answers import json_response
 from api.bodies import Body, Items
 from api.config import ApiConfig
 from api.deps import ConfigDep, ServicesDep
+from api.dialect_texts import check_named, named
 from api.json_body import StrictRoute
 from api.named_classifier import chosen_classifier, is_multi, raw_scores, refuse_cut
 from core.classifier_types import Predictions
@@ -45,6 +46,12 @@ class PredictBody(Body):
             return [_single(strings)]
         return [_single(item) for item in self.inputs if not isinstance(item, str)]
 
+    def named(self, texts: Sequence[str]) -> dict[str, str]:
+        """`texts` by their places in the body."""
+        if isinstance(self.inputs, str):
+            return named("inputs", self.inputs)
+        return named("inputs", texts, "[0]" if self.is_batch else "")
+
 
 def _single(item: Sequence[str]) -> str:
     if len(item) != 1:
@@ -57,7 +64,9 @@ def _single(item: Sequence[str]) -> str:
 
 @router.post("/predict")
 def predict(body: PredictBody, services: ServicesDep, config: ConfigDep) -> Response:
-    rows = _predict(body, body.texts(), services, config)
+    texts = body.texts()
+    check_named(body.named(texts))
+    rows = _predict(body, texts, services, config)
     return json_response(rows if body.is_batch else rows[0])
 
 
@@ -88,6 +97,7 @@ class VllmClassifyBody(Body):
 
 @router.post("/classify")
 def classify_vllm(body: VllmClassifyBody, services: ServicesDep, config: ConfigDep) -> Response:
+    check_named(named("input", body.input))
     texts = [body.input] if isinstance(body.input, str) else body.input
     return json_response(_vllm_answer(body, texts, services, config))
 

@@ -14,9 +14,12 @@ from api.deps import ConfigDep, JobFeedDep, RequestIdDep, ServicesDep, WritersDe
 from api.json_body import StrictRoute
 from api.uploads import stored_form
 from api.waiting import wait_for_job
+from core.collections import in_use
+from core.document_pages import is_full
 from core.errors import InvalidInput, TooLarge
 from core.filters import parse_filter
-from core.types import DocumentState, ImportFields
+from core.job_types import ImportFields
+from core.types import DocumentState
 
 
 class AnyText(Convertor[str]):
@@ -90,9 +93,10 @@ async def import_file(
     collection = await writers.run(services.collections.open, name)
     async with stored_form(request, FORM_FIELDS, services.uploads, writers) as form:
         fields = _import_fields(form.fields)
-        job = await writers.run(
-            services.imports.start, collection, form.name, form.filename, fields, request_id
-        )
+        with in_use(collection):
+            job = await writers.run(
+                services.imports.start, collection, form.name, form.filename, fields, request_id
+            )
     return json_response({"job": job_body(job)}, 202)
 
 
@@ -120,7 +124,7 @@ def list_documents(
         raise InvalidInput("Deleted documents are not kept; state is pending, searchable or failed.")
     collection = services.collections.open(name)
     documents = services.documents.list(collection.id, state, limit, after)
-    following = documents[-1].external_id if len(documents) == limit else None
+    following = documents[-1].external_id if is_full(documents, limit) else None
     return json_response({"documents": [document_body(d) for d in documents], "next": following})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from typing import Any, Literal
 
 import orjson
@@ -12,9 +13,11 @@ from pydantic import Field
 from api.answers import json_response
 from api.bodies import Body, Items
 from api.deps import ServicesDep
+from api.generation_answers import generator_body
 from api.json_body import StrictRoute
+from api.topic_answers import vector_reader_body
 from core.classifier_types import Classifier
-from core.errors import NotFound
+from core.errors import CognateError, NotFound
 from core.services import Services
 from core.types import Float32
 
@@ -55,18 +58,28 @@ def create_embeddings(body: EmbeddingsBody, services: ServicesDep) -> Response:
 @router.get("/models")
 def list_models(services: ServicesDep) -> Response:
     classifiers = [_classifier(one) for one in services.classifiers.list()]
-    return json_response({"object": "list", "data": [_encoder(services), _reranker(services), *classifiers]})
+    return json_response({"object": "list", "data": [*_models(services), *classifiers]})
 
 
 @router.get("/models/{model:path}")
 def get_model(model: str, services: ServicesDep) -> Response:
-    for known in (_encoder(services), _reranker(services)):
+    for known in _models(services):
         if known["id"] == model:
             return json_response(known)
     try:
         return json_response(_classifier(services.classifiers.get(model)))
     except NotFound:
         raise _unknown(services, model) from None
+
+
+def _models(services: Services) -> list[dict[str, Any]]:
+    """All but the classifiers; the generator if it can be used."""
+    reader = services.topics.namer.reader
+    readers = [] if reader is None else [vector_reader_body(reader.info)]
+    generators = []
+    with suppress(CognateError):
+        generators.append(generator_body(services.generation.info))
+    return [_encoder(services), _reranker(services), *generators, *readers]
 
 
 def _check_model(services: Services, model: str) -> None:

@@ -54,9 +54,12 @@ def get_quality(
     ] = LIMITS.max_queries,
     seed: Annotated[int, Query(ge=0, lt=2**32)] = 0,
     worst: Annotated[int, Query(description="How many of the worst queries to list a mode.")] = 0,
+    rewrite: Annotated[
+        bool, Query(description="Each mode without rewrites of the query, and with them; takes long.")
+    ] = False,
 ) -> Response:
     named = tuple(mode.strip() for mode in modes.split(",")) if modes else ()
-    report = services.quality.measure(name, QualityRequest(named, k, queries, seed, worst))
+    report = services.quality.measure(name, QualityRequest(named, k, queries, seed, worst, rewrite))
     return json_response(quality_body(report))
 
 

@@ -9,7 +9,7 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.answers import json_response
+from api.answers import json_response, truncation_headers
 from api.bodies import Body, Items
 from api.deps import ServicesDep
 from api.json_body import StrictRoute
@@ -35,15 +35,14 @@ class TeiRerankBody(Body):
 
 @router.post("/rerank")
 def rerank_tei(body: TeiRerankBody, services: ServicesDep) -> Response:
-    reading = LongDocuments(max_chunks=1, is_refused=not body.truncate)
+    reading = LongDocuments(max_chunks=1, is_refused=not body.truncate, noun="text")
     ranking = services.rerank.rank(body.query, body.texts, reading)
     scores = ranking.scores if body.raw_scores else services.rerank.relevance(ranking.scores)
     results: list[dict[str, Any]] = [{"index": i, "score": float(scores[i])} for i in ranking.order]
     if body.return_text:
         results = [{**result, "text": body.texts[result["index"]]} for result in results]
     response = json_response(results)
-    if ranking.truncated:
-        response.headers["X-Truncated-Inputs"] = ",".join(map(str, ranking.truncated))
+    response.headers.update(truncation_headers(ranking.truncated))
     return response
 
 

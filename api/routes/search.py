@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 
+import orjson
 from fastapi import APIRouter, Response
 
 from api.answers import json_response, search_body
 from api.bodies import SearchBatchBody, SearchBody
 from api.deps import MetricsDep, SearchersDep, ServicesDep
 from api.json_body import StrictRoute
+from api.metrics import Metrics
+from core.blame import blaming, naming
 from core.search import SearchResult
+from core.search_request import SearchRequest
+from core.services import Services
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=StrictRoute)
 
@@ -21,27 +26,43 @@ async def search(
 ) -> Response:
     started = time.perf_counter()
     request = body.request()
+    content = await searchers.run(
+        lambda: answered(services, metrics, name, request, started),
+        may_wait=services.search.may_wait(name, request),
+    )
+    return Response(content, media_type="application/json")
 
-    def answer() -> Response:
-        result = services.search.search(name, request)
-        _observe(metrics, result)
-        return json_response(search_body(result, (time.perf_counter() - started) * 1000))
 
-    return await searchers.run(answer, may_wait=services.search.may_wait(name, request))
+def answered(
+    services: Services, metrics: Metrics, name: str, request: SearchRequest, started: float
+) -> bytes:
+    """The JSON of the answer to a search that was received at `started` of `time.perf_counter`."""
+    result = services.search.search(name, request)
+    _observe(metrics, result)
+    return orjson.dumps(search_body(result, (time.perf_counter() - started) * 1000))
 
 
 @router.post("/search/batch")
 def search_batch(name: str, body: SearchBatchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
     started = time.perf_counter()
-    requests = [item.request() for item in body.searches]
-    results = services.search.search_batch(name, requests)
+    with naming("searches"):
+        results = services.search.search_batch(name, _requests(body))
     for result in results:
         _observe(metrics, result)
     total_ms = (time.perf_counter() - started) * 1000
     return json_response({"results": [search_body(result, total_ms) for result in results]})
 
 
-def _observe(metrics: MetricsDep, result: SearchResult) -> None:
+def _requests(body: SearchBatchBody) -> list[SearchRequest]:
+    """Raises InvalidInput that says by `item` which search makes no sense."""
+    requests = []
+    for i, item in enumerate(body.searches):
+        with blaming(i):
+            requests.append(item.request())
+    return requests
+
+
+def _observe(metrics: Metrics, result: SearchResult) -> None:
     metrics.observe_stage("encode", result.encode_ms)
     metrics.observe_stage("search", result.search_ms)
     metrics.observe_stage("fetch", result.fetch_ms)

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.answers import json_response
+from api.answers import json_response, truncation_headers
 from api.bodies import Body, Items
 from api.deps import ConfigDep, ServicesDep
 from api.json_body import StrictRoute
@@ -19,6 +19,8 @@ router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=Stric
 class EmbedBody(Body):
     inputs: str | Items[str] | Items[Items[int]]
     truncate: bool = False
+    truncation_direction: Literal["Right", "right"] = Field(default="Right", description="The end is cut.")
+    prompt_name: None = Field(default=None, description="Inputs are encoded as they are.")
     normalize: Literal[True] = Field(default=True, description="Vectors are always of unit length.")
     dimensions: int | None = None
 
@@ -28,8 +30,7 @@ def embed(body: EmbedBody, services: ServicesDep) -> Response:
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs
     embedded = services.embed.embed(inputs, body.dimensions, body.truncate)
     content = orjson.dumps(list(embedded.vectors), option=orjson.OPT_SERIALIZE_NUMPY)
-    headers = {"X-Truncated-Inputs": ",".join(map(str, embedded.truncated))} if embedded.truncated else None
-    return Response(content, headers=headers, media_type="application/json")
+    return Response(content, headers=truncation_headers(embedded.truncated), media_type="application/json")
 
 
 @router.get("/info")
@@ -39,9 +40,10 @@ def info(services: ServicesDep, config: ConfigDep) -> Response:
         {
             "model_id": encoder.id,
             "model_sha": encoder.fingerprint,
-            "model_type": {"embedding": {"pooling": "cls"}},
+            "model_type": {"embedding": {"pooling": services.embed.encoder.pooling}},
             "max_input_length": encoder.max_tokens,
             "max_client_batch_size": services.embed.limits.max_inputs,
+            "auto_truncate": False,
             "version": config.version,
         }
     )

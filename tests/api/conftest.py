@@ -12,7 +12,7 @@ from cognate.bootstrap import open_runtime
 from cognate.server import make_app
 from cognate.settings import Settings
 from core.services import Services
-from tests.fakes import FakeEncoder
+from tests.fakes import FakeEncoder, FakeGenerator, FakeGeneratorSource
 
 
 @pytest.fixture
@@ -26,8 +26,20 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def services(settings: Settings, encoder: FakeEncoder) -> Iterator[Services]:
-    with open_runtime(settings, encoder) as running:
+def generator() -> FakeGenerator:
+    return FakeGenerator()
+
+
+@pytest.fixture
+def generator_source(generator: FakeGenerator) -> FakeGeneratorSource:
+    return FakeGeneratorSource(generator)
+
+
+@pytest.fixture
+def services(
+    settings: Settings, encoder: FakeEncoder, generator_source: FakeGeneratorSource
+) -> Iterator[Services]:
+    with open_runtime(settings, encoder, generator_source) as running:
         yield running
 
 

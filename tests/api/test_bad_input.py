@@ -273,6 +273,16 @@ def test_unknown_form_fields_of_an_import_are_refused_by_name(client: TestClient
     )
 
 
+def test_a_batch_that_asks_for_too_many_hits_is_a_422(client: TestClient, news: str) -> None:
+    searches = [{"query": "x", "k": 1000}] * 25 + [{"query": "x", "k": 600}]
+    assert client.post(f"{news}/search/batch", json={"searches": searches}).status_code == 200
+    for more in ({"query": "x", "k": 1}, {"query": "x", "k": 1, "rewrite": True}):
+        answer = client.post(f"{news}/search/batch", json={"searches": [*searches, more]})
+        check_problem(answer, 422, "25,601", "25,600", "several calls")
+    answer = client.post(f"{news}/search/batch", json={"searches": [*searches, {"query": "x", "k": 5000}]})
+    check_problem(answer, 422)
+
+
 def test_many_bad_items_are_one_short_answer(client: TestClient, news: str) -> None:
     answer = client.post(f"{news}/search/batch", json={"searches": [1] * 200})
     check_problem(answer, 422)

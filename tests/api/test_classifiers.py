@@ -52,6 +52,11 @@ def test_evidence_adds_up_to_the_logit(client: TestClient) -> None:
     assert total == pytest.approx(evidence["logit"], abs=1e-3)
     assert max(evidence["tokens"], key=lambda token: token["contribution"])["text"] in NEW[0]
     assert evidence["label"] == "animals"
+    for level in (evidence["words"], evidence["sentences"]):
+        assert evidence["bias"] + math.fsum(one["contribution"] for one in level) == pytest.approx(total)
+    for other in evidence["others"]:
+        assert other["bias"] + math.fsum(other["contributions"]) == pytest.approx(other["logit"])
+    assert {evidence["label"], *(other["label"] for other in evidence["others"])} == set(result["scores"])
     assert evidence["neighbours"][0]["labels"] == ["animals"]
 
 
@@ -159,6 +164,12 @@ def test_a_collection_is_labelled_and_can_be_filtered_by_it(client: TestClient, 
     body = {"classifier": "topics", "write_to": "topic", "on_arrival": True}
     job = finished(client, client.post(f"{news}/classify", json=body))
     assert (job["kind"], job["state"], job["done"]) == ("label", "succeeded", 8)
+    labelled = {"field": "topic", "eq": "money"}
+    seen = client.post(
+        f"{news}/search", json={"query": "bank", "filter": labelled, "min_seq": job["seq"]}
+    ).json()
+    assert {hit["id"] for hit in seen["hits"]} == {"d4", "d5", "d6", "d7"}
+    assert job["seq"] == client.get(news).json()["index"]["seq"] > 1
     document = client.get(f"{news}/documents/d5").json()
     assert document["metadata"]["topic"] == "money"
     assert 0 < document["metadata"]["topic_confidence"] <= 1

@@ -96,7 +96,7 @@ def test_cohere_is_told_which_inputs_were_cut(official: cohere.Client) -> None:
 
 def test_errors_reach_coheres_client(official: cohere.Client) -> None:
     calls: list[tuple[Callable[[], object], int, str]] = [
-        (lambda: official.classify(inputs=[], examples=shots()), 400, "0 texts"),
+        (lambda: official.classify(inputs=[], examples=shots()), 400, "inputs is empty"),
         (lambda: official.classify(inputs=[" "], examples=shots()), 400, "empty"),
         (lambda: official.classify(inputs=INPUTS, examples=[]), 400, "0 labels"),
         (lambda: official.classify(inputs=INPUTS, examples=shots()[:2]), 400, "1 labels"),
@@ -114,6 +114,40 @@ def test_errors_reach_coheres_client(official: cohere.Client) -> None:
         assert set(error.value.body) == {"message", "detail"}
         assert told in error.value.body["message"]
         assert "cohere" not in error.value.body["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/v1/classify", {"inputs": ["x", " "], "model": "topics"}, "inputs[1] is empty"),
+        ("/v1/classify", {"inputs": [], "model": "topics"}, "inputs is empty"),
+        ("/predict", {"inputs": " "}, "inputs is empty"),
+        ("/predict", {"inputs": [" "]}, "inputs[0] is empty"),
+        ("/predict", {"inputs": [["x"], [""]]}, "inputs[1][0] is empty"),
+        ("/classify", {"input": ""}, "input is empty"),
+        ("/classify", {"input": ["x", ""]}, "input[1] is empty"),
+        ("/classify", {"input": []}, "input is empty"),
+        ("/v1/classify", {"inputs": ["x"] * 2049, "model": "topics"}, "inputs: has 2,049 items"),
+        ("/predict", {"inputs": [["x"]] * 2049}, "inputs has 2,049 items; at most 2,048"),
+        ("/classify", {"input": ["x"] * 2049}, "input has 2,049 items; at most 2,048"),
+    ],
+)
+def test_what_is_empty_or_too_much_is_named_as_the_caller_named_it(
+    served: TestClient, path: str, body: dict[str, Any], told: str
+) -> None:
+    answer = served.post(path, json=body)
+    assert answer.status_code in (400, 422)
+    assert told in answer.text
+    assert "texts" not in answer.text
+
+
+@pytest.mark.parametrize(("field", "told"), [("text", "examples[2].text"), ("label", "examples[2].label")])
+def test_a_bad_example_of_cohere_is_named_as_it_was_sent(served: TestClient, field: str, told: str) -> None:
+    sent = [{"text": f"t{i}", "label": "ab"[i % 2]} for i in range(4)]
+    sent[2][field] = " "
+    answer = served.post("/v1/classify", json={"inputs": ["x"], "examples": sent})
+    assert answer.status_code == 400
+    assert f"{told} is empty" in answer.json()["message"]
 
 
 def test_one_path_two_error_shapes(client: TestClient) -> None:
@@ -213,7 +247,7 @@ def test_vllms_shape(served: TestClient) -> None:
     [
         ({"input": "x", "model": "unknown"}, 404, "NotFoundError", "unknown"),
         ({"model": "topics"}, 400, "BadRequestError", "input"),
-        ({"model": "topics", "input": []}, 400, "BadRequestError", "0 texts"),
+        ({"model": "topics", "input": []}, 400, "BadRequestError", "input is empty"),
         ({"model": "topics", "input": [1, 2]}, 400, "BadRequestError", "input"),
         ({"model": "topics", "input": ""}, 400, "BadRequestError", "empty"),
         ({"model": "topics", "input": LONG}, 400, "BadRequestError", "truncate_prompt_tokens"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+from huggingface_hub import InferenceClient
 from starlette.testclient import TestClient
 
 from cognate.server import ServerThread, bind, make_app, url_of
@@ -19,14 +20,20 @@ from tests.fakes import DIM
 
 
 @pytest.fixture
-def client_of_openai(services: Services, settings: Settings) -> Iterator[openai.OpenAI]:
-    """The official client on a real socket."""
+def url(services: Services, settings: Settings) -> Iterator[str]:
+    """Of the service on a real socket."""
     listener = bind(Settings(port=0))
     server = ServerThread(make_app(services, settings), listener)
     server.start()
-    with openai.OpenAI(base_url=f"{url_of(listener)}/v1", api_key="none", max_retries=0) as client:
-        yield client
+    yield url_of(listener)
     server.stop()
+
+
+@pytest.fixture
+def client_of_openai(url: str) -> Iterator[openai.OpenAI]:
+    """The official client on a real socket."""
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def test_the_official_client_gets_unit_vectors_in_order(client_of_openai: openai.OpenAI) -> None:
@@ -101,8 +108,25 @@ def test_bad_embedding_requests_are_bad_requests(
     assert body["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("text", ["😀 👩‍👩‍👧", "مرحبا بالعالم", "\u202eשלום", "x" * 1024**2])
+def test_texts_that_no_one_expects_are_embedded_by_both_dialects(client: TestClient, text: str) -> None:
+    by_openai = client.post("/v1/embeddings", json={"model": "fake", "input": text})
+    by_tei = client.post("/embed", json={"inputs": text})
+    assert (by_openai.status_code, by_tei.status_code) == (200, 200)
+    assert by_openai.json()["data"][0]["embedding"] == by_tei.json()[0]
+
+
+def test_more_than_a_mebibyte_is_refused_with_the_limit(client: TestClient) -> None:
+    text = "x" * (1024**2 + 1)
+    by_openai = client.post("/v1/embeddings", json={"model": "fake", "input": text})
+    by_tei = client.post("/embed", json={"inputs": text, "truncate": True})
+    assert (by_openai.status_code, by_tei.status_code) == (400, 413)
+    assert "1,048,576" in by_openai.json()["error"]["message"]
+    assert "1,048,576" in by_tei.json()["error"]
+
+
 def test_models_are_listed_and_an_unknown_one_is_not_found(client_of_openai: openai.OpenAI) -> None:
-    assert [model.id for model in client_of_openai.models.list()] == ["fake", "fake-rerank"]
+    assert [model.id for model in client_of_openai.models.list()] == ["fake", "fake-rerank", "fake-generator"]
     assert client_of_openai.models.retrieve("fake").owned_by == "cognate"
     for call in (
         lambda: client_of_openai.models.retrieve("gpt"),
@@ -138,6 +162,20 @@ def test_tei_truncates_only_when_asked_and_says_what(client: TestClient) -> None
     assert client.get("/info").json()["max_input_length"] == 256
 
 
+def test_the_client_of_huggingface_gets_embeddings_with_all_that_it_can_ask_for(url: str) -> None:
+    client = InferenceClient(model=f"{url}/embed")
+    vectors = client.feature_extraction(["a cat", "word " * 300], truncate=True, truncation_direction="right")
+    assert vectors.shape == (2, DIM)
+    short = client.feature_extraction("a cat", normalize=True, dimensions=16)
+    assert np.allclose(short[0], vectors[0, :16] / np.linalg.norm(vectors[0, :16]), atol=1e-6)
+
+
+def test_tei_info_says_what_the_model_does(client: TestClient) -> None:
+    info = client.get("/info").json()
+    assert info["model_type"] == {"embedding": {"pooling": "mean"}}
+    assert (info["model_id"], info["auto_truncate"], info["max_client_batch_size"]) == ("fake", False, 2048)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -146,6 +184,8 @@ def test_tei_truncates_only_when_asked_and_says_what(client: TestClient) -> None
         {"inputs": [1.5]},
         {"inputs": "x", "truncated": True},
         {"inputs": "x", "normalize": False},
+        {"inputs": "x", "truncation_direction": "Left"},
+        {"inputs": "x", "prompt_name": "query"},
     ],
 )
 def test_bad_tei_requests_are_validation_errors(client: TestClient, body: object) -> None:

@@ -87,6 +87,35 @@ def test_a_foreign_host_name_is_refused(client: TestClient) -> None:
     assert client.get("/version", headers={"Host": "evil.example"}).status_code == 421
 
 
+@pytest.mark.parametrize(
+    ("headers", "is_refused"),
+    [
+        ({"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, True),
+        ({"Origin": "https://127.0.0.1.evil.example"}, True),
+        ({"Origin": "null"}, True),
+        ({"Sec-Fetch-Site": "cross-site"}, True),
+        ({"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}, False),
+        ({"Origin": "http://[::1]:8000"}, False),
+        ({}, False),
+    ],
+)
+def test_without_keys_a_page_of_another_site_changes_nothing(
+    client: TestClient, headers: dict[str, str], is_refused: bool
+) -> None:
+    client.put("/v1/collections/c", json={}).raise_for_status()
+    form = {"file": ("rows.jsonl", b'{"id": "a", "text": "b"}')}
+    answer = client.post("/v1/collections/c/import", files=form, headers=headers)
+    assert answer.status_code == (403 if is_refused else 202)
+    assert client.get("/version", headers=headers).status_code == 200
+
+
+def test_with_keys_the_key_decides_whatever_page_it_comes_from(services: Services) -> None:
+    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
+    with TestClient(app) as client:
+        headers = {"Authorization": "Bearer topsecret", "Origin": "https://ours.example"}
+        assert client.put("/v1/collections/c", json={}, headers=headers).is_success
+
+
 def test_a_refusal_is_logged_with_its_status_as_a_number(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:

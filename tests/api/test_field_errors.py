@@ -104,3 +104,46 @@ def test_kinds_that_a_value_may_be_are_listed_once(client: TestClient) -> None:
     answer = client.post("/v1/embeddings", json={"input": [3.5], "model": "cognate-small"})
     assert answer.status_code == 400
     assert answer.json()["error"]["message"] == "input.0: must be a string, a whole number or a list"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [("normalize", False, "must be true"), ("prompt_name", "query", "must be null")],
+)
+def test_the_only_value_of_a_field_is_told_as_json_writes_it(
+    client: TestClient, field: str, value: object, expected: str
+) -> None:
+    answer = client.post("/embed", json={"inputs": "a", field: value})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == f"{field}: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("1" + "0" * 40, "1" + "0" * 39 + "…"),
+        ("9" * 5000, "9" * 40 + "…"),
+        ("-" + "9" * 5000, "-" + "9" * 39 + "…"),
+        ("9" * 40, "9" * 40),
+        ("-" + "9" * 39, "-" + "9" * 39),
+    ],
+)
+@pytest.mark.parametrize("field", ["k", "offset"])
+def test_a_long_number_is_cut_with_a_mark(
+    client: TestClient, news: str, field: str, number: str, shown: str
+) -> None:
+    headers = {"Content-Type": "application/json"}
+    search = f'{{"query": "a", "{field}": {number}}}'
+    answer = client.post(f"{news}/search", content=search, headers=headers)
+    check_problem(answer, 422, f"{field} is {shown}; ")
+    batch = client.post(f"{news}/search/batch", content=f'{{"searches": [{search}]}}', headers=headers)
+    check_problem(batch, 422, f"searches[0]: {field} is {shown}; ")
+    assert batch.json()["errors"][0]["reason"] == answer.json()["detail"]
+
+
+def test_a_long_min_seq_is_cut_and_an_id_of_digits_is_not(client: TestClient, news: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    content = f'{{"query": "a", "min_seq": {10**40}}}'
+    answer = client.post(f"{news}/search", content=content, headers=headers)
+    check_problem(answer, 422, f"min_seq is {10**39}…, but")
+    check_problem(client.get(f"{news}/documents/{10**100}"), 404, f"document '{10**100}' ")

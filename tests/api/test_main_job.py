@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 
+import pytest
 from starlette.testclient import TestClient
 
+from core import document_pages
 from tests.fakes import FakeEncoder
 
 CATS = {
@@ -118,6 +120,17 @@ def test_documents_are_listed_in_pages(client: TestClient, news: str) -> None:
     assert [d["id"] for page in (first, second) for d in page["documents"]] == ["00", "01", "02", "03", "04"]
     assert second["next"] is None
     assert client.get(f"{news}/documents?state=failed").json()["documents"] == []
+
+
+def test_a_page_of_large_documents_is_shorter_and_goes_on(
+    client: TestClient, news: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document_pages, "PAGE_CHARACTERS", 1000)
+    add(client, news, *({"id": f"{i}", "text": f"text {i} " * 100} for i in range(3)))
+    first = client.get(f"{news}/documents").json()
+    assert ([d["id"] for d in first["documents"]], first["next"]) == (["0", "1"], "1")
+    rest = client.get(f"{news}/documents?after=1").json()
+    assert ([d["id"] for d in rest["documents"]], rest["next"]) == (["2"], None)
 
 
 def test_a_document_that_cannot_be_encoded_fails_alone_with_the_reason(client: TestClient, news: str) -> None:

@@ -201,10 +201,10 @@ def test_tei_refuses_long_texts_or_says_which_it_cut(client: TestClient) -> None
     refused = client.post("/rerank", json=body)
     assert refused.status_code == 413
     assert refused.json()["error_type"] == "Validation"
-    assert "Document 1 has 5,000 tokens; beside this query 254 are read" in refused.json()["error"]
+    assert "Text 1 has 5,000 tokens; beside this query 254 are read" in refused.json()["error"]
     cut = client.post("/rerank", json=body | {"truncate": True})
     assert cut.status_code == 200
-    assert cut.headers["x-truncated-inputs"] == "1"
+    assert (cut.headers["x-truncated-inputs"], cut.headers["x-truncated-count"]) == ("1", "1")
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,18 @@ def test_bad_tei_requests_are_validation_errors(client: TestClient, body: dict[s
     assert answer.json()["error_type"] == "Validation"
 
 
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [([], "0 texts were sent"), (["x"] * 10_001, "10,001 texts were sent"), (["x", "a\0"], "text 1 ")],
+)
+def test_tei_is_told_of_the_texts_it_sent(client: TestClient, texts: list[str], told: str) -> None:
+    error = client.post("/rerank", json={"query": "x", "texts": texts}).json()["error"]
+    assert told in error
+    assert "document" not in error.lower()
+
+
 def test_the_models_say_that_the_encoder_reranks(client: TestClient) -> None:
-    encoder, reranker = client.get("/v1/models").json()["data"]
+    encoder, reranker, *_ = client.get("/v1/models").json()["data"]
     assert encoder["kind"] == "encoder"
     assert (reranker["kind"], reranker["architecture"]) == ("reranker", "bi-encoder")
     assert client.get(f"/v1/models/{MODEL}").json() == reranker

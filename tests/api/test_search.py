@@ -165,3 +165,37 @@ def test_a_collection_made_anew_is_filtered_at_once(client: TestClient, animals:
 def test_a_description_with_nul_is_refused(client: TestClient, news: str) -> None:
     assert client.put("/v1/collections/nul", json={"description": "a\0b"}).status_code == 422
     assert client.patch(news, json={"description": "a\0b"}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("bad", "status", "words"),
+    [
+        ({"query": "c", "k": 0}, 422, "k is 0"),
+        ({"query": "c", "min_seq": 10**6}, 422, "min_seq is 1000000"),
+        ({"query": "c", "filter": {"field": "colour", "eq": 1}}, 422, "colour"),
+        ({"query": "c", "filter": {"fild": "legs"}}, 422, "filter.field is missing"),
+        ({"query": "c", "facets": ["colour"]}, 422, "colour"),
+        ({"query": "c", "rewrite": True, "k": 101}, 422, "with rewrite"),
+        ({"query": "c", "rewrite": True, "filter": {"field": "colour", "eq": 1}}, 422, "colour"),
+        ({"like": ["cat", "nobody"]}, 404, "'nobody'"),
+    ],
+)
+def test_a_batch_says_which_search_is_at_fault(
+    client: TestClient, animals: str, bad: dict[str, Any], status: int, words: str
+) -> None:
+    searches = [{"query": "a"}, {"query": "b", "rewrite": True}, bad]
+    answer = client.post(f"{animals}/search/batch", json={"searches": searches})
+    assert answer.status_code == status
+    body = answer.json()
+    assert body["detail"].startswith("searches[2]: ")
+    assert words in body["detail"]
+    alone = client.post(f"{animals}/search", json=bad).json()
+    assert "searches" not in alone["detail"]
+    if status == 422:
+        assert body["errors"] == [{"field": "searches.2", "reason": alone["detail"]}]
+
+
+def test_a_batch_on_a_collection_that_is_not_there_blames_no_search(client: TestClient) -> None:
+    answer = client.post("/v1/collections/nobody/search/batch", json={"searches": [{"query": "a"}]})
+    assert answer.status_code == 404
+    assert answer.json()["detail"].startswith("collection 'nobody'")

@@ -97,6 +97,12 @@ def test_another_content_type_is_a_415_that_names_the_right_one(
     assert "multipart/form-data" in answer.json()["detail"]
 
 
+def test_a_form_without_its_boundary_is_a_415_that_says_so(client: TestClient, news: str) -> None:
+    answer = send(client, news, b"{}", {"Content-Type": "multipart/form-data"})
+    assert answer.status_code == 415
+    assert "'multipart/form-data' without a boundary" in answer.json()["detail"]
+
+
 def test_an_upload_to_a_collection_that_is_not_there_is_a_404(client: TestClient) -> None:
     assert send(client, "/v1/collections/none", FILE + END).status_code == 404
 
