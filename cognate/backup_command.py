@@ -30,13 +30,22 @@ def create(
     client = Client(url, api_key)
     job = finish_job(client, client.create_backup(name, collection), console, "the backup")
     made = client.backup(job["backup"])
-    console.print(f"Backup {made['name']}: {job['done']:,} documents, {made['bytes']:,} bytes.")
+    held = f"{job['done']:,} documents, {len(made['classifiers']):,} classifiers"
+    console.print(f"Backup {made['name']}: {held}, {made['bytes']:,} bytes.")
 
 
 @backup_app.command("list")
 def list_all(url: Url = DEFAULT_URL, api_key: Key = "") -> None:
     """List the backups, newest first."""
-    table = Table(Column("name", no_wrap=True), "created_at", "bytes", "documents", "collections", "problem")
+    table = Table(
+        Column("name", no_wrap=True),
+        "created_at",
+        "bytes",
+        "documents",
+        "collections",
+        "classifiers",
+        "problem",
+    )
     for backup in Client(url, api_key).backups():
         held = backup["collections"]
         documents = sum(one["documents"]["total"] for one in held)
@@ -47,6 +56,7 @@ def list_all(url: Url = DEFAULT_URL, api_key: Key = "") -> None:
             backup["bytes"],
             documents,
             names,
+            ", ".join(one["name"] for one in backup["classifiers"]),
             backup["problem"] or "",
         )
         table.add_row(*map(str, shown))
@@ -64,7 +74,7 @@ def restore(
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
-    """Bring back a collection, or all of them; each is seen when it is whole."""
+    """Bring back a collection, or all of them and the classifiers; each is seen when it is whole."""
     client = Client(url, api_key)
     job = finish_job(client, client.restore_backup(name, collection, new_name, replace), console, "restoring")
     console.print(f"Restored {job['done']:,} documents.")

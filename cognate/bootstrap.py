@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 
 from classifier.few_shot import FewShotScorer
 from classifier.zero_shot import ZeroShotScorer
 from cognate.classifying import expect_feedback, open_tuner
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
 from cognate.embedded import EmbeddedBackground
-from cognate.ingestion import Background, Meters, Stores, make_ingestion
+from cognate.generating import generator_of, make_generating
+from cognate.grouping import make_topics
+from cognate.ingestion import Background, Ingestion, Meters, Stores, make_ingestion
 from cognate.measuring import make_measuring
 from cognate.metrics import ClassifierMetrics, IngestMetrics, new_registry
 from cognate.readiness import checks, warnings
@@ -30,9 +32,12 @@ from core.deletion import DeletionService
 from core.embed import EmbedLimits, EmbedService
 from core.errors import StartRefused
 from core.explain import ExplainService
+from core.explain_label import LabelExplainService
+from core.generating import GeneratorSource
 from core.memory import bound_heaps
-from core.ports.models import Encoder, PartsEncoder, Reranker, TokenEncoder
+from core.ports.models import Encoder, PartsEncoder, PassageEncoder, Reranker, TokenEncoder
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
+from core.rewritten_search import RewritingSearch
 from core.search import SearchService
 from core.search_request import SearchLimits
 from core.services import Services
@@ -106,7 +111,7 @@ def open_stores(settings: Settings) -> Stores:
     )
 
 
-class RunningEncoder(Encoder, TokenEncoder, PartsEncoder, Protocol):
+class RunningEncoder(PassageEncoder, TokenEncoder, PartsEncoder, Protocol):
     """An encoder with counters, to be closed at the end."""
 
     def stats(self) -> EngineStats: ...
@@ -126,11 +131,13 @@ def upgrade_schema(settings: Settings) -> None:
 
 
 @contextmanager
-def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> Iterator[Services]:
+def open_runtime(
+    settings: Settings, encoder: RunningEncoder | None = None, generator: GeneratorSource | None = None
+) -> Iterator[Services]:
     """Running services on the data folder; stopped in order at the end.
 
     Raises StartRefused, SchemaMismatch or EncoderMismatch, each saying what to do. A given `encoder`
-    stays the caller's to close.
+    stays the caller's to close. Without a `generator` that of the settings is loaded when it is first used.
     """
     layout = Layout(settings.data_dir.resolve())
     with ExitStack() as stack:
@@ -145,7 +152,7 @@ def open_runtime(settings: Settings, encoder: RunningEncoder | None = None) -> I
         if encoder is None:
             encoder = load_encoder_of(settings)
             stack.callback(encoder.close)
-        yield _assemble(settings, layout, database, encoder, stack)
+        yield _assemble(_ground(settings, layout, database, encoder, stack), stack, generator)
 
 
 def _background(settings: Settings, database: Database, stack: ExitStack) -> Background:
@@ -156,72 +163,107 @@ def _background(settings: Settings, database: Database, stack: ExitStack) -> Bac
     return RedisBackground(settings, database, stack)
 
 
-def _indexes(
-    settings: Settings, layout: Layout, database: Database, background: Background, meter: IngestMetrics
-) -> IndexFollower:
-    return IndexFollower(
-        SqlChangeLog(database),
-        SqlCollectionStore(database),
-        background.notifier,
-        layout.snapshots,
-        FollowerSettings(snapshot_interval_s=settings.snapshot_every_s, recall_target=settings.recall_target),
-        meter,
-    )
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What all use cases stand on."""
+
+    settings: Settings
+    database: Database
+    encoder: RunningEncoder
+    collections: SqlCollectionStore
+    documents: SqlDocumentStore
+    background: Background
+    indexes: IndexFollower
+    registry: CollectorRegistry
+    meters: Meters
+    stores: Stores
 
 
-def _assemble(
+def _ground(
     settings: Settings, layout: Layout, database: Database, encoder: RunningEncoder, stack: ExitStack
-) -> Services:
-    collections, documents = SqlCollectionStore(database), SqlDocumentStore(database)
+) -> _Ground:
+    collections = SqlCollectionStore(database)
     refuse_other_encoders(collections, encoder)
-    reranker = _reranker(settings, encoder, stack)
     background = _background(settings, database, stack)
     registry = new_registry()
     meter = IngestMetrics(registry)
-    indexes = _indexes(settings, layout, database, background, meter)
+    following = FollowerSettings(
+        snapshot_interval_s=settings.snapshot_every_s, recall_target=settings.recall_target
+    )
+    indexes = IndexFollower(
+        SqlChangeLog(database), collections, background.notifier, layout.snapshots, following, meter
+    )
     for collector in _collectors(database, background, indexes, encoder):
         registry.register(collector)
-    stores = open_stores(settings)
-    meters = Meters(meter, ClassifierMetrics(registry))
-    tuner = open_tuner(settings, encoder, stack)
-    ingestion = make_ingestion(settings, stores, database, encoder, background, meters, tuner, indexes)
-    expect_feedback(ingestion.classifiers, stack)
-    ingest, jobs = ingestion.ingest, ingestion.ingest.jobs
-    explain = ExplainService(encoder, documents, sentence_starts)
-    indexes.start()
-    stack.callback(indexes.stop)
-    background.start(settings, database, ingestion, stack)
-    collection_service = CollectionService(collections, indexes, encoder, check_index_kind, check_language)
-    reranking = RerankService(reranker, RerankLimits())
-    search = SearchService(
-        collection_service, encoder, indexes, documents, explain, reranking, SearchLimits()
+    return _Ground(
+        settings,
+        database,
+        encoder,
+        collections,
+        SqlDocumentStore(database),
+        background,
+        indexes,
+        registry,
+        Meters(meter, ClassifierMetrics(registry)),
+        open_stores(settings),
     )
-    measuring = make_measuring(database, collections, collection_service, search, background.notifier)
+
+
+def _start(ground: _Ground, ingestion: Ingestion, stack: ExitStack) -> None:
+    """Indexes first: what works in the background publishes to them."""
+    ground.indexes.start()
+    stack.callback(ground.indexes.stop)
+    ground.background.start(ground.settings, ground.database, ingestion, stack)
+
+
+def _assemble(ground: _Ground, stack: ExitStack, generator: GeneratorSource | None) -> Services:
+    settings, encoder, notifier = ground.settings, ground.encoder, ground.background.notifier
+    indexes, documents = ground.indexes, ground.documents
+    reranking = RerankService(_reranker(settings, encoder, stack), RerankLimits())
+    tuner = open_tuner(settings, encoder, stack)
+    ingestion = make_ingestion(
+        settings, ground.stores, ground.database, encoder, ground.background, ground.meters, tuner, indexes
+    )
+    expect_feedback(ingestion.classifiers, stack)
+    _start(ground, ingestion, stack)
+    collections = CollectionService(ground.collections, indexes, encoder, check_index_kind, check_language)
+    explain = ExplainService(encoder, documents, sentence_starts)
+    search = SearchService(collections, encoder, indexes, documents, explain, reranking, SearchLimits())
+    generator = generator or generator_of(settings, encoder, stack)
+    generating = make_generating(settings, encoder, ground.registry, generator)
+    rewrites = generating.query_rewrites
+    measuring = make_measuring(ground.database, ground.collections, collections, search, notifier, rewrites)
+    classify = ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits())
     return Services(
-        collections=collection_service,
-        ingest=ingest,
-        deletion=DeletionService(documents, indexes, background.notifier),
+        collections=collections,
+        ingest=ingestion.ingest,
+        deletion=DeletionService(documents, indexes, notifier),
         imports=ingestion.imports,
-        search=search,
+        search=RewritingSearch(search, rewrites),
         defaults=measuring.defaults,
         judgements=measuring.judgements,
         quality=measuring.quality,
         tune=measuring.tune,
-        classify=ClassifyService(ZeroShotScorer(encoder, settings.zero_shot_temperature), ClassifyLimits()),
+        classify=classify,
         few_shot=ClassifyService(FewShotScorer(encoder), ClassifyLimits(max_examples=MAX_SHOTS)),
         classifiers=ingestion.classifiers,
         embed=EmbedService(encoder, EmbedLimits()),
         rerank=reranking,
         explain=explain,
+        topics=make_topics(ground.database, collections, indexes, encoder, settings.vector_reader_path),
+        explain_label=LabelExplainService(ingestion.classifiers, classify, explain),
+        reasons=generating.reasons,
+        rewrite=generating.rewrite,
+        generation=generating.generation,
         documents=documents,
-        jobs=jobs,
+        jobs=ingestion.ingest.jobs,
         indexes=indexes,
         encoder=encoder,
-        uploads=stores.uploads,
+        uploads=ground.stores.uploads,
         backups=ingestion.backups,
-        checks=lambda: checks(collections, encoder),
-        warnings=lambda: warnings(indexes, ingestion.classifiers, encoder),
-        metrics=registry,
+        checks=lambda: checks(ground.collections, encoder),
+        warnings=lambda: warnings(indexes, ingestion.classifiers, encoder, generating.generation),
+        metrics=ground.registry,
     )
 
 

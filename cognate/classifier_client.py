@@ -40,6 +40,10 @@ class ClassifierClient(Client):
     def activate(self, name: str, version: int) -> Json:
         return self._call("POST", f"{_path(name)}/versions/{version}/activate")
 
+    def compare(self, name: str, first: int, second: int) -> Json:
+        asked = {"first": first, "second": second}
+        return self._call("GET", f"{_path(name)}/versions/compare", params=asked)
+
     def report(self, name: str, version: int | None) -> Json:
         return self._call("GET", f"{_path(name)}/report", params=_given(version))
 
@@ -58,6 +62,13 @@ class ClassifierClient(Client):
         """The job that labels the collection."""
         body = {"classifier": classifier, "write_to": write_to, "on_arrival": on_arrival}
         return dict(self._call("POST", f"/v1/collections/{quoted(collection)}/classify", json=body)["job"])
+
+    def rules(self, collection: str) -> list[Json]:
+        """Which fields of the collection's documents get a label on arrival."""
+        return list(self._call("GET", f"/v1/collections/{quoted(collection)}/classify")["rules"])
+
+    def remove_rule(self, collection: str, field: str) -> None:
+        self._call("DELETE", f"/v1/collections/{quoted(collection)}/classify/{quoted(field)}")
 
 
 def _path(name: str) -> str:

@@ -11,7 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cognate.classifier_client import ClassifierClient
-from cognate.classifier_tables import report_lines, report_table, versions_table
+from cognate.classifier_tables import (
+    comparison_lines,
+    comparison_table,
+    report_lines,
+    report_table,
+    versions_table,
+)
 from cognate.client import Json, RequestFailed
 from cognate.labelled_files import read_labelled
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
@@ -92,7 +98,23 @@ def add(
 ) -> None:
     """Add or correct examples of one label; the new head serves at once."""
     examples = [{"text": text, "labels": label} for text in texts]
-    answer = ClassifierClient(url, api_key).add_examples(name, examples)
+    _tell_feedback(ClassifierClient(url, api_key).add_examples(name, examples))
+
+
+@classifier_app.command()
+def remove(
+    name: Name,
+    texts: Annotated[list[str], typer.Argument(help="The texts, as they were sent.")],
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Remove examples; the new head serves at once."""
+    answer = ClassifierClient(url, api_key).add_examples(name, [], texts)
+    console.print(f"{answer['changes']['removed']:,} of {len(texts):,} were examples and are removed.")
+    _tell_feedback(answer)
+
+
+def _tell_feedback(answer: Json) -> None:
     for problem in answer["changes"]["problems"]:
         console.print(problem, style="yellow")
     if "version" in answer:
@@ -178,6 +200,25 @@ def versions(name: Name, url: Url = DEFAULT_URL, api_key: Key = "") -> None:
 
 
 @classifier_app.command()
+def compare(
+    name: Name,
+    first: Annotated[int, typer.Argument(help="Number of a version.")],
+    second: Annotated[int, typer.Argument(help="Number of another.")],
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """Show what differs between two versions, also in what they say of the examples."""
+    compared = ClassifierClient(url, api_key).compare(name, first, second)
+    if as_json:
+        typer.echo(json.dumps(compared, ensure_ascii=False))
+        return
+    console.print(comparison_table(compared))
+    for line in comparison_lines(compared):
+        console.print(line, highlight=False, markup=False)
+
+
+@classifier_app.command()
 def activate(
     name: Name,
     version: Annotated[int, typer.Argument(help="Number of the version that is to serve.")],
@@ -212,3 +253,22 @@ def label(
     job = client.label(collection, name, write_to, on_arrival)
     job = finish_job(client, job, console, f"labelling {collection}")
     console.print(f"{job['done']:,} documents have {write_to} and {write_to}_confidence.")
+
+
+@classifier_app.command()
+def rules(
+    collection: CollectionName,
+    remove: Annotated[str | None, typer.Option(help="Field that is no longer labelled on arrival.")] = None,
+    url: Url = DEFAULT_URL,
+    api_key: Key = "",
+) -> None:
+    """List which fields of a collection are labelled on arrival, and by what; or end one of these rules."""
+    client = ClassifierClient(url, api_key)
+    if remove is not None:
+        client.remove_rule(collection, remove)
+        console.print(f"{remove} is no longer labelled on arrival.")
+        return
+    table = Table("field", "classifier")
+    for rule in client.rules(collection):
+        table.add_row(rule["write_to"], rule["classifier"])
+    console.print(table)

@@ -17,23 +17,37 @@ CLASS_COLUMNS = ("precision", "recall", "f1", "mean_confidence")
 
 
 def report_lines(report: Json) -> Iterator[str]:
-    """The chief numbers, what is often confused, and what looks wrong with the examples."""
-    calibration, abstention = report["calibration"], report["abstention"]
+    """The chief numbers, what is often confused, and what looks wrong with the examples.
+
+    The report of a version that came from feedback has a note in the place of all numbers.
+    """
+    method = f"{report['split']['method']}, " if "split" in report else ""
     yield (
-        f"{report['examples']:,} examples of {report['labels']:,} labels; {report['split']['method']}, head:"
+        f"{report['examples']:,} examples of {report['labels']:,} labels; {method}head:"
         f" {report['head'].get('kind', '?')}"
     )
+    if "note" in report:
+        yield report["note"]
+    if report.get("accuracy") is not None:
+        yield from _chief_numbers(report)
+    for problem in report["problems"][:PROBLEMS_SHOWN]:
+        yield f"! {problem}"
+    yield from _suspicious(report.get("suspicious_labels") or {"count": 0, "examples": []})
+
+
+def _chief_numbers(report: Json) -> Iterator[str]:
+    abstention = report["abstention"]
     yield (
         f"accuracy {shown(report['accuracy'])}, macro-F1 {shown(report['macro_f1'])}, calibration error"
-        f" {shown(calibration['ece'])}"
+        f" {shown(report['calibration']['ece'])}"
     )
     yield (
         f"not abstained: {shown(abstention['coverage'])} of the texts, with precision"
         f" {shown(abstention['precision'])}"
     )
-    for problem in report["problems"][:PROBLEMS_SHOWN]:
-        yield f"! {problem}"
-    suspicious = report["suspicious_labels"]
+
+
+def _suspicious(suspicious: Json) -> Iterator[str]:
     if suspicious["count"]:
         yield f"{suspicious['count']} labels look wrong, first:"
     for one in suspicious["examples"][:SUSPICIOUS_SHOWN]:
@@ -42,13 +56,18 @@ def report_lines(report: Json) -> Iterator[str]:
 
 
 def report_table(report: Json) -> Table:
-    """The classes with the lowest F1 first."""
-    classes = sorted(report["classes"], key=lambda row: row["f1"] or 0.0)
-    title = "classes" if len(classes) <= WORST_CLASSES else f"the {WORST_CLASSES} classes with the lowest F1"
-    table = Table("label", "examples", *CLASS_COLUMNS, title=title)
+    """The classes with the lowest F1 first; of a report without such figures only their examples."""
+    classes = sorted(report["classes"], key=lambda row: row.get("f1") or 0.0)
+    columns = [column for column in CLASS_COLUMNS if any(row.get(column) is not None for row in classes)]
+    told = "the {} classes with the lowest F1" if columns else "the first {} classes"
+    table = Table("label", "examples", *columns, title=_title(told, len(classes)))
     for row in classes[:WORST_CLASSES]:
-        table.add_row(row["label"], str(row["support"]), *(shown(row[column]) for column in CLASS_COLUMNS))
+        table.add_row(row["label"], str(row["support"]), *(shown(row[column]) for column in columns))
     return table
+
+
+def _title(of_some: str, classes: int) -> str:
+    return "classes" if classes <= WORST_CLASSES else of_some.format(WORST_CLASSES)
 
 
 def versions_table(classifier: Json) -> Table:
@@ -74,3 +93,24 @@ def shown(value: float | None) -> str:
 
 def _joined(labels: list[Any]) -> str:
     return ", ".join(map(str, labels)) or "none"
+
+
+def comparison_table(compared: Json) -> Table:
+    """Each measure of two versions, and how much higher that of the second is."""
+    first, second = compared["metrics"]["first"], compared["metrics"]["second"]
+    table = Table("measure", f"version {compared['first']}", f"version {compared['second']}", "difference")
+    for name in sorted(first.keys() | second.keys()):
+        table.add_row(name, *(shown(of.get(name)) for of in (first, second, compared["differences"])))
+    return table
+
+
+def comparison_lines(compared: Json) -> Iterator[str]:
+    """Labels that only one version has, and examples of which the two say different things."""
+    for which in ("first", "second"):
+        if labels := compared[f"labels_only_in_{which}"]:
+            yield f"only in version {compared[which]}: {', '.join(labels)}"
+    predictions = compared["predictions"]
+    yield f"They differ on {predictions['differing']:,} of {predictions['examples']:,} examples."
+    for one in predictions["shown"]:
+        text = " ".join(one["text"].split())[:100]
+        yield f"  {', '.join(one['first']) or 'none'} -> {', '.join(one['second']) or 'none'}: {text}"

@@ -19,9 +19,10 @@ from cognate.options import DEFAULT_URL, AsJson, Key, Url
 
 BATCH = 256
 BATCH_EXPLAINED = 32
+BATCH_TOGETHER = 2048  # texts that help each other; as many as a call may have
 TOKENS_SHOWN = 5
 NEIGHBOURS_SHOWN = 3
-COLUMNS = ("id", "text", "label", "score", "abstained")
+COLUMNS = ("id", "text", "label", "labels", "score", "abstained")
 
 Write = Callable[[Json], None]
 Answer = Callable[[Sequence[str]], list[Json]]
@@ -38,9 +39,22 @@ def classify(
         list[str] | None, typer.Option("--label", "-l", help="A label; give it twice or more.")
     ] = None,
     labels: Annotated[str, typer.Option(help="Labels by commas, instead.")] = "",
+    multi_label: Annotated[
+        bool, typer.Option("--multi-label", help="A text may have several labels; with labels.")
+    ] = False,
+    none_of_these: Annotated[
+        bool, typer.Option("--none-of-these", help="No label may fit; with labels.")
+    ] = False,
+    template: Annotated[
+        list[str] | None, typer.Option(help="A sentence with {} for a label's name; may be repeated.")
+    ] = None,
+    transductive: Annotated[
+        bool, typer.Option("--transductive", help=f"Texts help each other, up to {BATCH_TOGETHER:,}.")
+    ] = False,
     classifier: Annotated[str | None, typer.Option(help="A trained classifier, instead of labels.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help=".jsonl or .csv; default: the terminal.")
+        Path | None,
+        typer.Option("--output", "-o", help=".jsonl (all that was answered) or .csv; default: the terminal."),
     ] = None,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Why: tokens and nearest examples; with --classifier.")
@@ -57,17 +71,36 @@ def classify(
         raise typer.BadParameter("give either texts or --file")
     if evidence and not classifier:
         raise typer.BadParameter("--evidence goes with --classifier")
-    answer = _answer(ClassifierClient(url, api_key), names, classifier, evidence)
+    options = _options(multi_label, none_of_these, template, transductive)
+    if options and classifier:
+        raise typer.BadParameter(f"--{next(iter(options)).replace('_', '-')} goes with labels")
+    client = ClassifierClient(url, api_key)
+    answer = (
+        _by_classifier(client, classifier, evidence) if classifier else _by_labels(client, names, options)
+    )
     rows = _rows(texts or [], file, text_field)
+    size = BATCH_TOGETHER if transductive else BATCH_EXPLAINED if evidence else BATCH
     with _writer(output, as_json) as write:
-        for batch in in_batches(rows, BATCH_EXPLAINED if evidence else BATCH):
+        for batch in in_batches(rows, size):
             _classify_batch(batch, answer, write)
 
 
-def _answer(client: ClassifierClient, labels: list[str], classifier: str | None, evidence: bool) -> Answer:
-    """Asks the server about a batch of texts."""
-    if classifier is None:
-        return lambda texts: list(client.classify(texts, labels)["results"])
+def _options(multi_label: bool, none_of_these: bool, templates: list[str] | None, transductive: bool) -> Json:
+    """What the request says of how texts are compared to labels; what was not given is left out."""
+    given = {
+        "multi_label": multi_label,
+        "none_of_these": none_of_these,
+        "templates": templates,
+        "transductive": transductive,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _by_labels(client: ClassifierClient, labels: list[str], options: Json) -> Answer:
+    return lambda texts: list(client.classify(texts, labels, options)["results"])
+
+
+def _by_classifier(client: ClassifierClient, classifier: str, evidence: bool) -> Answer:
     return lambda texts: list(client.classify_with(classifier, texts, evidence)["results"])
 
 
@@ -98,7 +131,7 @@ def _writer(output: Path | None, as_json: bool) -> Iterator[Write]:
             return
         table = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         table.writeheader()
-        yield table.writerow
+        yield lambda row: table.writerow(table_row(row))
 
 
 def _print_json(row: Json) -> None:
@@ -108,14 +141,28 @@ def _print_json(row: Json) -> None:
 def _print(row: Json) -> None:
     console = Console(soft_wrap=True, markup=False, highlight=False)
     told = f"  ({row.get('reason', 'abstained')})" if row["abstained"] else ""
-    console.print(f"{', '.join(given_labels(row))}  {row['score']:.3f}{told}  {row['text']}")
+    console.print(f"{given_labels(row) or 'none'}  {row['score']:.3f}{told}  {row['text']}")
     for line in evidence_lines(row.get("evidence")):
         console.print(f"    {line}")
 
 
-def given_labels(result: Json) -> list[str]:
-    """What a result says: its labels, or where it has none the most probable one."""
-    return list(result.get("labels") or [result["label"]])
+def given_labels(result: Json) -> str:
+    """The labels that a result gives; empty where none was chosen."""
+    return ", ".join(result["labels"])
+
+
+def table_row(row: Json) -> Json:
+    """A result for a table: `label` is the most probable of its `labels` with its `score`.
+
+    Where no label was chosen both are empty, and `score` is that of the most probable one.
+    """
+    best = max(row["labels"], key=lambda label: float(row["scores"][label]), default="")
+    return {
+        **row,
+        "label": best,
+        "labels": given_labels(row),
+        "score": row["scores"].get(best, row["score"]),
+    }
 
 
 def evidence_lines(evidence: dict[str, Any] | None) -> Iterator[str]:

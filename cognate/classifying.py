@@ -16,6 +16,7 @@ from core.ports.classifiers import EncoderTuner
 from core.ports.models import Encoder
 from core.ports.work import Notifier
 from encoder.tuning import AdapterTuner, ModelSource
+from indexer.chunking import sentence_starts
 from storage.classifiers import SqlClassifierStore
 from storage.collections import SqlCollectionStore
 from storage.database import Database
@@ -51,6 +52,7 @@ def make_classifiers(
         long,
         notifier,
         meter,
+        sentence_starts,
     )
     return classifier_service(ports, ClassifierLimits())
 

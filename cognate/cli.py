@@ -1,5 +1,5 @@
-"""The command line: serve, worker, scheduler, demo, ingest, search, classify, classifier, jobs, db, backup,
-bench, eval, quality, tune, train.
+"""The command line: serve, worker, scheduler, demo, ingest, search, classify, explain, rewrite, classifier,
+jobs, db, backup, bench, eval, eval-generator, quality, tune, topics, train.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ from rich.table import Table
 from cognate.backup_command import backup_app
 from cognate.classifier_command import classifier_app
 from cognate.classify_command import classify
-from cognate.client import FINAL_STATES, Client
+from cognate.client import Client, is_over
 from cognate.eval_command import evaluate
+from cognate.eval_generator_command import evaluate_generator
+from cognate.explain_command import explain
 from cognate.options import DEFAULT_URL, CollectionName, Key, Url
+from cognate.rewrite_command import rewrite
 from cognate.search_command import search
 from cognate.settings import LogLevel, read_settings
+from cognate.topics_command import topics
 from cognate.train_command import train_app
+from cognate.train_generator_command import train_generator
 from cognate.tune_command import quality, tune
 from core.errors import CognateError
 
@@ -34,10 +39,15 @@ app.add_typer(train_app, name="train")
 app.add_typer(backup_app, name="backup")
 app.add_typer(classifier_app, name="classifier")
 app.command("eval")(evaluate)
+app.command("eval-generator")(evaluate_generator)
+train_app.command("generator")(train_generator)
 app.command()(search)
 app.command()(classify)
+app.command()(explain)
+app.command()(rewrite)
 app.command()(quality)
 app.command()(tune)
+app.command()(topics)
 console = Console()
 
 Host = Annotated[str | None, typer.Option(help="Address to bind.")]
@@ -60,16 +70,25 @@ def main() -> None:
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     """Serve the HTTP API; with COGNATE_REDIS_URL its tasks go to workers."""
-    from cognate import bootstrap, logs, server  # heavy rooms are loaded by the commands that need them
+    from cognate import (
+        bootstrap,
+        leaving,
+        logs,
+        server,
+    )  # heavy rooms are loaded by the commands that need them
 
     settings = read_settings(host=host, port=port, data_dir=data_dir)
     logs.configure(settings.log_level, settings.log_format)
     listener = server.bind(settings)
     if not settings.keys:
         typer.echo("No API keys are set: only this machine can connect (loopback).")
-    with bootstrap.open_runtime(settings) as services:
-        typer.echo(f"Listening on {server.url_of(listener)}")
-        server.serve_forever(server.make_app(services, settings), listener)
+    try:
+        with bootstrap.open_runtime(settings) as services:
+            typer.echo(f"Listening on {server.url_of(listener)}")
+            server.serve_forever(server.make_app(services, settings), listener)
+    except SystemExit as ended:
+        leaving.leave_if_busy(ended)
+        raise
 
 
 @app.command()
@@ -167,7 +186,7 @@ def jobs(
         console.print(_job_table(client.jobs()))
         return
     job = client.cancel(job_id) if cancel else client.job(job_id)
-    if follow and job["state"] not in FINAL_STATES:
+    if follow and not is_over(job):
         job = follow_jobs(client, [job_id], console, job["kind"])[0]
     console.print(_job_table([job]))
     summarise([job], console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,12 @@ from core.errors import CognateError, Unavailable
 Item = TypeVar("Item")
 Json = dict[str, Any]
 TIMEOUT_S = 120.0
-POLL_S = 0.2
-POLL_ALL_S = 1.0
-FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
+REWRITING_TIMEOUT_S = 1800.0
+POLL_S = 0.2  # where it is not known when the work will be done
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.05, 1.0
+POLL_ALL_S = 2.0
+OPEN_STATES = ("queued", "running")
+MAX_JOBS = 1000  # that the server lists at once
 
 
 class RequestFailed(CognateError):
@@ -64,22 +67,35 @@ class Client:
         body = {"query": query, "k": k, **options}
         return self._call("POST", f"/v1/collections/{quoted(collection)}/search", json=body)
 
-    def quality(self, collection: str, modes: str, k: int) -> Json:
-        given = {"modes": modes, "k": k}
+    def quality(self, collection: str, modes: str, k: int, rewrite: bool) -> Json:
+        given = {"modes": modes, "k": k, "rewrite": rewrite}
+        self._be_patient()
         return self._call("GET", f"/v1/collections/{quoted(collection)}/quality", params=given)
 
-    def tune(self, collection: str, is_applied: bool, folds: int) -> Json:
-        body = {"apply": is_applied, "folds": folds}
+    def tune(self, collection: str, is_applied: bool, folds: int, rewrite: bool) -> Json:
+        body = {"apply": is_applied, "folds": folds, "rewrite": rewrite}
+        self._be_patient()
         return self._call("POST", f"/v1/collections/{quoted(collection)}/tune", json=body)
 
-    def classify(self, texts: Sequence[str], labels: Sequence[str | Json]) -> Json:
-        return self._call("POST", "/v1/classify", json={"texts": list(texts), "labels": list(labels)})
+    def topics(self, collection: str, k: int | None, terms: int) -> Json:
+        """Without points of a map."""
+        given = {"k": k, "terms": terms, "documents": 1, "points": 0}
+        asked = {name: value for name, value in given.items() if value is not None}
+        return self._call("GET", f"/v1/collections/{quoted(collection)}/topics", params=asked)
+
+    def classify(
+        self, texts: Sequence[str], labels: Sequence[str | Json], options: Mapping[str, Any] | None = None
+    ) -> Json:
+        """`options` are further fields of the request, such as `multi_label`."""
+        body = {"texts": list(texts), "labels": list(labels), **(options or {})}
+        return self._call("POST", "/v1/classify", json=body)
 
     def job(self, job_id: str) -> Json:
         return self._call("GET", f"/v1/jobs/{quoted(job_id)}")
 
-    def jobs(self) -> list[Json]:
-        return list(self._call("GET", "/v1/jobs")["jobs"])
+    def jobs(self, limit: int = 100) -> list[Json]:
+        """The newest, without their errors."""
+        return list(self._call("GET", "/v1/jobs", params={"limit": limit})["jobs"])
 
     def cancel(self, job_id: str) -> Json:
         return self._call("POST", f"/v1/jobs/{quoted(job_id)}/cancel")
@@ -112,26 +128,35 @@ class Client:
     def follow(self, job_ids: Sequence[str], on_progress: Callable[[list[Json]], None]) -> list[Json]:
         """Polls the jobs until all are over; they are given to `on_progress` each time.
 
-        Work is done in the order of the jobs, so it asks for the first that is not over, and now and then for
-        all: asking for many takes the processor from the work.
+        Asking takes the processor from the work, which is done in the order of the jobs. So it asks for the
+        last one, and now and then, with one question, for all.
         """
         known: dict[str, Json] = {}
         asked_all_s = -math.inf
-        while True:
-            asks_all = time.monotonic() - asked_all_s >= POLL_ALL_S
-            if asks_all:
+        while job_ids:
+            last = self.job(job_ids[-1])
+            if is_over(last) or time.monotonic() - asked_all_s >= POLL_ALL_S:
                 asked_all_s = time.monotonic()
-            for job_id in dict.fromkeys(job_ids):
-                if job_id in known and known[job_id]["state"] in FINAL_STATES:
-                    continue
-                known[job_id] = self.job(job_id)
-                if known[job_id]["state"] not in FINAL_STATES and not asks_all:
-                    break
+                self._look_at_all(job_ids, known)
+            known[job_ids[-1]] = last
             jobs = [known[job_id] for job_id in job_ids]
             on_progress(jobs)
-            if all(job["state"] in FINAL_STATES for job in jobs):
+            if all(is_over(job) for job in jobs):
                 return jobs
-            time.sleep(POLL_S)
+            is_behind = last["state"] == "queued" and len(jobs) > 1
+            time.sleep(LONGEST_POLL_S if is_behind else pause_s(last))
+        return []
+
+    def _look_at_all(self, job_ids: Sequence[str], known: dict[str, Json]) -> None:
+        """Brings `known` up to date; only the list of jobs is short, each alone tells its errors."""
+        listed = {job["id"]: job for job in self.jobs(limit=MAX_JOBS)}
+        for job_id in job_ids:
+            job = known.get(job_id)
+            if job is not None and is_over(job):
+                continue
+            found = listed.get(job_id)
+            is_enough = found is not None and found["state"] in (*OPEN_STATES, "succeeded")
+            known[job_id] = found if found is not None and is_enough else self.job(job_id)
 
     def _call(self, method: str, path: str, **options: Any) -> Json:
         return checked(self._send(method, path, **options))
@@ -140,10 +165,28 @@ class Client:
         try:
             return self._http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise Unavailable(
-                f"No answer from {self._url} ({type(error).__name__}). Start a server with 'cognate serve',"
-                " or name another with --url or COGNATE_URL."
-            ) from None
+            raise self._unreachable(error) from None
+
+    def _be_patient(self) -> None:
+        """Rewriting 200 queries takes minutes, and a collection may do so by default."""
+        self._http.timeout = httpx.Timeout(REWRITING_TIMEOUT_S, connect=TIMEOUT_S)
+
+    def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        return Unavailable(
+            f"No answer from {self._url} ({type(error).__name__}). Start a server with 'cognate serve',"
+            " or name another with --url or COGNATE_URL."
+        )
+
+
+def pause_s(job: Json) -> float:
+    """How long to wait before asking again: long while much is left to do."""
+    if job["eta_s"] is None:
+        return POLL_S
+    return max(SHORTEST_POLL_S, min(LONGEST_POLL_S, float(job["eta_s"]) / 2))
+
+
+def is_over(job: Json) -> bool:
+    return job["state"] not in OPEN_STATES
 
 
 def quoted(name: str) -> str:

@@ -57,7 +57,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which split to measure.")] = "test",
     precision: Annotated[
-        str, typer.Option(help="Arithmetic of the openvino backend, such as f32 or bf16.")
+        str, typer.Option(help="Arithmetic of the openvino backend: f32, bf16 or int8.")
     ] = "bf16",
     backend: Annotated[str, typer.Option(help="openvino, torch or cuda.")] = "openvino",
     threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes all cores.")] = 0,

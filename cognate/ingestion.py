@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -15,16 +15,17 @@ from core.backup import BackupService, no_index
 from core.classifiers import ClassifierService
 from core.documents import DocumentLimits
 from core.imports import ImportService
-from core.ingest import IngestService
+from core.ingest import AtWork, IngestService
+from core.job_types import LONG_JOBS, Task, TaskKind
 from core.long_jobs import LongJobRunner
 from core.metering import ClassifierMeter, IngestMeter
 from core.ports.classifiers import EncoderTuner
 from core.ports.indexes import IndexRegistry
-from core.ports.models import Encoder
+from core.ports.models import PassageEncoder
 from core.ports.work import Notifier, TaskQueue
-from core.types import Task, TaskKind
 from indexer.chunking import SentenceChunker
 from indexer.imports import FileImportReader
+from indexer.spool import Spool
 from storage.backups import SqlBackups
 from storage.batches import SqlBatchStore
 from storage.collections import SqlCollectionStore
@@ -75,15 +76,18 @@ class Ingestion:
     classifiers: ClassifierService
     trace: SqlTaskTrace
 
-    def run(self, task: Task) -> None:
+    def run(self, task: Task, at_work: AtWork = nullcontext) -> None:
+        """Works on the task; a batch within `at_work`. Whole long jobs are long turns, unlike imports."""
         run: Mapping[TaskKind, Callable[[str], None]] = {
-            TaskKind.INGEST_BATCH: self.ingest.run_batch,
+            TaskKind.INGEST_BATCH: lambda batch_id: self.ingest.run_batch(batch_id, at_work),
             TaskKind.IMPORT_FILE: self.imports.run,
             TaskKind.BACKUP: self.backups.run,
             TaskKind.TRAIN: self.classifiers.training.run,
             TaskKind.LABEL: self.classifiers.labelling.run,
         }
-        run[task.kind](task.id)
+        is_long = task.kind in LONG_JOBS.values()
+        with self.ingest.turns.long() if is_long else nullcontext():
+            run[task.kind](task.id)
 
     def identify(self, task: Task) -> dict[str, str]:
         """What all log lines of the task name: its batch, its job, and the request that made it."""
@@ -113,7 +117,7 @@ def make_ingestion(
     settings: Settings,
     stores: Stores,
     database: Database,
-    encoder: Encoder,
+    encoder: PassageEncoder,
     background: Background,
     meters: Meters,
     tuner: EncoderTuner | None = None,
@@ -141,7 +145,9 @@ def make_ingestion(
     imports = ImportService(
         ingest,
         SqlCollectionStore(database),
-        FileImportReader(),
+        FileImportReader(
+            Spool(settings.data_dir.resolve(), settings.max_upload_bytes, "COGNATE_MAX_UPLOAD_BYTES")
+        ),
         stores.uploads,
         MAX_WAITING_IMPORT_BATCHES,
         background.is_stopping,

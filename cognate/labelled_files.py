@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InvalidInput
-from core.types import ImportFields, RejectedItem
+from core.job_types import ImportFields
+from core.types import RejectedItem
 
 
 @dataclass(frozen=True, slots=True)

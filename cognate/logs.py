@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from io import StringIO
+from typing import TextIO
 
 import structlog
 
@@ -18,18 +20,40 @@ def _drop_color_message(
     return event
 
 
+def _printable(text: str) -> str:
+    """Characters that a terminal would obey, or not show, as escapes; line ends and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _escape_controls(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Callers choose parts of some values, an address for example. JSON escapes by itself."""
+    return {name: _printable(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _write_traceback(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """Without local variables, which would write keys and documents into the log."""
+    text = StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    file.write(_printable(text.getvalue()))
+
+
 def configure(level: LogLevel, log_format: LogFormat) -> None:
     """Sets up the root logger; fields of `extra` and the bound request id are part of each line."""
     renderer: structlog.typing.Processor
     if log_format is LogFormat.JSON:
         renderer = structlog.processors.JSONRenderer()
     else:
-        # Plain tracebacks: those with local variables would write keys and documents into the log.
         renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            colors=sys.stderr.isatty(), exception_formatter=_write_traceback
         )
-    exceptions: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info] if log_format is LogFormat.JSON else []
+    preparing: structlog.typing.Processor = (
+        structlog.processors.format_exc_info if log_format is LogFormat.JSON else _escape_controls
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
@@ -40,7 +64,7 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
             _drop_color_message,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *exceptions, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, preparing, renderer],
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)

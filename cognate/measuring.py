@@ -10,6 +10,8 @@ from core.judgements import JudgementLimits, JudgementService
 from core.ports.stores import CollectionStore
 from core.ports.work import Notifier
 from core.quality import QualityLimits, QualityService
+from core.query_rewrites import QueryRewriter
+from core.rewritten_search import RewritingSearch
 from core.search import SearchService
 from core.search_defaults import SearchDefaultsService
 from core.search_request import MODES
@@ -33,11 +35,12 @@ def make_measuring(
     collections: CollectionService,
     search: SearchService,
     notifier: Notifier,
+    rewriter: QueryRewriter,
 ) -> Measuring:
     """All of it on one process's search, whose judged queries wait in the bulk lane."""
     judgements = SqlJudgementStore(database)
-    of_bulk = replace(search, encoder=BulkEncoder(search.encoder))
-    judged = JudgedSearch(collections, judgements, of_bulk, search.indexes, IrScorer(), MODES)
+    of_bulk = RewritingSearch(replace(search, encoder=BulkEncoder(search.encoder)), rewriter)
+    judged = JudgedSearch(collections, judgements, of_bulk, search.indexes, IrScorer(), MODES, rewriter)
     defaults = SearchDefaultsService(collections, store, notifier, MODES)
     return Measuring(
         JudgementService(collections, judgements, JudgementLimits()),

@@ -18,9 +18,11 @@ from prometheus_client import (
 from cognate.settings import Settings
 from core.classifier_types import VersionOrigin
 from core.errors import StartRefused
+from core.generation_types import GenerationTask
 from core.metering import IngestStage
 
 VERSION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
+GENERATION_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGE_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -123,6 +125,47 @@ class ClassifierMetrics:
 
     def labelled(self, documents: int) -> None:
         self._labelled.inc(documents)
+
+
+class GenerationMetrics:
+    """Implements core.metering.GenerationMeter."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._tokens = Counter(
+            "cognate_generated_tokens", "Tokens of generated texts", ["task"], registry=registry
+        )
+        self._seconds = Histogram(
+            "cognate_generation_seconds",
+            "Time of one call of the generator, without the wait for it",
+            ["task"],
+            buckets=GENERATION_BUCKETS_S,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "cognate_rewrites_dropped",
+            "Generated rewrites that were not let through",
+            ["task", "reason"],
+            registry=registry,
+        )
+        self._explained = Counter(
+            "cognate_explanations",
+            "Sentences shown as explanations, and what verification said",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        for task in GenerationTask:
+            self._tokens.labels(task.value)
+            self._seconds.labels(task.value)
+
+    def generated(self, task: str, tokens: int, seconds: float) -> None:
+        self._tokens.labels(task).inc(tokens)
+        self._seconds.labels(task).observe(seconds)
+
+    def dropped(self, task: str, reason: str) -> None:
+        self._dropped.labels(task, reason).inc()
+
+    def explained(self, kind: str, outcome: str) -> None:
+        self._explained.labels(kind, outcome).inc()
 
 
 class ScheduleMetrics:

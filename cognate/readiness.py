@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from core.classifiers import ClassifierService
 from core.errors import CognateError
+from core.generating import GenerationService
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from indexer.follower import IndexFollower
@@ -23,13 +24,17 @@ def checks(collections: CollectionStore, encoder: Encoder) -> dict[str, str]:
     return problems
 
 
-def warnings(indexes: IndexFollower, classifiers: ClassifierService, encoder: Encoder) -> dict[str, str]:
+def warnings(
+    indexes: IndexFollower, classifiers: ClassifierService, encoder: Encoder, generation: GenerationService
+) -> dict[str, str]:
     """What goes less well than it should. It names nothing: readiness is told without a key."""
     told = {}
     if count := indexes.below_recall_target():
         told["recall"] = f"{count} collections miss COGNATE_RECALL_TARGET at the greatest search effort"
     if count := _foreign(classifiers, encoder):
         told["classifiers"] = f"{count} classifiers are of another encoder and refused; train them again"
+    if generation.problem is not None:
+        told["generator"] = "it cannot be used: no rewrites, and explanations are extracted; see /v1/rewrite"
     return told
 
 

@@ -30,6 +30,9 @@ def search(
         list[str] | None, typer.Option("--facet", help="Count the values of a field; may be repeated.")
     ] = None,
     rerank: Annotated[bool, typer.Option("--rerank", help="Order the best hits by the reranker.")] = False,
+    rewrite: Annotated[
+        bool, typer.Option("--rewrite", help="Search for other wordings of the query too.")
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show which words made a passage similar.")
     ] = False,
@@ -44,6 +47,7 @@ def search(
         "filter": None if filter_ is None else _read_json(filter_, "--filter"),
         "facets": facets,
         "rerank": rerank,
+        "rewrite": rewrite,
         "explain": explain,
     }
     options = {name: value for name, value in asked.items() if value not in (None, False, 0)}
@@ -51,6 +55,8 @@ def search(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
+    for wording in answer.get("rewrites", ()):
+        console.print(f"also: {wording['text']}", markup=False, highlight=False, style="dim")
     for hit in answer["hits"]:
         _show(hit)
     for field, facet in answer.get("facets", {}).items():

@@ -17,6 +17,7 @@ from api.config import ApiConfig, stored_digest
 from cognate import __version__
 from cognate.settings import LOOPBACK_HOSTS, Settings
 from core.errors import StartRefused
+from core.memory import keep_for_good
 from core.services import Services
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def serve_forever(app: FastAPI, listener: socket.socket) -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    keep_for_good()
     _server(app).run(sockets=[listener])
 
 
@@ -99,15 +101,21 @@ class ServerThread:
 
 
 class _Server(uvicorn.Server):
-    """Ends event streams and `wait=true` first: one of them would hold up the stop until its job ends."""
+    """Ends event streams and `wait=true` first: one of them would hold up the stop until its job ends.
 
-    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+    The threads of searches end last.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, end_streams: Callable[[], None], end_threads: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._end_streams = end_streams
+        self._end_streams, self._end_threads = end_streams, end_threads
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._end_streams()
         await super().shutdown(sockets)
+        self._end_threads()
 
 
 def _server(app: FastAPI) -> uvicorn.Server:
@@ -120,4 +128,4 @@ def _server(app: FastAPI) -> uvicorn.Server:
         timeout_keep_alive=75,
         server_header=False,
     )
-    return _Server(config, app.state.job_feed.close)
+    return _Server(config, app.state.job_feed.close, app.state.searchers.close)

@@ -79,6 +79,19 @@ class Settings(BaseSettings):
         default=None,
         description="Cross-encoder folder that reranks; empty = the encoder's similarities do.",
     )
+    vector_reader_path: Path | None = Field(
+        default=None,
+        description="Vector reader that names topics; empty = the shipped one, where it fits the encoder.",
+    )
+    generator_path: Path | None = Field(
+        default=None, description="Generator folder for rewrites and explanations; empty = the shipped one."
+    )
+    max_waiting_generations: int = Field(
+        default=16,
+        ge=0,
+        le=1000,
+        description="Calls that may wait for the generator before others are refused with 429.",
+    )
     backend: Backend = Field(default=Backend.OPENVINO, description="What computes encoder and reranker.")
     precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
     threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
@@ -120,7 +133,9 @@ class Settings(BaseSettings):
         default=10_000, ge=1, description="Batches that may wait before uploads are refused with 429."
     )
     max_body_bytes: int = Field(default=64 * 1024**2, ge=1024, description="Largest JSON body.")
-    max_upload_bytes: int = Field(default=2 * 1024**3, ge=1024, description="Largest import file.")
+    max_upload_bytes: int = Field(
+        default=2 * 1024**3, ge=1024, description="Largest import file; of packed Parquet also unpacked."
+    )
     max_text_bytes: int = Field(default=1024**2, ge=1, description="Largest text of one document.")
     wait_limit_s: float = Field(default=30.0, gt=0, description="Longest `wait=true`.")
     retention_days: float = Field(
@@ -149,7 +164,9 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         return POSTGRES_SCHEME + separator + rest if scheme in ("postgres", "postgresql") else url
 
-    @field_validator("encoder_path", "reranker_path", "alive_file", mode="before")
+    @field_validator(
+        "encoder_path", "reranker_path", "generator_path", "vector_reader_path", "alive_file", mode="before"
+    )
     @classmethod
     def _read_empty_as_none(cls, path: object) -> object:
         return None if path == "" else path

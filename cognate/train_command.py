@@ -1,4 +1,4 @@
-"""`cognate train encoder` and `cognate train reranker`: model folders from a user's own pairs."""
+"""`cognate train`: encoders and rerankers from a user's own pairs, vector readers from texts."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from encoder.training.loop import Progress as Reached
     from encoder.training.loop import TrainReport
     from encoder.training.settings import PairFile
+    from encoder.training.vector_reader import Progress as ReaderReached
+    from encoder.training.vector_reader import VectorReaderReport
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -135,6 +137,55 @@ def reranker(
     _train(lambda show: train_reranker(settings, show), steps, Console())
 
 
+@train_app.command("vector-reader")
+def vector_reader(
+    files: Annotated[list[Path], typer.Argument(help="JSONL files of {text}: short texts.")],
+    out: Out,
+    start: Start = None,
+    steps: Steps = 20_000,
+    minutes: Minutes = None,
+    batch_size: Annotated[int, typer.Option(help="Texts a step.")] = 64,
+    max_tokens: Annotated[int, typer.Option(help="Longest text, in tokens of its own vocabulary.")] = 32,
+    vocabulary: Annotated[int, typer.Option(help="Tokens of the vocabulary, learnt from the texts.")] = 8192,
+    learning_rate: Annotated[float, typer.Option(help="Peak.")] = 2e-3,
+    bf16: Bf16 = False,
+    threads: Threads = 0,
+    seed: Seed = 0,
+    model_id: ModelId = None,
+) -> None:
+    """Train a decoder that writes a text for an embedding (experimental); interrupted runs go on."""
+    with _extra_train():
+        from encoder.service import shipped_model
+        from encoder.training.vector_reader import train_vector_reader
+        from encoder.training.vector_reader_settings import VectorReaderSettings
+    settings = VectorReaderSettings(
+        files=tuple(files),
+        start=start or shipped_model(),
+        out=out,
+        model_id=model_id or out.name,
+        vocab_size=vocabulary,
+        max_tokens=max_tokens,
+        steps=steps,
+        max_seconds=None if minutes is None else minutes * 60,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        bf16=bf16,
+        threads=threads,
+        seed=seed,
+    )
+    console = Console()
+    with _bar(console) as bar:
+        report = train_vector_reader(settings, _shown_losses(bar, steps))
+    console.print(f"{report.steps} steps in {report.seconds / 60:.1f} minutes, {report.tokens:,} tokens.")
+    console.print(
+        f"Nats a token of held-out texts: {report.held_out_loss:.3f}, with other texts' vectors"
+        f" {report.shuffled_loss:.3f}. Similarity of what is read back: {report.similarity:.3f}."
+    )
+    console.print(f"The model is in {report.folder} (fingerprint {report.fingerprint[:12]}).", soft_wrap=True)
+    console.print(f"Learning curves: {report.curves}", soft_wrap=True)
+    _write_summary(report, report.folder)
+
+
 @contextmanager
 def _extra_train() -> Iterator[None]:
     try:
@@ -150,10 +201,14 @@ def _choice(choices: type[Choice], given: str, name: str) -> Choice:
 
 
 def _train(run: Callable[[Callable[[Reached], None]], TrainReport], steps: int, console: Console) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with _bar(console) as bar:
         report = run(_shown(bar, steps))
     _summarise(report, console)
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console)
 
 
 def _pair_file(argument: str, hard_negatives: int) -> PairFile:
@@ -177,12 +232,26 @@ def _shown(bar: Progress, steps: int) -> Callable[[Reached], None]:
     return show
 
 
+def _shown_losses(bar: Progress, steps: int) -> Callable[[ReaderReached], None]:
+    line = bar.add_task("training", total=steps)
+
+    def show(progress: ReaderReached) -> None:
+        held = progress.held_out_loss
+        told = "" if held is None else f", of held-out texts {held:.3f}"
+        bar.update(line, completed=progress.step, description=f"loss {progress.loss:.3f}{told}")
+
+    return show
+
+
 def _summarise(report: TrainReport, console: Console) -> None:
     console.print(f"{report.steps} steps in {report.seconds / 60:.1f} minutes, {report.tokens:,} tokens.")
     console.print(f"MRR of held-out pairs: {report.start_mrr:.3f} before, {report.final_mrr:.3f} after.")
     console.print(f"The model is in {report.folder} (fingerprint {report.fingerprint[:12]}).", soft_wrap=True)
     console.print(f"Learning curves: {report.curves}", soft_wrap=True)
-    summary = {
-        key: value for key, value in asdict(report).items() if key not in ("progress", "folder", "curves")
-    }
-    (report.folder / "training.json").write_text(json.dumps(summary, indent=1))
+    _write_summary(report, report.folder)
+
+
+def _write_summary(report: TrainReport | VectorReaderReport, folder: Path) -> None:
+    left_out = ("progress", "folder", "curves")
+    summary = {key: value for key, value in asdict(report).items() if key not in left_out}
+    (folder / "training.json").write_text(json.dumps(summary, indent=1))

@@ -12,17 +12,20 @@ from rich.table import Table
 from cognate.client import Client
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
 
+Rewrite = Annotated[bool, typer.Option("--rewrite", help="With rewrites of the queries too; takes long.")]
+
 
 def quality(
     collection: CollectionName,
     modes: Annotated[str, typer.Option(help="Search modes, by commas; default: all.")] = "",
     k: Annotated[int, typer.Option("-k", help="Depth of nDCG, recall and MRR.")] = 10,
+    rewrite: Rewrite = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
     """Measure how well each search mode ranks a collection's judged queries."""
-    answer = Client(url, api_key).quality(collection, modes, k)
+    answer = Client(url, api_key).quality(collection, modes, k, rewrite)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
@@ -40,12 +43,13 @@ def tune(
     collection: CollectionName,
     apply: Annotated[bool, typer.Option("--apply", help="Store the choice, if it is better.")] = False,
     folds: Annotated[int, typer.Option(help="Parts of the cross-validation.")] = 5,
+    rewrite: Rewrite = False,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
     """Pick search mode and fusion weight on a collection's judged queries, by cross-validation."""
-    answer = Client(url, api_key).tune(collection, apply, folds)
+    answer = Client(url, api_key).tune(collection, apply, folds, rewrite)
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
@@ -79,7 +83,8 @@ def _settings_table(answer: dict[str, Any]) -> Table:
 def shown(setting: dict[str, Any]) -> str:
     """A setting in a few words, such as `hybrid convex 0.7`."""
     fusion = setting.get("fusion", {})
-    words = (setting["mode"], fusion.get("method"), fusion.get("dense_weight"))
+    rewritten = "rewritten" if setting.get("rewrite") else None
+    words = (setting["mode"], fusion.get("method"), fusion.get("dense_weight"), rewritten)
     return " ".join(str(word) for word in words if word is not None)
 
 

@@ -26,8 +26,9 @@ from cognate.metrics import ClassifierMetrics, IngestMetrics, new_registry, serv
 from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
+from core.ingest import AtWork
+from core.job_types import Task, TaskKind
 from core.memory import bound_heaps, return_freed_memory
-from core.types import Task, TaskKind
 from storage.collections import SqlCollectionStore
 from storage.database import Database
 from storage.retention import SqlRetention
@@ -73,9 +74,9 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
     ingestion = make_ingestion(settings, stores, database, encoder, background, meters, tuner)
     lock, retention = SqlTaskLock(database), SqlRetention(database)
 
-    def handle(task: Task) -> None:
+    def handle(task: Task, at_work: AtWork) -> None:
         if task.kind is TaskKind.INGEST_BATCH:
-            ingestion.run(task)  # its lease is in the database
+            ingestion.run(task, at_work)  # its lease is in the database
             return
         with lock.hold(task.id) as is_ours:
             if is_ours:

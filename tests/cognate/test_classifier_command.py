@@ -92,6 +92,19 @@ def test_training_on_a_file_ends_with_its_report(topics: Result) -> None:
         assert label in topics.stdout
 
 
+def test_a_training_on_one_example_a_label_is_told_without_figures(
+    server: TestClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "few.jsonl"
+    path.write_text("\n".join(json.dumps({"text": f"{label} it is", "label": label}) for label in WORDS))
+    shown = told("classifier", "train", "few", "--file", str(path))
+    assert "3 examples of 3 labels; nothing held out, head: prototypes" in shown
+    assert "! No label has two examples, so nothing could be held out" in shown
+    assert "accuracy" not in shown
+    assert "look wrong" not in shown
+    assert "f1" not in shown
+
+
 def test_texts_are_classified_by_labels_or_by_a_classifier(topics: Result) -> None:
     assert told("classify", "a cat", "-l", "cat", "-l", "bank").startswith("cat  ")
     assert told("classify", "a cat", "--labels", "bank, cat").startswith("cat  ")
@@ -100,6 +113,17 @@ def test_texts_are_classified_by_labels_or_by_a_classifier(topics: Result) -> No
     assert "like " in explained
     row = json.loads(told("classify", "cat dog paw", "--classifier", "topics", "--json"))
     assert (row["text"], row["label"], row["abstained"]) == ("cat dog paw", "animals", row["abstained"])
+
+
+def test_labels_without_training_are_compared_as_asked_for(server: TestClient) -> None:
+    labels = ("-l", "cats", "-l", "dogs", "-l", "cars")
+    assert told("classify", "cats dogs", *labels, "--multi-label").startswith("cats, dogs  ")
+    assert "(none_of_these)" in told("classify", "stock prices", *labels, "--none-of-these")
+    row = json.loads(told("classify", "cats", *labels, "--template", "{}", "--none-of-these", "--json"))
+    assert (row["label"], row["abstained"]) == ("cats", False)
+    assert len(told("classify", "cats", "dogs", *labels, "--transductive").splitlines()) == 2
+    with pytest.raises(RequestFailed, match=r"templates\[0\]"):
+        run("classify", "cats", *labels, "--template", "no name")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
@@ -112,7 +136,30 @@ def test_a_file_is_classified_into_a_file(topics: Result, table: Path, tmp_path:
     assert len(rows) == 37
     right = [row["label"] == one["label"] for row, one in zip(rows, examples(), strict=False)]
     assert sum(right) >= 34
-    assert set(rows[0]) >= {"id", "text", "label", "score", "abstained"}
+    assert set(rows[0]) >= {"id", "text", "label", "labels", "score", "abstained"}
+
+
+def test_a_table_holds_all_labels_of_a_text_and_none_where_none_was_chosen(
+    server: TestClient, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+    labels = ("-l", "cats", "-l", "dogs", "-l", "cars", "--multi-label", "--none-of-these")
+    told("classify", "cats dogs", "stock prices", *labels, "-o", str(out))
+    with out.open(newline="") as file:
+        both, neither = csv.DictReader(file)
+    assert list(both) == ["id", "text", "label", "labels", "score", "abstained"]
+    assert both["label"] in ("cats", "dogs")
+    assert (both["labels"], both["abstained"]) == ("cats, dogs", "False")
+    assert (neither["label"], neither["labels"], neither["abstained"]) == ("", "", "True")
+    assert told("classify", "stock prices", *labels).startswith("none  ")
+
+
+def test_the_label_of_a_row_is_the_most_probable_of_those_given() -> None:
+    result = {"label": "a", "labels": ["b", "c"], "score": 0.5, "scores": {"a": 0.5, "b": 0.2, "c": 0.4}}
+    row = classify_command.table_row(result)
+    assert (row["label"], row["labels"], row["score"]) == ("c", "b, c", 0.4)
+    row = classify_command.table_row(result | {"labels": []})
+    assert (row["label"], row["labels"], row["score"]) == ("", "", 0.5)
 
 
 def test_what_cannot_be_meant_is_refused(server: TestClient, tmp_path: Path, table: Path) -> None:
@@ -122,6 +169,7 @@ def test_what_cannot_be_meant_is_refused(server: TestClient, tmp_path: Path, tab
         ("classify", "-l", "a", "-l", "b"),
         ("classify", "x", "--file", str(table), "--classifier", "c"),
         ("classify", "x", "-l", "a", "-l", "b", "--evidence"),
+        ("classify", "x", "--classifier", "c", "--none-of-these"),
         ("classify", "x", "-l", "a", "-l", "b", "-o", "out.txt"),
         ("classifier", "train", "t", "--file", str(table), "--from-collection", "c"),
     ):
@@ -158,11 +206,32 @@ def test_a_report_with_its_plots(topics: Result, tmp_path: Path) -> None:
     assert json.loads(told("classifier", "report", "topics", "--json"))["examples"] == 36
 
 
-def test_examples_are_added_and_versions_changed(topics: Result) -> None:
+def test_the_report_of_a_version_from_feedback_says_that_it_has_no_figures(
+    topics: Result, tmp_path: Path
+) -> None:
+    told("classifier", "add", "topics", "rain and wind", "-l", "weather")
+    shown = told("classifier", "report", "topics", "--png", str(tmp_path / "plots"))
+    assert "37 examples of 4 labels; head:" in shown
+    assert "Train it for a full report." in shown
+    assert "weather" in shown
+    assert "accuracy" not in shown
+    assert "precision" not in shown
+    assert "confusion: " in shown
+    assert not list((tmp_path / "plots").iterdir())
+
+
+def test_examples_are_added_and_removed_and_versions_changed(topics: Result, server: TestClient) -> None:
     assert told("classifier", "add", "topics", "rain and wind", "-l", "weather") == "Version 2 serves.\n"
     assert told("classifier", "add", "topics", "wind", "rain", "-l", "weather") == "Version 3 serves.\n"
     listed = told("classifier", "versions", "topics")
     assert "feedback" in listed
+    assert "They differ on" in told("classifier", "compare", "topics", "1", "3")
+    assert "only in version 3: weather" in told("classifier", "compare", "topics", "1", "3")
+    compared = json.loads(told("classifier", "compare", "topics", "1", "3", "--json"))
+    assert (compared["first"], compared["labels_only_in_second"]) == (1, ["weather"])
+    removed = told("classifier", "remove", "topics", "wind", "never there")
+    assert removed == "1 of 2 were examples and are removed.\nVersion 4 serves.\n"
+    assert server.get("/v1/classifiers/topics").json()["examples"] == 38
     assert told("classifier", "activate", "topics", "1") == "Version 1 of topics serves.\n"
     assert "topics" in told("classifier", "list")
     assert told("classifier", "delete", "topics") == "Classifier topics is deleted.\n"
@@ -181,3 +250,10 @@ def test_a_collection_is_labelled_and_suggested_from(topics: Result, server: Tes
     assert "3 documents have topic and topic_confidence." in shown
     metadata = server.get("/v1/collections/news/documents/d0").json()["metadata"]
     assert metadata["topic"] == "animals"
+    listed = told("classifier", "rules", "-c", "news")
+    assert ("topic" in listed, "topics" in listed) == (True, True)
+    ended = told("classifier", "rules", "-c", "news", "--remove", "topic")
+    assert ended == "topic is no longer labelled on arrival.\n"
+    assert server.get("/v1/collections/news/classify").json() == {"rules": []}
+    with pytest.raises(RequestFailed, match="topic"):
+        run("classifier", "rules", "-c", "news", "--remove", "topic")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cognate.client import Client, RequestFailed
+from cognate.client import Client, RequestFailed, pause_s
 
 
 @pytest.mark.parametrize("name", ["../collections/c", "a/b", "..", "a?b", "a#b", "ä b", "a%2fb"])
@@ -24,3 +24,44 @@ def test_a_name_is_one_part_of_the_path(name: str) -> None:
     assert path.startswith(b"/v1/admin/backups/")
     assert path.count(b"/") == 4
     assert b"?" not in path
+
+
+def test_many_jobs_are_followed_with_one_question_and_the_failed_ones_tell_their_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cognate.client.pause_s", lambda job: 0.0)  # the jobs of this test are never queued
+    monkeypatch.setattr("cognate.client.POLL_ALL_S", 1000.0)
+    names = [f"job-{i}" for i in range(50)]
+    polls = 0
+    asked: list[str] = []
+
+    def state_of(name: str) -> str:
+        if polls < 5:
+            return "running"
+        return "partial" if name == "job-7" else "succeeded"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal polls
+        asked.append(request.url.path)
+        if request.url.path == "/v1/jobs":  # of many jobs the list holds the newest
+            jobs = [{"id": name, "state": state_of(name), "errors": []} for name in names[1:]]
+            return httpx.Response(200, json={"jobs": jobs})
+        name = request.url.path.rpartition("/")[2]
+        polls += name == names[-1]
+        return httpx.Response(200, json={"id": name, "state": state_of(name), "errors": ["why"]})
+
+    client = Client("http://server")
+    client._http = httpx.Client(base_url="http://server", transport=httpx.MockTransport(answer))
+    shown: list[int] = []
+    ended = client.follow(names, lambda jobs: shown.append(len(jobs)))
+    assert [job["id"] for job in ended] == names
+    assert {job["state"] for job in ended} == {"succeeded", "partial"}
+    assert ended[7]["errors"] == ["why"]
+    assert set(shown) == {50}
+    # Twice all at once, each time with the one that the list left out; the failed one; and the last in turn.
+    assert len(asked) == 2 * 2 + 1 + 5
+
+
+@pytest.mark.parametrize(("eta_s", "expected"), [(None, 0.2), (100.0, 1.0), (0.3, 0.15), (0.0, 0.05)])
+def test_a_job_is_asked_for_the_more_often_the_sooner_it_ends(eta_s: float | None, expected: float) -> None:
+    assert pause_s({"eta_s": eta_s}) == expected

@@ -15,7 +15,7 @@ from cognate.collectors import BoundedRead, IndexCollector
 from cognate.metrics import new_registry, served_metrics
 from cognate.settings import Settings
 from core.errors import StartRefused, Unavailable
-from core.types import JobState
+from core.job_types import JobState
 from storage.progress_state import ProgressState
 from tests.production.processes import free_port
 

@@ -12,7 +12,8 @@ from cognate.train_command import train_app
 from core.errors import InvalidInput
 from encoder.checkpoint import load_checkpoint
 from encoder.cross_checkpoint import load_cross_encoder
-from tests.encoder.training.tiny import save_tiny_model, write_pairs
+from encoder.vector_reading import VectorReaderFolder, load_vector_reader
+from tests.encoder.training.tiny import save_tiny_model, write_pairs, write_rows
 
 
 def arguments(folder: Path, command: str, *more: str) -> list[str]:
@@ -52,3 +53,19 @@ def test_an_encoder_is_trained_and_loads(tmp_path: Path) -> None:
 def test_wrong_choices_are_refused(tmp_path: Path, wrong: tuple[str, ...], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         CliRunner().invoke(train_app, arguments(tmp_path, "reranker", *wrong), catch_exceptions=False)
+
+
+def test_a_vector_reader_is_trained_and_loads(tmp_path: Path) -> None:
+    texts = write_rows(tmp_path / "texts.jsonl", [{"text": f"w{i % 40} w{i // 40}"} for i in range(1200)])
+    start, out = str(save_tiny_model(tmp_path / "start")), str(tmp_path / "mine")
+    limits = ["--steps", "2", "--batch-size", "8", "--vocabulary", "280", "--threads", "1"]
+    given = ["vector-reader", str(texts), "--out", out, "--start", start, *limits]
+    result = CliRunner().invoke(train_app, given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "Nats a token of held-out texts" in result.output
+    summary = json.loads((tmp_path / "mine" / "training.json").read_text())
+    assert (summary["fingerprint"], summary["steps"]) == (
+        VectorReaderFolder(tmp_path / "mine").info.fingerprint,
+        2,
+    )
+    assert load_vector_reader(tmp_path / "mine").config.id == "mine"
