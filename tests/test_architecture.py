@@ -49,6 +49,8 @@ LIVES_ONLY_IN = {
     "pandas": {"indexer"},
     "pyarrow": {"indexer"},
     "ir_measures": {"evaluation"},
+    "rouge_score": {"evaluation"},
+    "sacrebleu": {"evaluation"},
     "sklearn": {"classifier", "evaluation"},
     "sqlalchemy": {"storage", "migrations"},
     "alembic": {"migrations"},

@@ -12,10 +12,16 @@ from prometheus_client import CollectorRegistry
 
 from api.metrics import Metrics
 from cognate.collectors import EncoderCollector, GaugesCollector, IndexCollector, ProgressCollector
-from cognate.metrics import ClassifierMetrics, IngestMetrics, ScheduleMetrics, new_registry
+from cognate.metrics import (
+    ClassifierMetrics,
+    GenerationMetrics,
+    IngestMetrics,
+    ScheduleMetrics,
+    new_registry,
+)
 from cognate.production import RedisBackground
 from cognate.settings import Settings
-from core.types import JobState
+from core.job_types import JobState
 from storage.progress_state import ProgressState
 from tests.fakes import FakeEncoder
 from tests.test_architecture import ROOMS, ROOT, modules_of
@@ -36,6 +42,7 @@ def exposed(source: CollectorRegistry) -> set[str]:
 def every_metric() -> set[str]:
     registry, state = CollectorRegistry(), ProgressState(0, 0, 0, 0.0, dict.fromkeys(JobState, 0))
     IngestMetrics(registry), ClassifierMetrics(registry), ScheduleMetrics(registry)
+    GenerationMetrics(registry)
     with ExitStack() as stack:
         settings = Settings(redis_url="redis://127.0.0.1:1/0", database_url="postgresql://nobody@nowhere/x")
         background = RedisBackground(settings, cast(Any, None), stack)  # connects when it is first used

@@ -8,7 +8,7 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from core.types import TaskKind
+from core.job_types import TaskKind
 
 RUN, SWEEP, PURGE = "cognate.run", "cognate.sweep", "cognate.purge"
 INGEST, IMPORTS, MAINTENANCE, TRAINING = QUEUES = ("ingest", "imports", "maintenance", "training")

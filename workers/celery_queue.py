@@ -10,7 +10,7 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 from redis import Redis, RedisError
 
-from core.types import Task
+from core.job_types import Task
 from workers.celery_app import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, QUEUE_OF, RUN
 
 log = logging.getLogger(__name__)

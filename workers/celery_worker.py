@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from celery import Celery, bootsteps, signals
 from structlog.contextvars import bound_contextvars
 
 from core.errors import Overloaded, Unavailable
-from core.types import Task, TaskKind
+from core.ingest import AtWork
+from core.job_types import Task, TaskKind
 from workers.celery_app import PURGE, RUN, SWEEP
 
 log = logging.getLogger(__name__)
@@ -29,10 +30,11 @@ STUCK_EXIT_STATUS = 70
 class Work:
     """What tasks do. `stop` is called once at SIGTERM, `give_up` if tasks still run `GRACE_S` later.
 
+    `handle` enters what it is handed while it works on a batch: only that time counts against the limit.
     `identify` tells the fields of all log lines of a task, and raises nothing.
     """
 
-    handle: Callable[[Task], None]
+    handle: Callable[[Task, AtWork], None]
     sweep: Callable[[], None]
     purge: Callable[[], None]
     stop: Callable[[], None]
@@ -114,8 +116,7 @@ def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
         if task.kind in running.long:
             _run_long(task, work, (running.long[task.kind], running.long_tasks))
             return
-        with running.batch():
-            _handle(task, work)
+        _handle(task, work, running.batch)
 
     def sweep() -> None:
         _guarded(work.sweep, SWEEP)
@@ -133,12 +134,12 @@ def _run_long(task: Task, work: Work, turns: Sequence[threading.Semaphore]) -> N
             if not turn.acquire(blocking=False):
                 return  # the sweep brings it again, perhaps to another worker
             stack.callback(turn.release)
-        _handle(task, work)
+        _handle(task, work, nullcontext)
 
 
-def _handle(task: Task, work: Work) -> None:
+def _handle(task: Task, work: Work, at_work: AtWork) -> None:
     with bound_contextvars(**work.identify(task)):
-        _guarded(lambda: work.handle(task), task.kind.value, task.id)
+        _guarded(lambda: work.handle(task, at_work), task.kind.value, task.id)
 
 
 def _guarded(work: Callable[[], None], kind: str, task_id: str = "") -> None:

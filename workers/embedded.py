@@ -13,7 +13,8 @@ from itertools import count
 
 from structlog.contextvars import bound_contextvars
 
-from core.types import Task, TaskKind
+from core.errors import Overloaded, Unavailable
+from core.job_types import Task, TaskKind
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,11 @@ class EmbeddedQueue:
     def _attempt(self, lane: _Lane, handle: Callable[[Task], None], task: Task) -> None:
         try:
             handle(task)
+        except (Unavailable, Overloaded) as error:
+            if self.is_stopping:
+                return
+            extra = {"task": task.kind, "id": task.id, "delay_s": self._retry_later(lane, task)}
+            log.warning("task given back; it will be tried again", extra=extra | {"reason": str(error)})
         except Exception:  # the outer edge of a task: it must not end the thread
             if self.is_stopping:
                 return

@@ -34,13 +34,16 @@ class Feeder:
         return answer
 
     def feed(self, http: httpx.Client) -> None:
-        """Until the connection breaks."""
+        """Until the connection breaks, or is closed between two batches."""
         try:
-            while True:
+            while not http.is_closed:
                 answer = self.send(http)
                 assert answer.status_code == 202, answer.text
         except httpx.TransportError:
             return
+        except RuntimeError:  # what httpx raises when another thread closed the client meanwhile
+            if not http.is_closed:
+                raise
 
     def check(self, found: Mapping[str, str]) -> None:
         """`found`: text by id. What was answered is there, the rest is whole or absent."""

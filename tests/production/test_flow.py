@@ -13,11 +13,13 @@ from tests.production.traffic import (
     check_searchable,
     count,
     create,
+    is_applied,
     job_of,
     post,
     search,
     some_documents,
 )
+from tests.production.truth import running_batches, stored_vectors
 
 pytestmark = pytest.mark.integration
 
@@ -38,6 +40,7 @@ def test_documents_become_searchable_by_two_workers(apis: tuple[Api, Api]) -> No
         == count(second.http)
         == {"total": 1000, "searchable": 1000, "pending": 0, "failed": 0}
     )
+    wait_until(lambda: is_applied(first.http), "its index has followed")
     check_searchable(first.http, some_documents(3, 200))
 
 
@@ -63,6 +66,39 @@ def test_both_apis_serve_a_new_document_within_a_second(apis: tuple[Api, Api]) -
         for api in (second, first):
             while document["id"] not in search(api.http, document["text"], "fresh"):
                 assert time.monotonic() - committed_s < 1.0
+
+
+def test_a_job_cancelled_on_the_other_api_changes_nothing_from_a_second_later_on(
+    standing: Standing, apis: tuple[Api, Api]
+) -> None:
+    first, second = apis
+    create(first.http, "cancelled")
+    long = " ".join(f"word {i} of many" for i in range(50))
+    parts = [
+        [document | {"text": f"{document['text']} {long}"} for document in some_documents(number, 300)]
+        for number in range(5)
+    ]
+    jobs = [post(first.http, part, "cancelled")["id"] for part in parts]
+    wait_until(lambda: count(first.http, "cancelled")["searchable"] > 0, "some are searchable")
+    for job in jobs:
+        second.http.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+    time.sleep(1.0)
+    after = count(first.http, "cancelled")
+    assert after["pending"] == 0
+    assert after["failed"] > 0, "the jobs must not have been over by then"
+    ended = [job_of(first.http, job) for job in jobs]
+    assert ended[-1]["state"] == "cancelled"
+    assert all(job["done"] + job["failed"] == job["total"] == 300 for job in ended)
+    assert sum(job["done"] for job in ended) == after["searchable"]
+    post(first.http, [{"id": "next", "text": "The workers are free for this one."}], "cancelled")
+    wait_until(
+        lambda: count(first.http, "cancelled")["searchable"] > after["searchable"], "the next is there"
+    )
+    wait_until(lambda: running_batches(standing.deployment) == 0, "no worker has a batch")
+    assert count(first.http, "cancelled") == {
+        "total": 1501, "searchable": after["searchable"] + 1, "pending": 0, "failed": after["failed"],
+    }  # fmt: skip
+    assert len(stored_vectors(standing.deployment, "cancelled")) == after["searchable"] + 1
 
 
 def test_min_seq_reads_its_own_writes_on_either_api(apis: tuple[Api, Api]) -> None:

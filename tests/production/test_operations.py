@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from psycopg.conninfo import conninfo_to_dict
 
 from cognate.server import GRACE_S
+from storage.acceptance import MAX_BATCH_DOCUMENTS
 from tests.postgres import PostgresServer
 from tests.production.conftest import running_deployment
 from tests.production.processes import Api, Deployment, Process, free_port, wait_until
@@ -79,6 +80,13 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return samples[name, frozenset(labels.items())]
 
 
+def wait_until_followed(operated: Operated) -> None:
+    def lag() -> float:
+        return value(scrape("/metrics", operated.api.http), "cognate_index_lag_changes", collection="c")
+
+    wait_until(lambda: lag() == 0, "the index has caught up")
+
+
 def send(api: Api, request_id: str, number: int, size: int) -> str:
     """Id of the job of some documents, once it is over."""
     body, headers = {"documents": some_documents(number, size)}, {"X-Request-ID": request_id}
@@ -93,13 +101,13 @@ def finished(api: Api, answer: httpx.Response) -> str:
 
 
 def test_one_request_id_finds_the_whole_way_of_documents(operated: Operated) -> None:
-    job_id = send(operated.api, "request-of-documents", 0, 200)
+    job_id = send(operated.api, "request-of-documents", 0, 300)
     mine = {"request_id": "request-of-documents", "job_id": job_id}
     (accepted,) = operated.lines(operated.api, event="job accepted", **mine)
-    assert (accepted["documents"], accepted["batches"]) == (200, 2)
+    assert (accepted["documents"], accepted["batches"]) == (300, 2)
     assert operated.lines(operated.api, event="request", request_id=mine["request_id"])[0]["status"] == 202
     done = operated.lines(operated.worker, event="batch done", **mine)
-    assert sorted(line["searchable"] for line in done) == [72, 128]
+    assert sorted(line["searchable"] for line in done) == [300 - MAX_BATCH_DOCUMENTS, MAX_BATCH_DOCUMENTS]
     assert len({line["batch_id"] for line in done}) == 2
 
 
@@ -119,23 +127,23 @@ def test_one_request_id_finds_the_whole_way_of_an_import(operated: Operated) -> 
 
 def test_the_metrics_of_all_processes_tell_of_the_work(operated: Operated) -> None:
     before, at_api = scrape(operated.worker_metrics), scrape("/metrics", operated.api.http)
-    send(operated.api, "counted", 1, 150)
+    send(operated.api, "counted", 1, 300)
     after = before
 
     def is_counted() -> bool:
         nonlocal after
         after = scrape(operated.worker_metrics)  # what was committed is counted a moment later
-        return grew("cognate_ingest_documents_total", outcome="searchable") == 150
+        return grew("cognate_ingest_documents_total", outcome="searchable") == 300
 
     def grew(name: str, **labels: str) -> float:
         return value(after, name, **labels) - value(before, name, **labels)
 
     wait_until(is_counted, "the documents are counted")
     assert grew("cognate_ingest_documents_total", outcome="failed") == 0
-    for stage in ("chunk", "encode", "write"):
+    for stage in ("tokenize", "encode", "write"):
         assert grew("cognate_ingest_stage_seconds_count", stage=stage) == 2
         assert grew("cognate_ingest_stage_seconds_sum", stage=stage) > 0
-    assert grew("cognate_encoder_tokens_total", lane="bulk") > 150 * 5
+    assert grew("cognate_encoder_tokens_total", lane="bulk") > 300 * 5
     assert grew("cognate_encoder_wait_seconds_count", lane="bulk") >= 2
     assert grew("cognate_encoder_wait_seconds_bucket", lane="bulk", le="+Inf") >= 2
     assert value(after, "process_resident_memory_bytes") > 0
@@ -150,12 +158,10 @@ def test_the_metrics_of_all_processes_tell_of_the_work(operated: Operated) -> No
     assert value(api, "cognate_database_up") == value(api, "cognate_queue_reachable") == 1
     operated.api.http.post("/v1/collections/c/search", json={"query": "topic"}).raise_for_status()
 
-    def lag() -> float:
-        return value(scrape("/metrics", operated.api.http), "cognate_index_lag_changes", collection="c")
-
-    wait_until(lambda: lag() == 0, "the index has caught up")
+    wait_until_followed(operated)
     api = scrape("/metrics", operated.api.http)
     assert value(api, "cognate_ingest_stage_seconds_count", stage="index") > 0
+    assert value(api, "cognate_ingest_stage_seconds_count", stage="accept") > 0
     assert value(api, "cognate_search_stage_seconds_count", stage="encode") > 0
 
 
@@ -180,6 +186,7 @@ def test_a_lease_that_ran_out_is_seen_and_its_takeover_counted(operated: Operate
 
 def test_metrics_are_served_while_the_database_is_away(operated: Operated) -> None:
     name = conninfo_to_dict(operated.deployment.database_url.replace("+psycopg", ""))["dbname"]
+    wait_until_followed(operated)
     operated.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false", database="postgres")
     try:
         operated.execute(

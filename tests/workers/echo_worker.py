@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from core.types import Task
+from core.ingest import AtWork
+from core.job_types import Task
 from workers.celery_app import QUEUES, BrokerSettings, make_app
 from workers.celery_worker import Work, WorkerOptions, run_worker
 
@@ -15,14 +16,20 @@ LIMIT_S = 4.0
 
 
 def main(url: str, told: Path, alive: Path) -> int:
-    """Tasks named `slow…` take a second, one named `stuck` never ends."""
+    """Tasks named `slow…` take a second, one named `stuck` never ends, `waiting` begins after the limit."""
     logging.basicConfig(level=logging.INFO)
 
     def tell(line: str) -> None:
         with told.open("a") as file:
             file.write(f"{line}\n")
 
-    def handle(task: Task) -> None:
+    def handle(task: Task, at_work: AtWork) -> None:
+        if task.id == "waiting":
+            time.sleep(1.5 * LIMIT_S)
+        with at_work():
+            do(task)
+
+    def do(task: Task) -> None:
         if task.id.startswith("slow"):
             tell(f"begun {task.id}")
             time.sleep(1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.types import Task, TaskKind
+from core.job_types import Task, TaskKind
 from tests.production.processes import Process, RedisServer, wait_until
 from workers.celery_app import BrokerSettings, make_app
 from workers.celery_queue import CeleryQueue
@@ -110,6 +110,12 @@ def test_a_worker_with_a_task_that_hangs_ends_itself(echo: Echo, queue: CeleryQu
     queue.enqueue([batch("stuck")])
     wait_until(lambda: not echo.process.is_running, "it ends at the limit")
     assert echo.process.stop() == STUCK_EXIT_STATUS
+
+
+def test_the_wait_of_a_batch_for_its_turn_does_not_count_as_hanging(echo: Echo, queue: CeleryQueue) -> None:
+    queue.enqueue([batch("waiting")])
+    wait_until(lambda: "waiting" in echo.told(), "it waits longer than the limit, then works")
+    assert echo.process.is_running
 
 
 def test_long_tasks_leave_a_thread_to_batches(echo: Echo, queue: CeleryQueue) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 from structlog.contextvars import get_contextvars
 
-from core.types import Task, TaskKind
+from core.job_types import Task, TaskKind
 from workers import embedded
 from workers.embedded import EmbeddedQueue, retry_delay_s
 from workers.notifier import LocalNotifier
