@@ -18,7 +18,8 @@ import numpy as np
 from cognate.client import in_batches
 from cognate.load import read_corpus
 from core.backup_types import Move
-from core.types import CollectionSettings, EncodedDocument, EncoderInfo, JobKind, NewDocument, Span
+from core.job_types import EncodedDocument, JobKind
+from core.types import CollectionSettings, EncoderInfo, NewDocument, Span
 from indexer.follower import IndexFollower
 from migrations.upgrade import upgrade
 from storage.backups import SqlBackups

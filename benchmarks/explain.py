@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from core.explain import Contribution, ExplainService
-from core.types import PassageText, TokenField
+from core.token_types import TokenField
+from core.types import PassageText
 from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
 

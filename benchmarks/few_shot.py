@@ -19,8 +19,8 @@ import numpy as np
 
 from classifier.few_shot import FewShotScorer
 from classifier.zero_shot import ZeroShotScorer
+from core.label_types import Label
 from core.ports.models import LabelScorer
-from core.types import Label
 from encoder.service import EncoderService, load_encoder
 
 

