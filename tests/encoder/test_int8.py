@@ -11,6 +11,7 @@ from openvino import opset13 as op
 
 from core.errors import CheckpointError
 from core.types import Float32
+from encoder.backends import openvino_int8
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.backends.openvino_graph import float_linear
 from encoder.backends.openvino_int8 import Observer, int8_linear
@@ -19,6 +20,7 @@ from encoder.calibrate import SENTENCES, calibrate, default_texts, measure_range
 from encoder.checkpoint import load_checkpoint, save_checkpoint
 from encoder.config import ModelConfig
 from encoder.int8 import RANGES, ChannelRange, load_ranges, quantize_product, save_ranges
+from encoder.service import load_encoder
 from tests.encoder.fakes import random_batch, random_weights, tiny_config, word_tokenizer_json
 
 LENGTHS = (7, 1, 12, 3)
@@ -93,6 +95,25 @@ def test_int8_vectors_are_close_to_those_of_the_torch_reference() -> None:
     token_ids, lengths = random_batch(config, LENGTHS)
     expected = TorchBackend(config, random_weights(config)).forward(token_ids, lengths)
     assert (backend.forward(token_ids, lengths) * expected).sum(1).min() > 0.98
+
+
+def test_int8_of_the_shipped_encoder_is_close_to_its_reference_on_every_chip() -> None:
+    encoder = load_encoder(precision=Precision.INT8, threads=1)
+    encoder.close()
+    assert encoder.parity is not None
+    assert encoder.parity > 0.997  # 0.994 with the sums of a chip without VNNI
+
+
+def test_on_a_chip_without_int8_dot_products_the_vectors_are_the_float_ones(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(openvino_int8, "sums_int8_exactly", lambda: False)
+    config = tiny_config()
+    int8 = OpenVinoBackend(config, random_weights(config), Precision.INT8, 1, ranges_of(config))
+    float32 = OpenVinoBackend(config, random_weights(config), Precision.F32, 1)
+    batch = random_batch(config, LENGTHS)
+    assert (int8.forward(*batch) * float32.forward(*batch)).sum(1).min() > 0.9999  # bf16 where there is one
+    assert "This CPU has no int8 dot products" in caplog.text
 
 
 def test_ranges_cover_every_product_and_hold_what_was_seen() -> None:
