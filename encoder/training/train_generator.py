@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from core.errors import CheckpointError
 from encoder.checkpoint import load_checkpoint
 from encoder.encoder_decoder import EncoderDecoder
 from encoder.generator_checkpoint import load_generator_checkpoint, save_generator
@@ -53,6 +54,7 @@ def train_generator(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
+    _require_width(settings)
     settings.out.mkdir(parents=True, exist_ok=True)
     rows = read_rows(settings)
     key = _key(settings)
@@ -76,12 +78,29 @@ def train_generator(
     )
 
 
+def _require_width(settings: GeneratorSettings) -> None:
+    """Raises CheckpointError for a start folder that reads states of another width than the encoder's."""
+    if not settings.start:
+        return
+    needed, d = (
+        load_generator_checkpoint(settings.start).config.encoder_d,
+        load_checkpoint(settings.encoder).config.d,
+    )
+    if needed != d:
+        raise CheckpointError(
+            f"{settings.start} reads states of width {needed}, {settings.encoder} gives {d}; start from "
+            "another generator or without one."
+        )
+
+
 def start_model(settings: GeneratorSettings, tokenizer: GeneratorTokenizer) -> EncoderDecoder:
-    """Random weights, or those of `settings.start`."""
+    """Random weights, or those of `settings.start`, which may have read another encoder of the same width."""
     encoder = load_checkpoint(settings.encoder)
     if settings.start:
         start = load_generator_checkpoint(settings.start)
-        model = EncoderDecoder(start.config, settings.dropout)
+        model = EncoderDecoder(
+            replace(start.config, encoder_fingerprint=encoder.fingerprint), settings.dropout
+        )
         model.load_state_dict({name: torch.from_numpy(w) for name, w in start.weights.items()})
         return model
     shape = settings.shape

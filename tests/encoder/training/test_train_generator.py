@@ -146,6 +146,26 @@ def test_a_run_may_start_from_a_generator_with_its_vocabulary_and_shape(tmp_path
         np.testing.assert_allclose(found.weights[name], array, atol=2e-3, err_msg=name)
 
 
+def test_a_run_that_starts_from_a_generator_of_another_encoder_belongs_to_its_own(tmp_path: Path) -> None:
+    settings = generation_settings(tmp_path, steps=1)
+    train_generator(settings)
+    other = save_tiny_model(tmp_path / "other", replace(tiny_config(), max_tokens=16))
+    later = replace(settings, encoder=other, start=settings.out, out=tmp_path / "later")
+    train_generator(later)
+    found = load_generator_checkpoint(later.out).config.encoder_fingerprint
+    assert found == load_checkpoint(other).fingerprint
+    assert found != load_generator_checkpoint(settings.out).config.encoder_fingerprint
+
+
+def test_a_start_whose_encoder_has_another_width_is_refused(tmp_path: Path) -> None:
+    settings = generation_settings(tmp_path, steps=1)
+    train_generator(settings)
+    wide = save_tiny_model(tmp_path / "wide", replace(tiny_config(), d=tiny_config().d * 2))
+    later = replace(settings, encoder=wide, start=settings.out, out=tmp_path / "later")
+    with pytest.raises(CheckpointError, match="reads states of width"):
+        train_generator(later)
+
+
 def prepared(settings: GeneratorSettings) -> tuple[list[str], GeneratorTokenizer]:
     rows = read_rows(settings)
     return [row.source for row in rows], make_tokenizer(rows, 300)
