@@ -1,8 +1,8 @@
 """Checks of a generated explanation against the texts it explains; what fails is never shown.
 
 Entailment cannot be decided here. What can be: that quotes, names and numbers are in the texts, that most of
-the words are, that nothing is denied which the texts do not deny, or said which the passage denies, and that
-it is about the same.
+the words are, that nothing is denied which the texts do not deny, or said which the passage denies, that it
+is a clause of the passage's sentence, and that it is about the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from core.clauses import is_clause_of
 from core.denials import affirms, denials
 from core.embed import lane_of
 from core.facts import missing_names, new_words, quotes, squeezed, stutter, words
@@ -48,6 +49,7 @@ class Outcome(StrEnum):
     STRANGE_WORD = "strange_word"
     SUPPORT = "support"
     PHRASES = "phrases"
+    CLAUSE = "clause"
     SIMILARITY = "similarity"
 
 
@@ -115,6 +117,8 @@ def check_alone(sentence: Generated, texts: Sequence[str], encoder: TokenSpans) 
     if unknown := [word for word, count in pieces.items() if count > 1]:
         detail = f"it has {unknown[0]!r}, which is no word that the encoder knows"
         return Verdict(Outcome.STRANGE_WORD, detail)
+    if not is_clause_of(sentence.text, texts[-1]):
+        return Verdict(Outcome.CLAUSE, "it is no whole clause of the text, so it may say something else")
     return verdict
 
 

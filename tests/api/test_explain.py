@@ -21,7 +21,7 @@ from tests.fakes import FakeGenerator
 TEXT = "The cat sat on the mat. A dog barked."
 TOLD = "The cat sat on the mat."
 QUERY = "a cat sat"
-WRITTEN = "The mat is where a cat sat."
+WRITTEN = "The passage says that the cat sat on the mat."
 
 
 @pytest.fixture
@@ -195,6 +195,6 @@ def test_a_label_of_a_classifier_is_explained_by_what_its_head_adds_up(
     assert "note" not in body
     assert body["why"]["text"] == "The cat and the dog ran."
     told = source_of("The text is about animals.", "The cat and the dog ran.")
-    generator.written = {told: ["The text tells of the cat and the dog."]}
+    generator.written = {told: ["The passage says that the cat and the dog ran."]}
     why = explained(client, text=text, classifier="topics", generate=True)["why"]
-    assert (why["kind"], why["text"]) == ("generated", "The text tells of the cat and the dog.")
+    assert (why["kind"], why["text"]) == ("generated", "The passage says that the cat and the dog ran.")

@@ -24,7 +24,7 @@ from tests.fakes import FakeEncoder, FakeGenerator, FakeGeneratorSource
 SOURCE = "The 3 cats of Ann sat on the old mat."
 GOOD = "Ann's three cats sat on the old mat."
 BAD = "The cats of Ann sat on the old mat."
-WRITTEN = "The 3 cats sat on a mat."
+WRITTEN = "The passage says that the 3 cats of Ann sat on the old mat."
 GENERATOR = FakeGenerator({SOURCE: [GOOD, BAD], source_of("a cat sat", SOURCE): [WRITTEN], BAD: [SOURCE]})
 
 
