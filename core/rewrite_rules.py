@@ -18,6 +18,7 @@ from core.facts import missing_names, names, squeezed, stutter, words
 from core.generation_types import FinishReason, Generated, GenerationTask
 from core.repairs import tries_of, without_repaired, without_signs
 from core.stated_numbers import missing_numbers
+from core.telling_words import unsupported
 
 
 class Keeps(StrEnum):
@@ -41,6 +42,7 @@ class DropReason(StrEnum):
     LOST_NAMES = "lost_names"
     NEW_NUMBERS = "new_numbers"
     NEW_NAMES = "new_names"
+    NEW_WORDS = "new_words"
     DENIAL = "denial"
     STUTTER = "stutter"
     STRANGE_WORD = "strange_word"
@@ -52,8 +54,9 @@ class Rule:
     """`least_similarity` is to the source in the encoder's space; None where that means nothing.
 
     `most_pieces` are those that the encoder reads a word in that the source does not have: a word of more is
-    taken for none. `is_by_sentence`: trained on single sentences, so texts are worked on one at a time.
-    `marks_count`: other marks make another text, as a full stop does that splits a sentence.
+    taken for none. `may_add` are the telling words that it may have beyond the source's; None: any.
+    `is_by_sentence`: trained on single sentences, so texts are worked on one at a time. `marks_count`: other
+    marks make another text, as a full stop does that splits a sentence.
     """
 
     keeps: Keeps
@@ -62,6 +65,7 @@ class Rule:
     may_be_unchanged: bool = False
     is_by_sentence: bool = False
     marks_count: bool = False
+    may_add: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +76,25 @@ class Drop:
     detail: str
 
 
+# What a question asks for, where its answer is all that the source says.
+_QUESTION_WORDS: Final = frozenset(
+    (
+        "age", "century", "city", "color", "colour", "country", "date", "day", "distance", "far", "height",
+        "kind", "language", "length", "long", "many", "month", "much", "name", "names", "nationality",
+        "number", "often", "old", "percent", "percentage", "person", "place", "size", "sort", "state", "time",
+        "title", "type", "types", "year", "years",
+    )
+)  # fmt: skip
+
 # The similarities are those that 99 of 100 training rows have (cognate-small, benchmarks/verification.py).
 RULES: Final[Mapping[GenerationTask, Rule]] = MappingProxyType(
     {
         GenerationTask.CLEAN_QUERY: Rule(Keeps.UNREPAIRED, 0.61, 1, may_be_unchanged=True),
-        GenerationTask.CONTEXTUAL_QUERY: Rule(Keeps.CURRENT_TURN, 0.24, 2, may_be_unchanged=True),
+        GenerationTask.CONTEXTUAL_QUERY: Rule(
+            Keeps.CURRENT_TURN, 0.24, 2, may_be_unchanged=True, may_add=frozenset()
+        ),
         GenerationTask.SHORTEN_QUESTION: Rule(Keeps.NONE, 0.35, 3),
-        GenerationTask.ASK: Rule(Keeps.NONE, 0.25, 2),
+        GenerationTask.ASK: Rule(Keeps.NONE, 0.25, 2, may_add=_QUESTION_WORDS),
         GenerationTask.SPLIT: Rule(Keeps.ALL, 0.78, 2, is_by_sentence=True, marks_count=True),
         GenerationTask.SIMPLIFY: Rule(Keeps.ALL, 0.74, 1, is_by_sentence=True),
         GenerationTask.PARAPHRASE: Rule(Keeps.ALL, 0.39, 1, is_by_sentence=True),
@@ -105,7 +121,8 @@ def drop_of(task: GenerationTask, source: str, candidate: Generated) -> Drop | N
         return Drop(DropReason.UNCHANGED, "it is the text itself")
     if said := stutter(text, source):
         return Drop(DropReason.STUTTER, f"it says {said!r} more often than the text")
-    return _lost(rule, source, text) or _new(task, source, text) or _denial(task, source, text)
+    found = _lost(rule, source, text) or _new(task, source, text) or _denial(task, source, text)
+    return found or _added(rule, source, text)
 
 
 def what_counts(task: GenerationTask, text: str) -> str:
@@ -212,4 +229,12 @@ def _new(task: GenerationTask, source: str, text: str) -> Drop | None:
         return Drop(DropReason.NEW_NUMBERS, f"it has the number {new[0]}, which the text has not")
     if task is not GenerationTask.TRANSLATE_EN_ES and (new := missing_names(text, [source])):
         return Drop(DropReason.NEW_NAMES, f"it has the name {new[0]!r}, which the text has not")
+    return None
+
+
+def _added(rule: Rule, source: str, text: str) -> Drop | None:
+    if rule.may_add is None:
+        return None
+    if added := [word for word in unsupported(text, [source]) if word not in rule.may_add]:
+        return Drop(DropReason.NEW_WORDS, f"it has the word {added[0]!r}, which the text has not")
     return None

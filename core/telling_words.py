@@ -30,8 +30,13 @@ def telling(text: str) -> list[str]:
 def support(sentence: str, texts: Sequence[str]) -> float:
     """Share of the telling words of a sentence that occur in the texts, whatever their endings."""
     said = telling(sentence)
+    return 1 - len(unsupported(sentence, texts)) / len(said) if said else 0.0
+
+
+def unsupported(sentence: str, texts: Sequence[str]) -> list[str]:
+    """Telling words of a sentence, in order, of which the texts have no form."""
     known = {stem for text in texts for word in telling(text) for stem in stems(word)}
-    return sum(not known.isdisjoint(stems(word)) for word in said) / len(said) if said else 0.0
+    return [word for word in telling(sentence) if known.isdisjoint(stems(word))]
 
 
 def phrases(sentence: str, texts: Sequence[str]) -> float:

@@ -70,6 +70,26 @@ def test_a_bad_candidate_is_dropped_with_its_reason(candidate: str, reason: Drop
     assert result.dropped[0].drop.detail
 
 
+@pytest.mark.parametrize(
+    ("task", "source", "invented", "good"),
+    [
+        ("ask", "The mayor opened the library.", "Who founded the library?", "Who opened the library?"),
+        ("ask", "The team won in 1998.", "In what year did the team lose?", "In what year did the team win?"),
+        ("ask", "The fleet had 30 ships.", "How many boats had the fleet?", "How many ships had the fleet?"),
+        (
+            "contextual_query",
+            "previous: Who built the lighthouse? || current: When was it built?",
+            "When was the tower built?",
+            "When was the lighthouse built?",
+        ),
+    ],
+)
+def test_a_question_has_no_words_of_its_own(task: str, source: str, invented: str, good: str) -> None:
+    result = rewritten(source, task, [invented, good])
+    assert texts(result) == [good]
+    assert reasons(result) == [DropReason.NEW_WORDS]
+
+
 @pytest.mark.parametrize("task", ["split", "simplify", "paraphrase", "translate_en_es"])
 def test_a_number_in_words_must_be_kept_in_words_or_digits(task: str) -> None:
     source = "Five people died in the long fire."

@@ -25,6 +25,10 @@ from core.word_forms import are_forms
         ("vaccine", "vaccination"),
         ("help", "helpful"),
         ("diagnose", "diagnosis"),
+        ("ate", "eat"),
+        ("written", "wrote"),
+        ("made", "making"),
+        ("won", "wins"),
     ],
 )
 def test_forms_of_one_word_are_told(one: str, other: str) -> None:
@@ -46,6 +50,8 @@ def test_forms_of_one_word_are_told(one: str, other: str) -> None:
         ("statin", "static"),
         ("import", "important"),
         ("organ", "organize"),
+        ("ate", "late"),
+        ("saw", "sow"),
     ],
 )
 def test_other_words_of_the_same_beginning_are_none(one: str, other: str) -> None:
