@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from encoder.backends.base import Int32
 from encoder.bert import Bert
+from encoder.training.bfloat16 import bfloat16
 
 _CHUNK_TOKENS = {"cpu": 2048, "cuda": 16384}
 
@@ -27,7 +28,7 @@ def outputs(model: nn.Module, token_ids: Sequence[Int32], bf16: bool = False) ->
     device = next(model.parameters()).device
     order = np.argsort([len(ids) for ids in token_ids], kind="stable")
     parts = []
-    with _attention(device), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with _attention(device), bfloat16(device.type, bf16):
         for chunk in _chunks([token_ids[i] for i in order], _CHUNK_TOKENS[device.type]):
             ids, is_text = _pad(chunk)
             parts.append(model(ids.to(device), is_text.to(device)))

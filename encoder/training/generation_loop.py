@@ -12,6 +12,7 @@ from torch import nn
 
 from encoder.encoder_decoder import EncoderDecoder, SourceBatch
 from encoder.generator_config import PAD
+from encoder.training.bfloat16 import bfloat16
 from encoder.training.generation_batches import GenerationBatch, GenerationBatches
 from encoder.training.generation_settings import GeneratorSettings
 from encoder.training.state import RunState, load_state, save_state
@@ -116,7 +117,7 @@ class GenerationRun:
         return log_probs[targets != PAD]
 
     def _precision(self) -> AbstractContextManager[object]:
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=self._settings.bf16)
+        return bfloat16(self._device.type, self._settings.bf16)
 
     def _share_done(self) -> float:
         limit = self._settings.max_seconds

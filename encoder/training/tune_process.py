@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import torch
 from safetensors.numpy import save_file
 
@@ -31,6 +30,7 @@ from encoder.calibrate import SENTENCES, measure_ranges
 from encoder.checkpoint import Checkpoint, load_checkpoint
 from encoder.int8 import RANGES, load_ranges
 from encoder.tokenizer import Tokenizer
+from encoder.training.bfloat16 import computes_bfloat16
 from encoder.training.few_shot import Adapters, tune_adapters
 from encoder.training.settings import TuneSettings
 
@@ -82,7 +82,7 @@ def tune(task: TuneTask) -> Adapters:
     )
     for row, labels in zip(truth, task.labels, strict=True):
         row[list(labels)] = True
-    settings = replace(task.settings, bf16=_has_bf16())
+    settings = replace(task.settings, bf16=computes_bfloat16("cpu"))
     adapters = tune_adapters(config, checkpoint.weights, token_ids, truth, settings, task.seed, _tell)
     sample = token_ids[:: -(-len(token_ids) // _CALIBRATION_TEXTS)]
     seen = [*tokenizer.encode(SENTENCES, config.passage_prompt), *sample]
@@ -96,11 +96,6 @@ def _calibrated(folder: Path, base: Checkpoint, adapters: Adapters, token_ids: S
         for name, known in load_ranges(folder, base.weights_sha256).items():
             ranges[name] = ranges[name].widened(np.stack([known.low, known.high]))
     return {name: bound.astype(np.float16) for name, bound in ranges_to_arrays(ranges).items()}
-
-
-def _has_bf16() -> bool:
-    """Whether the chip computes in bfloat16; emulated it is slower than float32."""
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _tell(share: float) -> None:

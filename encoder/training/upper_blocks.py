@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from encoder.backends.base import Int32
 from encoder.bert import Bert, Block
+from encoder.training.bfloat16 import bfloat16
 
 _CHUNK_TOKENS = 1024
 _LENGTH_STEP = 8  # few different shapes: each has code generated and kept for it
@@ -65,7 +66,7 @@ def _through(model: Bert, h: Tensor, is_text: Tensor, which: slice, drop: Drop =
 @contextmanager
 def _arithmetic(bf16: bool) -> Iterator[None]:
     """Attention by its plain formula, whose backward pass is the faster one on a CPU."""
-    with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with sdpa_kernel(SDPBackend.MATH), bfloat16("cpu", bf16):
         yield
 
 

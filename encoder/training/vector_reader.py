@@ -19,6 +19,7 @@ from encoder.engine import EngineSettings
 from encoder.generator_config import PAD, DecoderConfig
 from encoder.generator_tokenizer import GeneratorTokenizer, train_tokenizer
 from encoder.service import load_encoder
+from encoder.training.bfloat16 import bfloat16
 from encoder.training.curves import CURVES, smooth
 from encoder.training.loop import build_optimizer, learning_rate
 from encoder.training.state import (
@@ -187,7 +188,7 @@ class Run:
     def _loss(self, vectors: Tensor, targets: Tensor) -> tuple[Tensor, int]:
         """Mean of the tokens' losses, and how many tokens there are."""
         vectors, targets = vectors.to(self.device), targets.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._settings.bf16):
+        with bfloat16(self.device.type, self._settings.bf16):
             logits = self.model(vectors, targets[:, :-1])  # (b, t, V)
         loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD)
         return loss, int((targets != PAD).sum())
