@@ -1,15 +1,33 @@
-"""Progress of jobs in the terminal: bar, rate and estimated time."""
+"""Progress of work in the terminal: bar, rate and estimated time, or plain lines where there is none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.client import Client
+
+LINE_EVERY_S: Final = 30.0
+
+
+def plain_lines(console: Console, every_s: float = LINE_EVERY_S) -> Callable[[str], None]:
+    """Prints what it is told, at most every `every_s` seconds, where no terminal shows a bar."""
+    told_s = -math.inf
+
+    def tell(line: str) -> None:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if not console.is_terminal and now_s - told_s >= every_s:
+            told_s = now_s
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def follow_jobs(

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cognate.progress import plain_lines
 from core.errors import InvalidInput, StartRefused
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ def _choice(choices: type[Choice], given: str, name: str) -> Choice:
 
 
 def _train(run: Callable[[Callable[[Reached], None]], TrainReport], steps: int, console: Console) -> None:
+    console.print("Reads and encodes all texts first.")
     with _bar(console) as bar:
         report = run(_shown(bar, steps))
     _summarise(report, console)
@@ -222,23 +224,26 @@ def _pair_file(argument: str, hard_negatives: int) -> PairFile:
 
 
 def _shown(bar: Progress, steps: int) -> Callable[[Reached], None]:
-    line = bar.add_task("training", total=steps)
+    line, tell = bar.add_task("training", total=steps), plain_lines(bar.console)
 
     def show(progress: Reached) -> None:
         mrr = "" if progress.dev_mrr is None else f", held-out MRR {progress.dev_mrr:.3f}"
-        description = f"loss {progress.loss:.3f}{mrr}" if mrr else f"loss {progress.loss:.3f}"
+        description = f"loss {progress.loss:.3f}{mrr}"
         bar.update(line, completed=progress.step, description=description)
+        tell(f"step {progress.step} of {steps}: {description}")
 
     return show
 
 
 def _shown_losses(bar: Progress, steps: int) -> Callable[[ReaderReached], None]:
-    line = bar.add_task("training", total=steps)
+    line, tell = bar.add_task("training", total=steps), plain_lines(bar.console)
 
     def show(progress: ReaderReached) -> None:
         held = progress.held_out_loss
         told = "" if held is None else f", of held-out texts {held:.3f}"
-        bar.update(line, completed=progress.step, description=f"loss {progress.loss:.3f}{told}")
+        description = f"loss {progress.loss:.3f}{told}"
+        bar.update(line, completed=progress.step, description=description)
+        tell(f"step {progress.step} of {steps}: {description}")
 
     return show
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from cognate.progress import plain_lines
 from cognate.train_command import Bf16, Minutes, ModelId, Out, Seed, Steps, Threads
 from core.errors import InvalidInput, StartRefused
 
@@ -81,14 +82,19 @@ def _with_bars(
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         reading = bar.add_task("reading sources", total=None)
-        training = bar.add_task("training", total=1.0)
+        training, tell = bar.add_task("training", total=1.0), plain_lines(console)
 
         def show(progress: GenerationProgress) -> None:
             by_time = progress.seconds / settings.max_seconds if settings.max_seconds else 0.0
             done = max(progress.step / settings.steps, by_time)
             bar.update(training, completed=done, description=f"loss {progress.loss:.3f}")
+            tell(f"step {progress.step}, {done:.0%}: loss {progress.loss:.3f}")
 
-        return train(settings, show, lambda done, total: bar.update(reading, completed=done, total=total))
+        def show_reading(done: int, total: int) -> None:
+            bar.update(reading, completed=done, total=total)
+            tell(f"sources read: {done:,} of {total:,}")
+
+        return train(settings, show, show_reading)
 
 
 def _summarise_generator(report: GeneratorReport, console: Console) -> None:

@@ -27,6 +27,7 @@ def test_a_reranker_is_trained_and_loads(tmp_path: Path) -> None:
     given = arguments(tmp_path, "reranker", "--negatives", "2", "--loss", "binary", "--mode", "lora")
     result = CliRunner().invoke(train_app, given, catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    assert "step 1 of 2: loss" in result.output
     assert "MRR of held-out pairs" in result.output
     saved = load_cross_encoder(tmp_path / "mine")
     summary = json.loads((tmp_path / "mine" / "training.json").read_text())

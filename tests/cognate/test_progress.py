@@ -1,0 +1,26 @@
+"""Progress where no terminal shows a bar."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+
+from cognate.progress import plain_lines
+
+
+def told(every_s: float, is_terminal: bool) -> list[str]:
+    written = StringIO()
+    tell = plain_lines(Console(file=written, force_terminal=is_terminal), every_s)
+    for step in range(3):
+        tell(f"step [{step}]")
+    return written.getvalue().splitlines()
+
+
+def test_a_log_gets_a_line_now_and_then() -> None:
+    assert told(1000.0, is_terminal=False) == ["step [0]"]
+    assert told(0.0, is_terminal=False) == ["step [0]", "step [1]", "step [2]"]
+
+
+def test_a_terminal_has_its_bar_instead() -> None:
+    assert told(0.0, is_terminal=True) == []
