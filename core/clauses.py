@@ -25,6 +25,7 @@ _OPENING, _CLOSING = "([", ")]"
 _QUOTES: Final = frozenset("\"'“”‘’`")
 _END_MARKS: Final = frozenset(".!?;…")
 _BREAKS: Final = frozenset(",:–—-")
+_MOST_WORDS: Final = 1000  # and marks, of a text in which it is looked for: more are no sentence
 _FRAME: Final = ("the", "passage", "says", "that")
 
 _VERBS: Final = _set(
@@ -48,7 +49,22 @@ _CONDITIONS: Final = _set(
 _RELATIVES: Final = frozenset(("that", "which", "who", "whom", "whose"))
 _PARTICIPLE_GOES_ON: Final = _set("by as in with from on to for at")
 # Behind these "that" says what is so, not what is thought or asked.
-_FACTIVE: Final = re.compile(r"(?:show|find|report|demonstrate|reveal|confirm)(?:s|n|e?d)?|found|shown")
+_FACTIVE: Final = re.compile(r"(?:show|find|demonstrate|reveal|confirm)(?:s|n|e?d)?|found|shown")
+_ADVERBS: Final = _set(
+    "additionally also consequently finally furthermore hence here however indeed moreover therefore thus"
+)
+# Elsewhere in a text these may say that somebody else says the clause, or that it is not so.
+_DOUBTS: Final = _set(
+    """
+    according alleged allegedly appear appears argue argues argued believe believes believed claim
+    claims claimed claiming disputed doubt doubts doubtful fake false falsely fiction hear hears heard
+    hoax hypothesis hypothesise hypothesize insist insists insisted lie lies likely maybe myth myths
+    perhaps possibly presumably probably purportedly question questions report reports reported
+    reportedly rumor rumors rumour rumours say says said seem seems suggest suggests suggested suppose
+    supposed supposedly suspect suspected tell tells told theory think thinks thought unclear unknown
+    unlikely unproven untrue wrong wrongly write writes wrote ?
+    """
+)
 _UNSURE: Final = _set(
     """
     if unless when whether not no never cannot neither nor none nobody fail fails failed hardly little few
@@ -86,6 +102,8 @@ def is_clause_of(sentence: str, text: str) -> bool:
     if said[0] in _SUBORDINATE and "," not in said:
         return False
     source = _read(text)
+    if len(source) > _MOST_WORDS:
+        return False
     return any(_stands_in(one, source) for one in (said, _as_active(said)) if one)
 
 
@@ -117,11 +135,11 @@ def _may_end_with(word: str) -> bool:
 def _may_start(before: Sequence[_Word]) -> bool:
     """At the beginning, behind "Thus," or the like, or behind "we show that" without a condition."""
     words = [word.text for word in before]
-    if not words or (len(words) == 2 and words[1] == ","):
+    if not words or (len(words) == 2 and words[0] in _ADVERBS and words[1] == ","):
         return True
     if words[-1] != "that" or len(words) < 2 or not _FACTIVE.fullmatch(words[-2]):
         return False
-    return _NOT_YET.isdisjoint(words[-3:-2]) and _UNSURE.isdisjoint(words)
+    return _NOT_YET.isdisjoint(words[-3:-2]) and (_UNSURE | _DOUBTS).isdisjoint(words)
 
 
 def _as_active(said: list[str]) -> list[str]:
@@ -157,7 +175,8 @@ def _behind_brackets(source: Sequence[_Word], i: int) -> int:
     for j in range(i, len(source)):
         depth += (source[j].text in _OPENING) - (source[j].text in _CLOSING)
         if depth == 0:
-            return j + 1
+            is_aside = (_UNSURE | _DOUBTS).isdisjoint(word.text for word in source[i:j])
+            return j + 1 if is_aside else i
     return i
 
 
@@ -165,6 +184,8 @@ def _ends_well(source: Sequence[_Word], end: int | None) -> bool:
     if end is None:
         return False
     rest = [word.text for word in source[end:] if word.text not in _QUOTES]
+    if not _DOUBTS.isdisjoint(rest):
+        return False
     if not rest or rest[0] in _END_MARKS or rest[0] in _RELATIVES:
         return True
     after = rest[1] if len(rest) > 1 else ""

@@ -60,6 +60,16 @@ def test_a_clause_of_the_text_is_one(sentence: str, text: str) -> None:
         ("The drug is safe.", "We could not show that the drug is safe."),
         ("The drug is safe.", "We wanted to show that the drug is safe."),
         ("The drug is safe.", "If taken in time, the drug is safe."),
+        ("The drug is a cure.", "The drug is a cure, some say."),
+        ("The drug is a cure.", "The drug is a cure, according to its maker."),
+        ("The drug is a cure.", "The drug is a cure? No, it is not."),
+        ("The drug is a cure.", "The drug is a cure: a common myth."),
+        ("The drug is a cure.", '"The drug is a cure" is a common myth.'),
+        ("The drug is a cure.", "Perhaps, the drug is a cure."),
+        ("The earth is a disc.", "Some people wrongly find that the earth is a disc."),
+        ("The earth is a disc.", "It was reported that the earth is a disc."),
+        ("The study showed the effect.", "The study showed the effect (in no patient)."),
+        ("All birds are animals.", "Not all birds are animals."),
         # parts of numbers and of what is written without a space
         ("The wall was 1.", "The wall was 1,000 m long."),
         ("Urease produces the NH.", "Urease produces the NH(3)."),
@@ -72,3 +82,7 @@ def test_what_says_something_else_or_says_nothing_is_none(sentence: str, text: s
 def test_brackets_that_never_close_end_nothing() -> None:
     assert not is_clause_of("Anna is a sailor.", "Anna (who is a sailor.")
     assert is_clause_of("Anna is a sailor.", "Anna is a sailor.) or so")
+
+
+def test_a_text_that_is_no_sentence_is_not_searched() -> None:
+    assert not is_clause_of("Anna is a sailor.", "Anna is a sailor, " + "that a (" * 200_000)
