@@ -17,6 +17,7 @@ from structlog.contextvars import bound_contextvars
 from core.errors import Overloaded, Unavailable
 from core.ingest import AtWork
 from core.job_types import Task, TaskKind
+from workers import redis_qos
 from workers.celery_app import PURGE, RUN, SWEEP
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class _Running:
 
 def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
     """Works until SIGTERM or SIGINT, then lets running tasks finish; the exit status."""
+    redis_qos.install()
     running = _Running(threading.Semaphore(max(1, options.threads - 1)))
     _add_tasks(app, work, running)
     if options.alive_file is not None:

@@ -87,6 +87,21 @@ def test_a_worker_goes_on_after_redis_hung_was_emptied_and_restarted(
     wait_until(lambda: "third" in echo.told(), "an emptied Redis takes and gives tasks")
 
 
+def test_a_worker_goes_on_when_redis_was_away_while_all_its_tasks_ended(
+    echo: Echo, queue: CeleryQueue, redis_server: RedisServer
+) -> None:
+    queue.enqueue([batch("slow1"), batch("slow2")])
+    wait_until(lambda: {"begun slow1", "begun slow2"} <= set(echo.told()), "both threads have a task")
+    redis_server.pause()
+    wait_until(lambda: {"slow1", "slow2"} <= set(echo.told()), "both have ended")
+    redis_server.stop()
+    wait_until(lambda: echo.process.output().count("Couldn't ack") == 2, "neither is acknowledged")
+    redis_server.start()
+    wait_until(lambda: queue.is_reachable, "the queue is connected again")
+    queue.enqueue([batch("next")])
+    wait_until(lambda: "next" in echo.told(), "the worker takes tasks again", 30.0)
+
+
 def seconds_to_enqueue(queue: CeleryQueue) -> float:
     started_s = time.monotonic()
     queue.enqueue([batch("lost")])
