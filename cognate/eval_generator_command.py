@@ -97,15 +97,17 @@ def _measured(
 
 
 def _table(results: Sequence[TaskResult]) -> Table:
+    from evaluation.generation import compared_by
+
     table = Table("task", "texts", "measures", "baselines", "required", "standing")
     for result in results:
-        standing = result.standing
+        standing, compared = result.standing, compared_by(result.task)
         table.add_row(
             str(result.task),
             f"{result.texts:,}",
             _values(result.measures),
             "\n".join(
-                f"{name}: {values['ROUGE-L']:.3f} ROUGE-L" for name, values in result.baselines.items()
+                f"{name}: {values[compared]:.3f} {compared}" for name, values in result.baselines.items()
             ),
             f"{standing.measure} {standing.required:.3g}",
             "stable" if standing.is_stable else "experimental",

@@ -22,6 +22,7 @@ from evaluation.generation import (
     BLEU,
     EXACT,
     ROUGE,
+    SARI,
     Sources,
     evaluate_task,
     judge,
@@ -116,7 +117,7 @@ def test_the_same_texts_have_a_bleu_of_100_and_others_less() -> None:
 
 def test_a_task_with_two_lines_is_stable_only_above_both() -> None:
     task = GenerationTask.CLEAN_QUERY
-    assert judge(task, {EXACT: 0.5, BLEU: 80.0, ROUGE: 0}, {}).is_stable
+    assert judge(task, {EXACT: 0.5, BLEU: 80.0, ROUGE: 0, SARI: 0}, {}).is_stable
     missed = judge(task, {EXACT: 0.5, BLEU: 70.0, ROUGE: 0}, {})
     assert (missed.is_stable, missed.measure, missed.value, missed.required) == (False, BLEU, 70.0, 75.0)
 
@@ -127,10 +128,21 @@ def test_a_task_without_a_line_must_beat_copying_and_the_first_sentence() -> Non
         Phrasebook({"They utilise it. So.": "They utilise it. So."}), data, GenerationOptions()
     )
     simpler = evaluate_task(Phrasebook({"They utilise it. So.": "They use it."}), data, GenerationOptions())
+    assert simpler.standing.measure == SARI
     assert set(copied.baselines) == {"copy", "lead sentence"}
     assert not copied.standing.is_stable
     assert simpler.standing.is_stable
-    assert simpler.standing.required == max(values[ROUGE] for values in simpler.baselines.values())
+    assert simpler.standing.required == max(values[SARI] for values in simpler.baselines.values())
+
+
+def test_a_split_reaches_its_line_and_needs_not_be_nearer_to_people_than_copies() -> None:
+    copied = {"copy": {BLEU: 73.0, ROUGE: 0.9, SARI: 31.0}}
+    better = judge(GenerationTask.SPLIT, {EXACT: 0, BLEU: 70.0, ROUGE: 0.8, SARI: 50.0}, copied)
+    short = judge(GenerationTask.SPLIT, {EXACT: 0, BLEU: 50.0, ROUGE: 0.8, SARI: 50.0}, copied)
+    like_copies = judge(GenerationTask.SPLIT, {EXACT: 0, BLEU: 73.0, ROUGE: 0.9, SARI: 31.0}, copied)
+    assert better.is_stable
+    assert (short.is_stable, short.measure, short.required) == (False, BLEU, 60.0)
+    assert (like_copies.is_stable, like_copies.measure, like_copies.required) == (False, SARI, 31.0)
 
 
 def test_an_explanation_must_beat_each_part_of_its_source() -> None:
@@ -153,6 +165,7 @@ def test_a_source_that_is_too_long_counts_as_an_empty_text() -> None:
 
 
 def test_reaching_the_line_is_not_enough_where_copying_does_better() -> None:
-    standing = judge(GenerationTask.SPLIT, {BLEU: 64.0}, {"copy": {BLEU: 73.0}})
-    assert (standing.is_stable, standing.required) == (False, 73.0)
-    assert judge(GenerationTask.SPLIT, {BLEU: 64.0}, {"copy": {BLEU: 50.0}}).is_stable
+    task = GenerationTask.TRANSLATE_EN_ES
+    standing = judge(task, {BLEU: 34.0}, {"copy": {BLEU: 43.0}})
+    assert (standing.is_stable, standing.required) == (False, 43.0)
+    assert judge(task, {BLEU: 34.0}, {"copy": {BLEU: 20.0}}).is_stable
