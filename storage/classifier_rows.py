@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from core.classifier_types import (
     ByFeedback,
+    ByTraining,
     Classifier,
     CollectionSource,
     HeadKind,
@@ -19,9 +20,10 @@ from core.classifier_types import (
 from core.errors import Conflict, NotFound, Overtaken
 from storage.classifier_examples import drop_vectors
 from storage.classifier_versions import to_encoder
+from storage.collections import lock_collection
 from storage.database import can_be_stored
 from storage.jobs import OPEN_STATES
-from storage.schema import ClassifierExamples, Classifiers, Jobs
+from storage.schema import ClassifierExamples, Classifiers, Jobs, LabelingRules
 
 _TABLE = Classifiers.__table__
 
@@ -76,7 +78,27 @@ def require_made_by(connection: Connection, found: Row[Any], made_by: MadeBy) ->
                 " was fitted to the examples"
             )
     elif found.job_id != made_by.job_id or not _is_in_training(connection, found):
-        raise Overtaken(f"training {made_by.job_id} of classifier {found.name!r} is over")
+        raise training_is_over(found, made_by)
+
+
+def training_is_over(found: Row[Any], made_by: ByTraining) -> Overtaken:
+    """The error for what a training brings that was cancelled, or is not the newest."""
+    return Overtaken(f"training {made_by.job_id} of classifier {found.name!r} is over")
+
+
+def set_active(connection: Connection, classifier_id: int, number: int, **values: Any) -> None:
+    """Makes a version of the locked classifier the one that serves; `values` of its row change with it.
+
+    Collections that it labels on arrival are locked first, so that no batch is published afterwards with
+    the labels of the version before.
+    """
+    labelled = select(LabelingRules.collection_id).where(LabelingRules.classifier_id == classifier_id)
+    for collection_id in connection.execute(
+        labelled.distinct().order_by(LabelingRules.collection_id)
+    ).scalars():
+        lock_collection(connection, collection_id)
+    this = update(Classifiers).where(Classifiers.id == classifier_id)
+    connection.execute(this.values(active=number, **values))
 
 
 def refuse_open_training(connection: Connection, found: Row[Any]) -> None:

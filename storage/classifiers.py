@@ -37,14 +37,16 @@ from storage.classifier_rows import (
     read_classifier,
     refuse_open_training,
     require_made_by,
+    set_active,
     to_classifier,
     touch,
+    training_is_over,
 )
 from storage.classifier_versions import encoder_columns
 from storage.clock import Clock, utc_now
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
-from storage.long_jobs import open_job
+from storage.long_jobs import end_well, open_job
 from storage.schema import Classifiers
 
 CLASSIFIER = "classifier"  # in the details of a training: the name
@@ -178,6 +180,7 @@ class SqlClassifierStore:
     ) -> ClassifierVersion:
         """Adds a version and makes it the active one. Of those that feedback made only the newest are kept.
 
+        The training that made it ends with it: a cancel comes before both, or after both and changes nothing.
         Raises NotFound when the classifier is gone, Overtaken when what it was made by no longer holds.
         """
         now = self._clock()
@@ -185,13 +188,14 @@ class SqlClassifierStore:
         with self._database.write() as connection:
             found = lock_classifier(connection, classifier_id)
             require_made_by(connection, found, made_by)
+            if isinstance(made_by, ByTraining) and not end_well(connection, made_by.job_id, examples, now):
+                raise training_is_over(found, made_by)
             number = found.last_number + 1
             version = classifier_versions.new_version(
                 number, origin, trained, encoder, data_hash, examples, adapters is not None, now
             )
             classifier_versions.insert_version(connection, classifier_id, version, trained, adapters)
-            this = update(Classifiers).where(Classifiers.id == classifier_id)
-            connection.execute(this.values(active=number, last_number=number, updated_at=now))
+            set_active(connection, classifier_id, number, last_number=number, updated_at=now)
             classifier_versions.delete_old_feedback(connection, classifier_id, number)
         return version
 
@@ -221,8 +225,7 @@ class SqlClassifierStore:
         with self._database.write() as connection:
             touch(connection, classifier_id, self._clock())
             version = classifier_versions.read_version(connection, classifier_id, number)
-            this = update(Classifiers).where(Classifiers.id == classifier_id)
-            connection.execute(this.values(active=number))
+            set_active(connection, classifier_id, number)
         return version
 
     def rules(self, collection_id: int) -> list[LabelingRule]:

@@ -57,10 +57,8 @@ class SqlLongJobs:
     @repeated
     def succeed(self, job_id: str, done: int) -> None:
         """Ends it with so many documents done. Does nothing to a job that is over."""
-        ended = {"state": JobState.SUCCEEDED, "is_complete": True, "finished_at": self._clock()}
         with self._database.write() as connection:
-            still_open = update(Jobs).where(Jobs.id == job_id, Jobs.state.in_(OPEN_STATES))
-            connection.execute(still_open.values(total=done, done=done, **ended))
+            end_well(connection, job_id, done, self._clock())
 
     @repeated
     def fail(self, job_id: str, reason: str) -> None:
@@ -86,6 +84,13 @@ def open_job(
     row = {"id": job_id, "kind": kind, "collection_name": collection, "state": JobState.QUEUED}
     connection.execute(insert(Jobs).values(**row, **counts, created_at=now, details=dict(details)))
     return job_id
+
+
+def end_well(connection: Connection, job_id: str, done: int, now: datetime) -> bool:
+    """Ends the job as succeeded with so many items done; False, and nothing done, when it is over already."""
+    still_open = update(Jobs).where(Jobs.id == job_id, Jobs.state.in_(OPEN_STATES))
+    ended = {"state": JobState.SUCCEEDED, "is_complete": True, "finished_at": now}
+    return bool(connection.execute(still_open.values(total=done, done=done, **ended)).rowcount)
 
 
 def note_step(connection: Connection, step: JobStep, seq: int) -> None:

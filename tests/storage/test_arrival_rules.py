@@ -11,8 +11,9 @@ import pytest
 from core.classifier_types import LabelingRule
 from core.errors import Overtaken
 from core.job_types import ArrivalRule, EncodedDocument
+from storage.classifier_rows import set_active
 from storage.classifier_rules import put_rule
-from tests.storage.test_classifiers import add_version, put
+from tests.storage.test_classifiers import add_version, put, train
 from tests.storage.world import World, encode, new
 
 SHOWN = {"tone": "good", "tone_confidence": 0.9}
@@ -22,7 +23,7 @@ SHOWN = {"tone": "good", "tone_confidence": 0.9}
 def world(world: World) -> World:
     """With a classifier of two versions, of which the first is active."""
     classifier, _ = put(world)
-    add_version(world, classifier), add_version(world, classifier)
+    add_version(world, classifier), train(world)
     world.classifiers.activate(classifier.id, 1)
     return world
 
@@ -82,6 +83,20 @@ def test_a_batch_published_while_a_rule_is_added_comes_before_it_or_knows_it(wor
             put_rule(connection, LabelingRule(world.id, "mood", "tone"), classifier.id)
             publishing = pool.submit(world.batches.complete, batch, encode(batch.items), [], [])
             with pytest.raises(TimeoutError):  # it waits for who adds the rule
+                publishing.result(0.3)
+        assert isinstance(publishing.exception(30), Overtaken)
+    assert world.counts() == (0, 1, 0)
+
+
+def test_a_batch_published_while_a_version_is_activated_comes_before_it_or_knows_it(world: World) -> None:
+    add_rule(world)
+    batch = world.claim(world.send(new("a")).batch_ids[0])
+    rules = world.classifiers.arrival_rules(world.id)
+    with ThreadPoolExecutor(1) as pool:
+        with world.database.write() as connection:
+            set_active(connection, world.classifiers.get("mood").id, 2)
+            publishing = pool.submit(world.batches.complete, batch, encode(batch.items), [], rules)
+            with pytest.raises(TimeoutError):  # it waits for who activates
                 publishing.result(0.3)
         assert isinstance(publishing.exception(30), Overtaken)
     assert world.counts() == (0, 1, 0)

@@ -63,6 +63,11 @@ def trained(seed: int = 0, parameters: Mapping[str, Any] | None = None) -> Train
     return TrainedHead(head, {"accuracy": 0.5, "macro_f1": float("nan")}, report)
 
 
+def train(world: World, seed: int = 0) -> int:
+    """Number of the version that a training of its own makes from the stored examples."""
+    return add_version(world, put(world, given=None)[0], seed)
+
+
 def add_version(world: World, classifier: Classifier, seed: int = 0) -> int:
     return world.classifiers.add_version(
         classifier.id, ByTraining(classifier.job_id or ""), trained(seed), ENCODER, "d" * 64, 2
@@ -218,13 +223,23 @@ def test_a_training_that_is_over_changes_nothing_more(world: World) -> None:
 
 def test_a_head_fitted_from_a_version_that_no_longer_serves_is_not_added(world: World) -> None:
     made, _ = put(world)
-    for seed in range(2):
-        add_version(world, made, seed)
+    add_version(world, made), train(world)
     world.classifiers.activate(made.id, 1)
     with pytest.raises(Overtaken, match=r"version 1 .* serves now, not 2"):
         world.classifiers.add_version(made.id, ByFeedback(2), trained(), ENCODER, "d" * 64, 2)
     assert [one.number for one in world.classifiers.versions(made.id)] == [2, 1]
     assert world.classifiers.get("mood").active == 1
+
+
+def test_a_training_ends_with_its_version_and_cannot_be_cancelled_after_it(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad"))
+    world.long_jobs.begin(job_id)
+    add_version(world, made)
+    for job in (world.jobs.get(job_id), world.jobs.cancel(job_id)):
+        assert (job.state, job.done, job.total, job.failed) == (JobState.SUCCEEDED, 2, 2, 0)
+    with pytest.raises(Overtaken, match=job_id):  # the same task, delivered twice
+        add_version(world, made)
+    assert [one.number for one in world.classifiers.versions(made.id)] == [1]
 
 
 def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World) -> None:
@@ -253,10 +268,10 @@ def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World
 
 def test_versions_are_numbered_on_and_rolled_back_to(world: World) -> None:
     made, _ = put(world)
-    assert [add_version(world, made, seed) for seed in range(3)] == [1, 2, 3]
+    assert [add_version(world, made), train(world, 1), train(world, 2)] == [1, 2, 3]
     assert world.classifiers.activate(made.id, 1).number == 1
     assert world.classifiers.get("mood").active == 1
-    assert add_version(world, made) == 4
+    assert train(world) == 4
     assert [one.number for one in world.classifiers.versions(made.id)] == [4, 3, 2, 1]
     for read in (world.classifiers.version, world.classifiers.head, world.classifiers.report):
         with pytest.raises(NotFound, match="version 9"):
@@ -276,7 +291,7 @@ def test_of_the_versions_that_feedback_made_the_newest_are_kept(
         world.classifiers.add_version(
             made.id, ByFeedback(seed + 1), trained(seed), ENCODER, f"{seed}" * 64, 2
         )
-    add_version(world, made)
+    train(world)
     assert [one.number for one in world.classifiers.versions(made.id)] == [6, 5, 4, 1]
     assert world.classifiers.get("mood").active == 6
 
@@ -293,7 +308,6 @@ def test_deleting_takes_examples_versions_and_rules_along(world: World) -> None:
     made, job_id = put(world, given=examples(a="good"))
     add_version(world, made)
     world.classifiers.add_rule(LabelingRule(world.id, "mood", "tone"))
-    end(world, job_id)
     world.classifiers.delete("mood")
     assert world.classifiers.list() == []
     assert (world.classifiers.examples(made.id), world.classifiers.versions(made.id)) == ([], [])
