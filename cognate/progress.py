@@ -19,11 +19,12 @@ LINE_EVERY_S: Final = 30.0
 def plain_lines(console: Console, every_s: float = LINE_EVERY_S) -> Callable[[str], None]:
     """Prints what it is told, at most every `every_s` seconds, where no terminal shows a bar."""
     told_s = -math.inf
+    has_bar = console.is_terminal and not console.is_dumb_terminal
 
     def tell(line: str) -> None:
         nonlocal told_s
         now_s = time.monotonic()
-        if not console.is_terminal and now_s - told_s >= every_s:
+        if not has_bar and now_s - told_s >= every_s:
             told_s = now_s
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from encoder.training.vector_reader import VectorReaderReport
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+READS_FIRST: Final = "Reads and encodes all texts first."
 
 train_app = typer.Typer(no_args_is_help=True, help="Train models on your own data.")
 
@@ -175,6 +177,7 @@ def vector_reader(
         seed=seed,
     )
     console = Console()
+    console.print(READS_FIRST)
     with _bar(console) as bar:
         report = train_vector_reader(settings, _shown_losses(bar, steps))
     console.print(f"{report.steps} steps in {report.seconds / 60:.1f} minutes, {report.tokens:,} tokens.")
@@ -202,7 +205,7 @@ def _choice(choices: type[Choice], given: str, name: str) -> Choice:
 
 
 def _train(run: Callable[[Callable[[Reached], None]], TrainReport], steps: int, console: Console) -> None:
-    console.print("Reads and encodes all texts first.")
+    console.print(READS_FIRST)
     with _bar(console) as bar:
         report = run(_shown(bar, steps))
     _summarise(report, console)

@@ -82,7 +82,8 @@ def _with_bars(
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         reading = bar.add_task("reading sources", total=None)
-        training, tell = bar.add_task("training", total=1.0), plain_lines(console)
+        training = bar.add_task("training", total=1.0)
+        tell, tell_read = plain_lines(console), plain_lines(console)
 
         def show(progress: GenerationProgress) -> None:
             by_time = progress.seconds / settings.max_seconds if settings.max_seconds else 0.0
@@ -92,7 +93,7 @@ def _with_bars(
 
         def show_reading(done: int, total: int) -> None:
             bar.update(reading, completed=done, total=total)
-            tell(f"sources read: {done:,} of {total:,}")
+            tell_read(f"sources read: {done:,} of {total:,}")
 
         return train(settings, show, show_reading)
 

@@ -17,7 +17,7 @@ from core.denials import denials, differ_in_denials, disagree, says_denied
 from core.facts import missing_names, names, squeezed, stutter, words
 from core.generation_types import FinishReason, Generated, GenerationTask
 from core.repairs import tries_of, without_repaired, without_signs
-from core.stated_numbers import missing_numbers
+from core.stated_numbers import missing_numbers, spoken_numbers
 from core.telling_words import unsupported
 
 
@@ -93,6 +93,7 @@ RULES: Final[Mapping[GenerationTask, Rule]] = MappingProxyType(
 )
 
 CURRENT: Final = "|| current:"
+_TURN: Final = re.compile(r"(?:^|\|)\s*(?:previous|current):")
 _VERB: Final = r"(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|may|must)"
 _YES_OR_NO: Final = re.compile(rf"\W*{_VERB}\b", re.IGNORECASE)  # asks whether it is so
 _IS_NOT_SO: Final = re.compile(rf"\b{_VERB} not\b|n['’]t\b|\b(?:cannot|never)\b", re.IGNORECASE)
@@ -223,6 +224,14 @@ def _new(task: GenerationTask, source: str, text: str) -> Drop | None:
 
 
 def _added(rule: Rule, source: str, text: str) -> Drop | None:
-    if rule.may_add_words or not (added := unsupported(text, [source])):
+    if rule.may_add_words:
+        return None
+    added = [word for word in unsupported(text, [_TURN.sub(" ", source)]) if not _is_judged_apart(word)]
+    if not added:
         return None
     return Drop(DropReason.NEW_WORDS, f"it has the word {added[0]!r}, which the text has not")
+
+
+def _is_judged_apart(word: str) -> bool:
+    """Whether other rules tell if the word may be there: those of numbers and of denials."""
+    return word.isdigit() or bool(spoken_numbers(word)) or word.endswith("n't")

@@ -23,14 +23,14 @@ _FORMS: Final = (
     (5, ("ent", "ence", "ently")),
     (5, ("is", "es", "e", "ed", "ing")),
 )
-# Verbs whose forms their endings do not tell, the base first; forms in -ing and -s are regular.
+# Verbs whose forms their endings do not tell, the base first; with those in -ing and -s of the shortest.
 _IRREGULAR: Final = """
-be am is are was were been; become became; begin began begun; bear bore born borne; bind bound
+be am is are was were been being; become became; begin began begun; bear bore born borne; bind bound
 bite bit bitten; bleed bled; blow blew blown; break broke broken; bring brought; build built; buy bought
 catch caught; choose chose chosen; come came; deal dealt; dig dug; draw drew drawn; drink drank drunk
 drive drove driven; eat ate eaten; fall fell fallen; feed fed; feel felt; fight fought; find found
-flee fled; fly flew flown; forbid forbade forbidden; forget forgot forgotten; freeze froze frozen
-get got gotten; give gave given; go went gone; grow grew grown; hang hung; have has had; hear heard
+flee fled; fly flies flew flown; forbid forbade forbidden; forget forgot forgotten; freeze froze frozen
+get got gotten; give gave given; go goes going went gone; grow grew grown; hang hung; have has had; hear heard
 hide hid hidden; hold held; keep kept; know knew known; lay laid; lead led; leave left; lend lent
 lose lost; make made; mean meant; meet met; pay paid; ride rode ridden; ring rang rung; rise rose risen
 run ran; say said; see saw seen; sell sold; send sent; shake shook shaken; shine shone; shoot shot

@@ -33,7 +33,8 @@ def _freed(qos: ForgettingQoS, delivery_tag: str) -> Iterator[None]:
     try:
         yield
     except Exception:
-        base.QoS.ack(qos, delivery_tag)
+        if delivery_tag in qos._delivered:
+            base.QoS.ack(qos, delivery_tag)
         raise
 
 

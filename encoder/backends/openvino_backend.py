@@ -128,7 +128,7 @@ class OpenVinoBackend:
 
 
 def _is_float32(compiled: ov.CompiledModel, is_int8: bool) -> bool:
-    """Whether this chip computes the matrix products in float32, for want of bf16 and int8 instructions."""
+    """Whether products are computed in float32: as asked, or for want of bf16 and int8 instructions."""
     computes_in = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     return computes_in == Precision.F32.value and not (is_int8 and sums_int8_exactly())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from cognate.progress import plain_lines
@@ -22,5 +23,10 @@ def test_a_log_gets_a_line_now_and_then() -> None:
     assert told(0.0, is_terminal=False) == ["step [0]", "step [1]", "step [2]"]
 
 
-def test_a_terminal_has_its_bar_instead() -> None:
+def test_a_terminal_has_its_bar_instead_but_not_one_that_cannot_move_its_cursor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     assert told(0.0, is_terminal=True) == []
+    monkeypatch.setenv("TERM", "dumb")
+    assert told(0.0, is_terminal=True) == ["step [0]", "step [1]", "step [2]"]

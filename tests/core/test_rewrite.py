@@ -83,6 +83,21 @@ def test_a_bad_candidate_is_dropped_with_its_reason(candidate: str, reason: Drop
             "In what year did the team lose?",
             "In what year did the team win?",
         ),
+        (  # what the turns are called is said by nobody
+            "previous: Who was the president in 1990? || current: And in 2000?",
+            "Who was the current president in 2000?",
+            "Who was the president in 2000?",
+        ),
+        (
+            "previous: The king ruled for 12 years. | He was ill. || current: Why?",
+            "Why did the previous king rule for twelve years?",
+            "Why did the king rule for twelve years?",
+        ),
+        (
+            "previous: Anna did not come to Rome. || current: Why?",
+            "Why didn't Anna fly to Rome?",
+            "Why didn't Anna come to Rome?",
+        ),
     ],
 )
 def test_a_query_in_context_has_no_words_of_its_own(source: str, invented: str, good: str) -> None:

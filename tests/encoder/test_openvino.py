@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from core.types import Float32
@@ -61,6 +62,18 @@ def test_one_backend_serves_many_shapes_in_any_order() -> None:
             config, rng.integers(1, config.max_positions + 1, rng.integers(1, 9)).tolist(), seed
         )
         np.testing.assert_allclose(backend.forward(*batch), reference.forward(*batch), atol=2e-5)
+
+
+def lone_query_threads(precision: Precision) -> str:
+    config = tiny_config()
+    backend = OpenVinoBackend(config, random_weights(config), precision, threads=2)
+    return str(backend._fixed[8]._properties["INFERENCE_NUM_THREADS"])
+
+
+def test_a_lone_query_takes_all_threads_where_products_are_in_float32_and_one_elsewhere() -> None:
+    has_bf16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert lone_query_threads(Precision.F32) == "2"
+    assert lone_query_threads(Precision.BF16) == ("1" if has_bf16 else "2")
 
 
 def test_graphs_of_fixed_shape_take_over_and_give_the_same_for_texts_of_any_short_length() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from statistics import median
 
 import pytest
 
@@ -60,7 +59,7 @@ def test_both_apis_serve_a_new_document_within_a_second(apis: tuple[Api, Api]) -
     first, second = apis
     create(first.http, "fresh")
     waited_s = [seconds_until_served(first, second, number) for number in range(5)]
-    assert median(waited_s) < 1.0, waited_s  # other tests on the same cores may hold up one of them
+    assert sorted(waited_s)[-2] < 1.0, waited_s  # other tests on the same cores may hold up one of them
 
 
 def seconds_until_served(first: Api, second: Api, number: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -9,7 +11,9 @@ from encoder.training import bfloat16 as tested
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
+def _forget() -> Iterator[None]:
+    tested._computes_or_tells.cache_clear()
+    yield
     tested._computes_or_tells.cache_clear()
 
 
@@ -35,5 +39,11 @@ def test_a_chip_without_it_is_told_of_once(
     assert caplog.text.count("no bfloat16 instructions") == 1
 
 
-def test_a_gpu_is_not_asked_of_the_cpu() -> None:
-    assert tested.computes_bfloat16("cuda")
+@pytest.mark.parametrize("has", [True, False])
+def test_a_gpu_is_asked_for_instructions_of_its_own(monkeypatch: pytest.MonkeyPatch, has: bool) -> None:
+    def is_supported(including_emulation: bool = True) -> bool:
+        return has or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    monkeypatch.setattr(tested.ov, "Core", None)  # the CPU is not asked
+    assert tested.computes_bfloat16("cuda") is has
