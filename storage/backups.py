@@ -23,7 +23,7 @@ from storage.backup_file import (
 from storage.backup_loading import CollectionLoader
 from storage.backup_tables import plan_tables
 from storage.backup_writing import CollectionWriter, collection_ids, find_saved
-from storage.clock import Clock, utc_now
+from storage.clock import Clock, new_id, utc_now
 from storage.database import Database
 from storage.uploads import ASIDE, FsspecUploadStore
 
@@ -87,7 +87,8 @@ class SqlBackups:
         self._refuse_second(name)
         self._remove_abandoned()
         ids = collection_ids(self._database, collections)
-        upload = self._files.create(name + SUFFIX, f".{job_id}{ASIDE}")
+        # A name for each attempt: a process that lost its lock on the job may still be writing another.
+        upload = self._files.create(name + SUFFIX, f".{job_id}.{new_id()}{ASIDE}")
         archive = ArchiveWriter(upload)
         try:
             writer = CollectionWriter(self._database, self._plans, archive, going)

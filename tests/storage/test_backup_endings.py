@@ -112,6 +112,23 @@ def test_a_backup_of_long_ago_that_was_never_finished_is_removed(
     assert {backup.name for backup in backups.list()} == {"c", "d"}
 
 
+def test_a_second_attempt_beside_the_first_damages_nothing(
+    world: World, backups: SqlBackups, tmp_path: Path
+) -> None:
+    fill(world)
+    attempts = iter(range(2))
+
+    def go_on_elsewhere(done: int) -> None:
+        if next(attempts, 0) == 1:
+            world.add(new("z", text=" ".join(map(str, range(100_000)))))  # so that the two differ
+            backups.create("j", "b", None, lambda done: None)
+
+    with pytest.raises(Conflict, match="exists"):
+        backups.create("j", "b", None, go_on_elsewhere)
+    backups.verify("b", lambda done: None)
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == ["b.zip"]
+
+
 def test_only_the_job_that_made_a_backup_knows_it_again_and_withdraws_it(
     world: World, backups: SqlBackups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
