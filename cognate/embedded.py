@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -46,7 +47,8 @@ class EmbeddedBackground:
         ingest.requeue_unfinished()
         self.queue.start(ingestion.run, ingestion.identify)
         stack.callback(self.queue.stop)
-        sweep = _Sweep(ingestion, retention, timedelta(days=settings.retention_days))
+        keep = timedelta(days=settings.retention_days)
+        sweep = _Sweep(ingestion, retention, keep, self.notifier.request_compaction)
         stack.enter_context(repeated_every(SWEEP_EVERY_S, "sweep", sweep))
 
     def gauges(self) -> dict[str, float]:
@@ -54,10 +56,12 @@ class EmbeddedBackground:
 
 
 class _Sweep:
-    """Queues tasks that nobody holds; now and then purges what was deleted or done long ago."""
+    """Queues tasks that nobody holds; now and then purges what is long over, and has indexes tidied up."""
 
-    def __init__(self, ingestion: Ingestion, retention: SqlRetention, keep: timedelta) -> None:
-        self._ingestion, self._retention, self._keep = ingestion, retention, keep
+    def __init__(
+        self, ingestion: Ingestion, retention: SqlRetention, keep: timedelta, compact: Callable[[], None]
+    ) -> None:
+        self._ingestion, self._retention, self._keep, self._compact = ingestion, retention, keep, compact
         self._purged_at = time.monotonic() - PURGE_EVERY_S
 
     def __call__(self) -> None:
@@ -68,3 +72,4 @@ class _Sweep:
             purged = self._retention.purge(datetime.now(UTC) - self._keep)
             log.info("purged", extra=asdict(purged))
             self._ingestion.imports.remove_orphans(ORPHANED_AFTER)
+            self._compact()

@@ -91,7 +91,8 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
         log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
         ingestion.imports.remove_orphans(ORPHANED_AFTER)
 
-    return Work(handle, sweep, purge, background.stopping.set, encoder.close, ingestion.identify)
+    stop, compact = background.stopping.set, background.notifier.request_compaction
+    return Work(handle, sweep, purge, compact, stop, encoder.close, ingestion.identify)
 
 
 def _known(queues: Sequence[str]) -> tuple[str, ...]:

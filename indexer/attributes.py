@@ -19,10 +19,9 @@ from indexer.attributes_columns import (
 from indexer.attributes_snapshot import Arrays, unpack
 from indexer.attributes_values import Kind, Stored, TypedValue, typed_values
 from indexer.attributes_view import AttributeView
+from indexer.upkeep import has_many_dead
 
 MAX_FIELDS = 1_000
-MIN_DEAD = 1_000
-MAX_DEAD_SHARE = 0.20
 
 _Pending = dict[tuple[str, Kind], tuple[list[int], list[Stored]]]
 
@@ -74,7 +73,7 @@ class AttributeIndex:
             self._columns[field].setdefault(kind, Column(kind)).append(rows, values)
             self._published.pop(field, None)
         total = len(self._document_ids.values)
-        if total - len(self._row_of) > max(MIN_DEAD, MAX_DEAD_SHARE * total):
+        if has_many_dead(total - len(self._row_of), total):
             self.compact()
 
     def publish(self) -> AttributeView:

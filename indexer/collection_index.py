@@ -17,6 +17,7 @@ from indexer.exact import Alive
 from indexer.factory import choose_factory
 from indexer.main_index import Build, MainIndex, build_main, empty_main, extend_main
 from indexer.recall import with_measured_recall
+from indexer.upkeep import REQUESTED_DEAD_SHARE, Occasion, has_large_delta, has_many_dead
 from indexer.vector_index import Segment, View
 
 logger = logging.getLogger(__name__)
@@ -25,19 +26,6 @@ Cursor = tuple[int, int]
 Mask = npt.NDArray[np.bool_]
 
 RECALL_TARGET = 0.95
-MIN_DELTA = 2_000
-MAX_DELTA_SHARE = 0.10
-MIN_RESTING_DELTA = 500
-RESTING_DELTA_SHARE = 0.01
-MIN_DEAD = 1_000
-MAX_DEAD_SHARE = 0.20
-REBUILD_DEAD_SHARE = 0.10
-
-
-def is_compaction_due(main_rows: int, delta_rows: int, dead_rows: int) -> bool:
-    """Whether the delta or the dead rows have grown so large that they slow searches down."""
-    dead_limit = max(MIN_DEAD, MAX_DEAD_SHARE * (main_rows + delta_rows))
-    return delta_rows > max(MIN_DELTA, MAX_DELTA_SHARE * main_rows) or dead_rows > dead_limit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,14 +119,13 @@ class CollectionIndex:
         with self._lock:
             return self._passages_of(self._block(document_id))
 
-    def is_compaction_due(self, is_resting: bool = False) -> bool:
-        """While nothing is written, a smaller delta is folded too: every search compares all of it."""
+    def is_compaction_due(self, occasion: Occasion = Occasion.WRITING) -> bool:
+        """Whether the delta or the dead rows have grown so large that they slow searches down."""
         with self._lock:
             total = self._main.n + self._delta.count
             dead = total - int(np.count_nonzero(self._alive[:total]))
-            if is_resting and self._delta.count > max(MIN_RESTING_DELTA, RESTING_DELTA_SHARE * self._main.n):
-                return True
-            return is_compaction_due(self._main.n, self._delta.count, dead)
+            is_large = has_large_delta(self._main.n, self._delta.count, occasion)
+            return is_large or has_many_dead(dead, total, occasion)
 
     def compact(self, build: Build | None = None) -> bool:
         """Folds the delta into a new main; searches and `apply` go on meanwhile. False if one runs already.
@@ -286,7 +273,7 @@ class CollectionIndex:
         dead = total - int(np.count_nonzero(state.alive))
         is_same = choose_factory(self._setting, total - dead, self._d) == state.main.factory
         is_trained = state.main.is_lossless or total <= 2 * state.main.trained_rows
-        return state.main.n > 0 and is_same and is_trained and dead <= REBUILD_DEAD_SHARE * total
+        return state.main.n > 0 and is_same and is_trained and dead <= REQUESTED_DEAD_SHARE * total
 
     def _swap_main(self, main: MainIndex, captured: IndexState, keep: Int64 | None) -> None:
         """Puts `main` in place of the captured rows; what changed since then is carried over."""

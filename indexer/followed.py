@@ -39,6 +39,7 @@ class Followed:
         self.collection = collection
         self._new_folder = new_folder
         self.is_dropped = threading.Event()
+        self.is_compaction_requested = threading.Event()
         self.saved_at = time.monotonic()
         self.is_refused = False
         self._build_threads = build_threads
@@ -104,11 +105,19 @@ class Followed:
         self._failures += 1
         self._start_again("a page of the log could not be applied")
 
-    def compact(self, is_cancelled: Callable[[], bool]) -> None:
-        """Compacts the served index. Raises BuildCancelled."""
+    def compact_when_due(self, is_cancelled: Callable[[], bool]) -> bool:
+        """Compacts the served index if it needs that; whether it did. Raises BuildCancelled.
+
+        After a request for it less is enough.
+        """
+        is_requested = self.is_compaction_requested.is_set()
+        self.is_compaction_requested.clear()
+        if not self.index.is_compaction_due(is_requested):
+            return False
         build = Build(self.collection.settings.index, self._build_threads, is_cancelled)
-        if self.index.compact(build):
+        if self.index.compact(build, is_requested):
             self._saved_changes -= 1
+        return True
 
     def saved(self, state: SearchState, now: float) -> None:
         """Notes that a snapshot of `state` is on disk."""

@@ -93,6 +93,7 @@ class IndexFollower:
         listed = self._collections.list()
         self._snapshots.drop_others({collection.uid for collection in listed})
         self._notifier.subscribe(self._on_news)
+        self._notifier.subscribe_compaction(self._on_compaction_request)
         self._catch_up(listed)
         for name, work in (("index-follower", self._follow), ("index-upkeep", self._keep_up)):
             thread = threading.Thread(target=work, name=name, daemon=True)
@@ -203,6 +204,11 @@ class IndexFollower:
     def _on_news(self, collection_id: int, seq: int) -> None:
         self._news.set()
 
+    def _on_compaction_request(self) -> None:
+        for followed in self._all():
+            followed.is_compaction_requested.set()
+        self._chores.set()
+
     def _follow(self) -> None:
         while not self._stopping.is_set():
             self._news.wait(self._settings.poll_interval_s)
@@ -280,10 +286,9 @@ class IndexFollower:
             self._stopping.wait(self._settings.poll_interval_s)
 
     def _compact(self, followed: Followed) -> None:
-        if not followed.index.is_compaction_due():
-            return
         started = time.monotonic()
-        followed.compact(lambda: self._stopping.is_set() or followed.is_dropped.is_set())
+        if not followed.compact_when_due(lambda: self._stopping.is_set() or followed.is_dropped.is_set()):
+            return
         stats = followed.index.stats()
         fields = {
             "collection": followed.collection.name,

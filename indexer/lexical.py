@@ -17,9 +17,8 @@ from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_files import check_about, committed_bytes, dead_passages, link_committed
 from indexer.lexical_store import LexicalStore, StoredPassage, known_digests, stored_passages
 from indexer.lexical_view import LexicalView
+from indexer.upkeep import Occasion, has_many_dead
 
-MIN_DEAD: Final = 1_000
-MAX_DEAD_SHARE: Final = 0.20
 ABSENT: Final = 0  # the digest of a document without passages
 
 
@@ -92,13 +91,13 @@ class LexicalIndex:
             self._store.rest()
             self._searcher = self._store.searcher()
 
-    def is_compaction_due(self) -> bool:
+    def is_compaction_due(self, occasion: Occasion = Occasion.WRITING) -> bool:
         """Whether so many deleted passages are kept that they take room and bend the scores."""
         try:
             dead = dead_passages(self._store.folder)
         except OSError:  # closed, or just replaced
             return False
-        return dead > max(MIN_DEAD, MAX_DEAD_SHARE * (dead + self._searcher.num_docs))
+        return has_many_dead(dead, dead + self._searcher.num_docs, occasion)
 
     def compact(self) -> bool:
         """Builds the index anew from its living passages, so that scores are those of a fresh build.

@@ -28,6 +28,7 @@ from indexer.lexical_view import LexicalView
 from indexer.lexical_words import shown_stem, shown_words
 from indexer.main_index import Build
 from indexer.term_sets import TermSets
+from indexer.upkeep import Occasion
 from indexer.vector_index import View
 
 logger = logging.getLogger(__name__)
@@ -169,11 +170,11 @@ class SearchIndex:
         """Ids, in order, of the passages of a document that were applied."""
         return self._vectors.held_passages(document_id)
 
-    def is_compaction_due(self) -> bool:
-        is_resting = self._applied_s == math.inf
-        return self._vectors.is_compaction_due(is_resting) or self._words.is_compaction_due()
+    def is_compaction_due(self, is_requested: bool = False) -> bool:
+        occasion = self._occasion(is_requested)
+        return self._vectors.is_compaction_due(occasion) or self._words.is_compaction_due(occasion)
 
-    def compact(self, build: Build | None = None) -> bool:
+    def compact(self, build: Build | None = None, is_requested: bool = False) -> bool:
         """Compacts what needs it; searches and `apply` go on meanwhile. False if that is running already.
 
         Raises BuildCancelled, leaving the vectors as they were.
@@ -181,11 +182,16 @@ class SearchIndex:
         if self._is_broken:
             return False
         is_done = self._vectors.compact(build)
-        if self._words.is_compaction_due():
+        if self._words.is_compaction_due(self._occasion(is_requested)):
             self._words.compact()
         with self._lock:
             self._publish()
         return is_done
+
+    def _occasion(self, is_requested: bool) -> Occasion:
+        if is_requested:
+            return Occasion.REQUESTED
+        return Occasion.RESTING if self._applied_s == math.inf else Occasion.WRITING
 
     def rest(self) -> None:
         """Gives memory for writing back when nothing was applied for a while."""

@@ -171,6 +171,12 @@ class RecordingNotifier:
     def subscribe(self, listener: Callable[[int, int], None]) -> None:
         raise AssertionError("nothing should subscribe here")
 
+    def request_compaction(self) -> None:
+        raise AssertionError("nothing should request compactions here")
+
+    def subscribe_compaction(self, listener: Callable[[], None]) -> None:
+        raise AssertionError("nothing should subscribe here")
+
 
 STANDINGS = tuple(
     TaskStanding(task, task is not GenerationTask.ASK, "ROUGE-L", 40.0, 30.0) for task in GenerationTask

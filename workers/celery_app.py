@@ -10,7 +10,7 @@ from kombu import Exchange, Queue
 
 from core.job_types import TaskKind
 
-RUN, SWEEP, PURGE = "cognate.run", "cognate.sweep", "cognate.purge"
+RUN, SWEEP, PURGE, COMPACT = "cognate.run", "cognate.sweep", "cognate.purge", "cognate.compact"
 INGEST, IMPORTS, MAINTENANCE, TRAINING = QUEUES = ("ingest", "imports", "maintenance", "training")
 # Imports and backups have a queue of their own: a file takes minutes, a batch a second, and a worker may
 # be told to leave files alone. So have trainings.
@@ -24,6 +24,7 @@ QUEUE_OF = {
 
 SHORTEST_VISIBILITY_S = 3600.0
 PURGE_EVERY_S = 3600.0
+COMPACT_EVERY_S = 3600.0
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 WORKER_ANSWER_TIMEOUT_S = 30.0  # more than Celery waits for the next message
@@ -93,7 +94,7 @@ def _transport(settings: BrokerSettings, is_worker: bool) -> dict[str, Any]:
 
 def _schedule(settings: BrokerSettings) -> dict[str, Any]:
     """Messages expire when the next is due, so that they do not pile up while no worker runs."""
-    every = {SWEEP: settings.sweep_every_s, PURGE: PURGE_EVERY_S}
+    every = {SWEEP: settings.sweep_every_s, PURGE: PURGE_EVERY_S, COMPACT: COMPACT_EVERY_S}
     return {
         name: {
             "task": name,

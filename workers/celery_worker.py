@@ -18,7 +18,7 @@ from core.errors import Overloaded, Unavailable
 from core.ingest import AtWork
 from core.job_types import Task, TaskKind
 from workers import redis_qos
-from workers.celery_app import PURGE, RUN, SWEEP
+from workers.celery_app import COMPACT, PURGE, RUN, SWEEP
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class Work:
     handle: Callable[[Task, AtWork], None]
     sweep: Callable[[], None]
     purge: Callable[[], None]
+    compact: Callable[[], None]
     stop: Callable[[], None]
     give_up: Callable[[], None]
     identify: Callable[[Task], Mapping[str, str]] = lambda task: task.named_id
@@ -126,7 +127,10 @@ def _add_tasks(app: Celery, work: Work, running: _Running) -> None:
     def purge() -> None:
         _guarded(work.purge, PURGE)
 
-    for name, function in ((RUN, run), (SWEEP, sweep), (PURGE, purge)):
+    def compact() -> None:
+        _guarded(work.compact, COMPACT)
+
+    for name, function in ((RUN, run), (SWEEP, sweep), (PURGE, purge), (COMPACT, compact)):
         app.task(function, name=name)
 
 

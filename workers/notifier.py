@@ -10,6 +10,7 @@ class LocalNotifier:
 
     def __init__(self) -> None:
         self._listeners: tuple[Callable[[int, int], None], ...] = ()
+        self._compactors: tuple[Callable[[], None], ...] = ()
 
     def publish(self, collection_id: int, seq: int) -> None:
         for listener in self._listeners:
@@ -17,3 +18,10 @@ class LocalNotifier:
 
     def subscribe(self, listener: Callable[[int, int], None]) -> None:
         self._listeners += (listener,)
+
+    def request_compaction(self) -> None:
+        for compactor in self._compactors:
+            compactor()
+
+    def subscribe_compaction(self, listener: Callable[[], None]) -> None:
+        self._compactors += (listener,)

@@ -30,6 +30,14 @@ class Notifier(Protocol):
         """`listener(collection_id, seq)` may be called from any thread and must return at once."""
         ...
 
+    def request_compaction(self) -> None:
+        """Asks all followers to tidy their indexes up; losing it costs the time until the next request."""
+        ...
+
+    def subscribe_compaction(self, listener: Callable[[], None]) -> None:
+        """`listener` may be called from any thread and must return at once."""
+        ...
+
 
 class UploadWriter(Protocol):
     """One upload, written aside: it is there under its name when committed, whole, or never.

@@ -25,7 +25,7 @@ def computes_bfloat16(device: str) -> bool:
     """Whether the chip has instructions for it."""
     if device == "cpu":
         return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @cache

@@ -14,7 +14,7 @@ from cognate.settings import Settings
 from core.search_request import SearchRequest
 from core.services import Services
 from core.types import Collection, CollectionSettings
-from indexer import collection_index
+from indexer import upkeep
 from tests.fakes import FakeEncoder
 
 SEARCHERS = 3
@@ -52,8 +52,8 @@ def items(numbers: list[int], version: int) -> list[dict[str, Any]]:
 def test_searches_never_fail_and_never_show_what_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collection_index, "MIN_DELTA", 200)
-    monkeypatch.setattr(collection_index, "MIN_DEAD", 100)
+    monkeypatch.setattr(upkeep, "MIN_DELTA", 200)
+    monkeypatch.setattr(upkeep, "MIN_DEAD", 100)
     with open_runtime(Settings(data_dir=tmp_path), FakeEncoder()) as services:
         collection, _ = services.collections.create("c", "", None, CollectionSettings())
         world, rng = World(), random.Random(1)

@@ -202,6 +202,7 @@ class FakeNotifier:
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[int, int], None]] = []
+        self.compactors: list[Callable[[], None]] = []
         self.is_deaf = False
 
     def publish(self, collection_id: int, seq: int) -> None:
@@ -210,6 +211,13 @@ class FakeNotifier:
 
     def subscribe(self, listener: Callable[[int, int], None]) -> None:
         self.listeners.append(listener)
+
+    def request_compaction(self) -> None:
+        for compactor in self.compactors:
+            compactor()
+
+    def subscribe_compaction(self, listener: Callable[[], None]) -> None:
+        self.compactors.append(listener)
 
 
 def brute_force(rows: tuple[Float32, Int64, Int64], query: Float32, k: int) -> list[IndexHit]:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from core.errors import EncoderMismatch
 from core.index_types import LogEntry, LogPage
 from core.types import Collection
-from indexer.collection_index import CollectionIndex, is_compaction_due
+from indexer.collection_index import CollectionIndex
 from indexer.main_index import Build, BuildCancelled
 from tests.indexer.fakes import D, FakeDatabase, assert_same_hits, brute_force, unit_rows
 
@@ -177,15 +177,6 @@ def test_many_dead_rows_are_left_behind_by_a_compaction() -> None:
     catch_up(index, database, id_)
     index.compact()
     assert (index.stats().deleted, index.stats().passages) == (0, 100)
-
-
-@pytest.mark.parametrize(
-    ("main", "delta", "dead", "is_due"),
-    [(0, 2000, 0, False), (0, 2001, 0, True), (50_000, 5000, 0, False), (50_000, 5001, 0, True),
-     (3000, 0, 1000, False), (3000, 0, 1001, True), (50_000, 0, 10_000, False), (50_000, 0, 10_001, True)],
-)  # fmt: skip
-def test_when_a_compaction_is_due(main: int, delta: int, dead: int, is_due: bool) -> None:
-    assert is_compaction_due(main, delta, dead) is is_due
 
 
 @pytest.mark.parametrize("setting", ["auto", "HNSW8"])

@@ -236,6 +236,21 @@ def test_the_delta_is_compacted_in_the_background(world: World) -> None:
         world.assert_served(follower, collection)
 
 
+def test_a_request_compacts_what_is_too_little_for_the_background(world: World) -> None:
+    collection = world.database.add_collection("a")
+    with world.following(replace(DEAF, page_limit=1000)) as follower:
+        for _ in range(2):  # the second time in place of the first
+            seq = world.put(collection, *range(40))
+            assert follower.wait_for(collection, seq, WAIT_S)
+        eventually(lambda: follower.stats(collection).deleted == 80)
+        time.sleep(5 * DEAF.poll_interval_s)
+        assert follower.stats(collection).deleted == 80
+        world.notifier.request_compaction()
+        eventually(lambda: follower.stats(collection).deleted == 0)
+        assert follower.stats(collection).passages == 80
+        world.assert_served(follower, collection)
+
+
 def test_a_collection_that_misses_its_recall_target_is_counted(world: World) -> None:
     exact = world.database.add_collection("exact")
     coarse = world.database.add_collection("coarse", index="IVF16,PQ2x4fs")

@@ -16,7 +16,7 @@ import tantivy
 from core.document_set import DocumentSet
 from core.errors import InvalidInput
 from core.index_types import IndexHit, LogEntry
-from indexer import lexical, lexical_view
+from indexer import lexical, lexical_view, upkeep
 from indexer.lexical import LexicalIndex
 from indexer.lexical_files import ABOUT, META, DamagedIndex, dead_passages
 from indexer.lexical_store import StoredPassage, stored_passages
@@ -277,7 +277,7 @@ def test_an_index_of_another_language_is_refused(index: LexicalIndex, tmp_path: 
 def test_compaction_is_due_when_many_passages_are_deleted(
     index: LexicalIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lexical, "MIN_DEAD", 5)
+    monkeypatch.setattr(upkeep, "MIN_DEAD", 5)
     index.apply([entry(document_id, "boat") for document_id in range(1, 21)])
     index.publish()
     assert not index.is_compaction_due()

@@ -43,6 +43,7 @@ def main(url: str, told: Path, alive: Path) -> int:
         handle,
         sweep=lambda: tell("sweep"),
         purge=lambda: tell("purge"),
+        compact=lambda: tell("compact"),
         stop=lambda: None,
         give_up=lambda: None,
     )

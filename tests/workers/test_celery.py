@@ -158,6 +158,20 @@ def test_as_many_tasks_are_published_as_redis_lacks_the_oldest_first(
         assert (redis.llen("ingest"), redis.llen("imports")) == (5, 1)
 
 
+def test_a_request_for_compaction_is_heard_by_other_processes(redis_server: RedisServer) -> None:
+    here, there = RedisNotifier(redis_server.url), RedisNotifier(redis_server.url)
+    heard: list[str] = []
+    there.subscribe_compaction(lambda: heard.append("compact"))
+
+    def is_heard() -> bool:
+        here.request_compaction()  # again: what is said while nobody listens is lost
+        return bool(heard)
+
+    wait_until(is_heard, "the request is heard")
+    here.close()
+    there.close()
+
+
 def test_a_change_is_heard_by_other_processes_also_after_redis_was_away(redis_server: RedisServer) -> None:
     here, there = RedisNotifier(redis_server.url), RedisNotifier(redis_server.url)
     heard: list[tuple[int, int]] = []

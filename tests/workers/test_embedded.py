@@ -155,6 +155,14 @@ def test_a_published_change_reaches_every_listener() -> None:
     assert heard == [("first", 3, 7), ("second", 3, 7)]
 
 
+def test_a_request_for_compaction_reaches_every_listener() -> None:
+    notifier, heard = LocalNotifier(), []
+    notifier.subscribe_compaction(lambda: heard.append("first"))
+    notifier.subscribe_compaction(lambda: heard.append("second"))
+    notifier.request_compaction()
+    assert heard == ["first", "second"]
+
+
 def test_all_log_lines_of_a_task_carry_its_ids_and_no_other_has_them() -> None:
     queue, done, seen = EmbeddedQueue(workers=1), threading.Event(), dict[str, dict[str, object]]()
 

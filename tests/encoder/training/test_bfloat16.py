@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import openvino as ov
 import pytest
 import torch
 
@@ -45,5 +46,5 @@ def test_a_gpu_is_asked_for_instructions_of_its_own(monkeypatch: pytest.MonkeyPa
         return has or including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
-    monkeypatch.setattr(tested.ov, "Core", None)  # the CPU is not asked
+    monkeypatch.setattr(ov, "Core", None)  # the CPU is not asked
     assert tested.computes_bfloat16("cuda") is has
