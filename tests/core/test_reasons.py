@@ -18,6 +18,7 @@ from tests.fakes import FakeEncoder, FakeGenerator, FakeGeneratorSource, Recordi
 QUERY = "who repaired the lighthouse"
 TEXT = "and so on. Anna repaired the old lighthouse. It stands in Gothenburg!"
 TOLD = "Anna repaired the old lighthouse."
+SHORTENED = "The passage says that Anna repaired the old lighthouse."
 TOKENS = (
     Contribution("[CLS]", TokenField.SPECIAL, 0, 0, 0.1),
     Contribution("title", TokenField.TITLE, 0, 5, 5.0),
@@ -46,8 +47,8 @@ def test_without_generation_it_is_the_whole_sentence_that_adds_most() -> None:
 
 
 def test_the_first_generated_sentence_that_passes_is_shown() -> None:
-    found = reason(["Erik repaired the lighthouse for Olof.", "The old lighthouse was repaired by Anna."])
-    assert (found.text, found.kind) == ("The old lighthouse was repaired by Anna.", ReasonKind.GENERATED)
+    found = reason(["Erik repaired the lighthouse for Olof.", SHORTENED])
+    assert (found.text, found.kind) == (SHORTENED, ReasonKind.GENERATED)
     assert (found.outcome, found.span) == (Outcome.PASSED, None)
     assert found.similarity is not None
 
