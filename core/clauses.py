@@ -33,13 +33,14 @@ _AUXILIARIES: Final = _set(
     shouldn't
     """
 )
-_VERBS: Final = _AUXILIARIES | _set(
+_FULL_VERBS: Final = _set(
     """
     occurs includes contains prevents reduces provides requires produces inhibits becomes remains consists
     belongs describes depends went came took gave knew became began wrote broke grew fell ate drank drove flew
     rose spoke chose sat stood ran
     """
 )
+_VERBS: Final = _AUXILIARIES | _FULL_VERBS
 _DETERMINERS: Final = _set("a an the this these its his her their our all each")
 _NO_VERB_ENDINGS: Final = ("ss", "us", "is")  # of words in -s
 _RELATIVES: Final = _set("that which who whom whose")
@@ -143,10 +144,10 @@ def _is_main_clause(said: Sequence[str]) -> bool:
 
 
 def _has_verb(words: Sequence[str], rest: Sequence[str]) -> bool:
-    """A verb that is neither first nor last: a common one, or a word in -ed or -s before an article."""
-    for word, after in pairwise([*words[1:], *rest[:1]]):
+    """A verb behind the first word: a common one, or a word in -ed or -s before an article."""
+    for word, after in pairwise([*words[1:], *rest[:1], ""]):
         is_s = word.endswith("s") and not word.endswith(_NO_VERB_ENDINGS)
-        if word in _VERBS or (after in _DETERMINERS and (is_s or word.endswith("ed"))):
+        if word in (_VERBS if after else _FULL_VERBS) or (after in _DETERMINERS and (is_s or word.endswith("ed"))):
             return True
     return False
 

@@ -35,6 +35,7 @@ MELANOMA = "Lentigo maligna melanoma (LMM) is a type of skin cancer that usually
         ("Anna repaired the lighthouse.", "Anna repaired the lighthouse, which is white."),
         ("Anna repaired the lighthouse.", "Anna repaired the lighthouse; Erik sailed home."),
         ("Anna visited the family.", "Anna visited the family."),
+        ("The cat and the dog ran.", "The cat and the dog ran."),
         ("The sailors were in Italy.", "The sailors were in Italy [4]."),
         ("Anna isn't a sailor.", "Anna isn’t a sailor."),
         ("Anna isn’t a sailor.", "Anna isn't a sailor, which is a pity."),
