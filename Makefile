@@ -33,7 +33,7 @@ check: install
 	$(BIN)/ruff format --check $(ROOMS)
 	$(BIN)/ruff check $(ROOMS)
 	$(BIN)/mypy
-	$(BIN)/pytest -q -m 'not integration' $(SIDE_BY_SIDE)
+	$(BIN)/pytest -q -m 'not integration and not slow' $(SIDE_BY_SIDE)
 
 test: install
 	$(BIN)/pytest $(SIDE_BY_SIDE)

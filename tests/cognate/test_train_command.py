@@ -56,6 +56,7 @@ def test_wrong_choices_are_refused(tmp_path: Path, wrong: tuple[str, ...], messa
         CliRunner().invoke(train_app, arguments(tmp_path, "reranker", *wrong), catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_a_vector_reader_is_trained_and_loads(tmp_path: Path) -> None:
     texts = write_rows(tmp_path / "texts.jsonl", [{"text": f"w{i % 40} w{i // 40}"} for i in range(1200)])
     start, out = str(save_tiny_model(tmp_path / "start")), str(tmp_path / "mine")

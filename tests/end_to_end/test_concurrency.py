@@ -49,6 +49,7 @@ def items(numbers: list[int], version: int) -> list[dict[str, Any]]:
     return [{"id": str(n), "text": f"word{n % 50} text number {n} version {version}"} for n in numbers]
 
 
+@pytest.mark.slow
 def test_searches_never_fail_and_never_show_what_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

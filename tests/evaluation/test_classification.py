@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.metrics import f1_score
 
 from evaluation.classification import best_thresholds, few_of_each
@@ -24,6 +25,7 @@ def test_the_choice_of_examples_depends_on_the_seed_alone() -> None:
     assert first == same != other
 
 
+@pytest.mark.slow
 def test_thresholds_reach_the_highest_f1_that_any_threshold_reaches() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -54,6 +54,7 @@ def found(main: MainIndex, alive: Alive | None = None) -> list[Any]:
     return view.search(queries, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", KINDS)
 def test_a_copy_on_a_gpu_finds_what_the_index_finds(
     setting: str, device: Device, monkeypatch: pytest.MonkeyPatch

@@ -326,6 +326,7 @@ def repeated_large_cell() -> pa.Table:
     return pa.table({"id": [str(i) for i in range(200)], "text": cells})
 
 
+@pytest.mark.slow
 def test_parquet_of_one_large_text_in_every_row_is_read_in_memory_for_a_few_rows(tmp_path: Path) -> None:
     pq.write_table(
         repeated_large_cell(),

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,7 @@ FAIL = st.tuples(st.just("fail"), st.lists(st.tuples(IDS, TEXTS, VALUES), min_si
 DELETE = st.tuples(st.just("delete"), st.lists(IDS, min_size=1, max_size=3))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(program=st.lists(st.one_of(ADD, SEND, FAIL, DELETE), max_size=8))
 def test_a_restored_collection_is_the_saved_one(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -353,6 +354,7 @@ class Program(RuleBasedStateMachine):
             np.testing.assert_array_equal(found[id_], array)
 
 
+@pytest.mark.slow
 def test_the_stores_agree_with_the_model_in_random_programs(database: Database, kind: str) -> None:
     program = type("ProgramHere", (Program,), {"database": database})
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]

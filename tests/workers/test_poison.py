@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from core.types import CollectionSettings, RejectedItem
 from migrations.upgrade import upgrade
 from storage.bisecting import CRASHED, MAX_TRIES
@@ -37,6 +39,7 @@ def work_until_done(url: str) -> int:
     raise AssertionError(f"still work left after {MOST_CRASHES} crashes")
 
 
+@pytest.mark.slow
 def test_a_document_that_kills_its_process_fails_and_the_other_999_are_searchable(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'cognate.db'}"
     upgrade(url)

@@ -34,6 +34,7 @@ class Stopped(Exception):
     """Raised by a test in the middle of a run."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", Mode)
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, mode: Mode) -> None:
     whole = tiny_settings(tmp_path, mode=mode, learning_rate=1e-2)

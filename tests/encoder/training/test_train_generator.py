@@ -62,6 +62,7 @@ def test_a_run_writes_a_folder_that_loads_and_a_picture(tmp_path: Path) -> None:
     model.load_state_dict({name: torch.from_numpy(array) for name, array in loaded.weights.items()})
 
 
+@pytest.mark.slow
 def test_losses_fall(tmp_path: Path) -> None:
     settings = generation_settings(
         tmp_path, texts=(), steps=80, learning_rate=0.02, dropout=0.0, dev_every=80

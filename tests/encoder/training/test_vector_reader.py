@@ -48,6 +48,7 @@ def tiny_reader_settings(folder: Path, **changes: Any) -> VectorReaderSettings:
     return VectorReaderSettings(**(plain | changes))
 
 
+@pytest.mark.slow
 def test_a_reader_learns_to_tell_texts_by_their_vectors(tmp_path: Path) -> None:
     settings = tiny_reader_settings(tmp_path, steps=250, learning_rate=1e-2, noise=0.0)
     report = train_vector_reader(settings)
