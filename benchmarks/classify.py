@@ -10,12 +10,11 @@ Heads see train parts alone; test parts are only scored. Rows: full, 16 and 8 ex
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from classifier.thresholds import best_thresholds
 from core.classifier_types import Abstention, Bools, Examples, HeadScores, TrainingOptions
 from core.types import Float32, Int64, Lane, PassageText
 from encoder.service import load_encoder
+from evaluation.rows import read_jsonl
 
 SETS = ("banking77", "snips", "goemotions")
 SHOTS = (0, 16, 8)  # examples a class; 0 is all
@@ -57,9 +57,7 @@ def read(folder: Path, labels: Sequence[str], part: str, cache: Path) -> Part | 
     path = next((p for p in (folder / f"{part}.jsonl.gz", folder / f"{part}.jsonl") if p.exists()), None)
     if path is None:
         return None
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_jsonl(path)]
     columns = {label: column for column, label in enumerate(labels)}
     truth = np.zeros((len(rows), len(labels)), np.bool_)
     for number, row in enumerate(rows):

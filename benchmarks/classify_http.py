@@ -9,8 +9,6 @@ data folder is kept when it is named, so that a second run needs no ingestion, o
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import sys
 import tempfile
 import time
@@ -29,6 +27,7 @@ from benchmarks.service import running_server
 from cognate.classifier_client import ClassifierClient
 from cognate.client import Client, Json
 from cognate.load import SearchTarget, read_corpus, resident_mb
+from evaluation.rows import read_jsonl
 
 NAME = "sections"
 FIELD = "section"
@@ -42,9 +41,7 @@ Row = tuple[str, str, str]
 
 def labelled_titles(path: Path, limit: int) -> list[dict[str, str]]:
     """At most `limit` different titles, spread over the file, with their sections."""
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_jsonl(path)]
     sections = {row["title"]: row["section"] for row in rows if row["title"] and row["section"]}
     names, counts = np.unique(list(sections.values()), return_counts=True)
     common = set(names[counts >= len(sections) * LEAST_EXAMPLES / limit])

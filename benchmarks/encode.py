@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import gzip
 import json
 import os
 import statistics
@@ -36,6 +35,7 @@ from core.types import Float32, PassageText
 from encoder.convert_minilm import source_folder
 from encoder.service import load_encoder
 from encoder.tokenizer import Tokenizer
+from evaluation.rows import read_jsonl
 
 ROUNDS = 3
 QUERIES = 200
@@ -157,12 +157,9 @@ def stdlib_docstrings() -> Iterator[PassageText]:
 
 
 def _read_jsonl(path: Path) -> Iterator[PassageText]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            if row["text"]:
-                yield PassageText(row.get("title") or "", row["text"])
+    for _, row in read_jsonl(path):
+        if row["text"]:
+            yield PassageText(row.get("title") or "", row["text"])
 
 
 def _load_peer(threads: int, backend: str) -> Any:

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
-import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from core.explain import Contribution, ExplainService
 from core.token_types import TokenField
 from core.types import PassageText
 from encoder.service import EncoderService, load_encoder
+from evaluation.rows import need_jsonl, read_jsonl
 from indexer.chunking import sentence_starts
 
 DRAWS = 5
@@ -30,8 +29,8 @@ DRAWS = 5
 
 def read_pairs(folder: Path, split: str, limit: int) -> list[tuple[str, PassageText]]:
     """Queries with one relevant document each, spread over the split."""
-    corpus = {row["_id"]: row for row in _rows(folder / "corpus.jsonl")}
-    queries = {row["_id"]: row["text"] for row in _rows(folder / "queries.jsonl")}
+    corpus = {row["_id"]: row for row in _rows(folder, "corpus")}
+    queries = {row["_id"]: row["text"] for row in _rows(folder, "queries")}
     with (folder / "qrels" / f"{split}.tsv").open() as file:
         judged = {
             row["query-id"]: row["corpus-id"]
@@ -45,11 +44,8 @@ def read_pairs(folder: Path, split: str, limit: int) -> list[tuple[str, PassageT
     return pairs[:: max(1, len(pairs) // limit)][:limit]
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    packed = path.with_name(path.name + ".gz")
-    opener: Callable[..., Any] = gzip.open if packed.exists() else open
-    with opener(packed if packed.exists() else path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+def _rows(folder: Path, name: str) -> Iterator[Mapping[str, Any]]:
+    return (row for _, row in read_jsonl(need_jsonl(folder, name)))
 
 
 def without(passage: PassageText, words: Sequence[Contribution]) -> PassageText:

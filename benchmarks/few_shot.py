@@ -8,12 +8,9 @@ Each file holds one object a line with `text` and `label`. Examples are drawn fr
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,13 +19,12 @@ from classifier.zero_shot import ZeroShotScorer
 from core.label_types import Label
 from core.ports.models import LabelScorer
 from encoder.service import EncoderService, load_encoder
+from evaluation.rows import read_jsonl
 
 
 def read(path: Path) -> tuple[list[str], list[str]]:
     """Texts and their labels."""
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_jsonl(path)]
     return [row["text"] for row in rows], [row["label"] for row in rows]
 
 

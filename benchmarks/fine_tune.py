@@ -9,13 +9,10 @@ was not drawn is held out. `--names` adds the names of the labels, as words, to 
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -24,6 +21,7 @@ from core.ports.models import Encoder
 from core.types import Int64, PassageText
 from encoder.service import load_encoder
 from encoder.tuning import AdapterTuner, ModelSource
+from evaluation.rows import read_jsonl
 
 C = 10.0  # inverse regularisation of the head, for both encoders
 HELD_OUT = 1500
@@ -32,9 +30,7 @@ Rows = Sequence[tuple[str, str]]  # text and label
 
 
 def read(path: Path) -> Rows:
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        return [(row["text"], row["label"]) for row in map(json.loads, lines)]
+    return [(row["text"], row["label"]) for _, row in read_jsonl(path)]
 
 
 def draw(rows: Rows, shots: int, seed: int) -> tuple[Rows, Rows]:

@@ -10,12 +10,9 @@ that fit no label are those of the other files.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +24,7 @@ from core.classify import ClassifyLimits
 from core.label_types import Label, ZeroShotOptions
 from core.types import Float32
 from encoder.service import load_encoder
+from evaluation.rows import read_jsonl
 from evaluation.systems import RememberingEncoder
 
 LIMIT = 4000
@@ -51,9 +49,7 @@ class LabelledSet:
 
 def read(path: Path, limit: int = LIMIT) -> LabelledSet:
     """At most `limit` texts, spread over the file."""
-    opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = [row for _, row in read_jsonl(path)]
     rows = rows[:: -(-len(rows) // limit)]
     given = [row["labels"] if "labels" in row else [row["label"]] for row in rows]
     names = sorted({name for labels in given for name in labels})
