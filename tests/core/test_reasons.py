@@ -47,8 +47,9 @@ def test_without_generation_it_is_the_whole_sentence_that_adds_most() -> None:
 
 
 def test_the_first_generated_sentence_that_passes_is_shown() -> None:
-    found = reason(["Erik repaired the lighthouse for Olof.", SHORTENED])
-    assert (found.text, found.kind) == (SHORTENED, ReasonKind.GENERATED)
+    told = "The passage says that Anna repaired the old lighthouse."
+    found = reason(["Erik repaired the lighthouse for Olof.", told])
+    assert (found.text, found.kind) == (told, ReasonKind.GENERATED)
     assert (found.outcome, found.span) == (Outcome.PASSED, None)
     assert found.similarity is not None
 

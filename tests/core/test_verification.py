@@ -32,7 +32,7 @@ def test_words_that_the_texts_say_pass(text: str) -> None:
 
 
 def test_a_clause_of_the_passage_passes_and_its_words_in_another_order_do_not() -> None:
-    texts = ["Who repaired it?", "Anna repaired the old lighthouse, which stands in Gothenburg."]
+    texts = ["Who repaired it?", "Anna repaired the old lighthouse, including its lamps."]
     found = check(
         [
             sentence("Anna repaired the old lighthouse."),
@@ -160,7 +160,7 @@ def test_a_word_of_the_same_beginning_is_another_but_a_form_is_none(
 
 
 def test_a_sentence_about_something_else_fails_by_its_similarity() -> None:
-    texts = ["cat", "The cat was a dog, a " + " ".join(f"word{i}" for i in range(200))]
+    texts = ["cat", f"The cat was a dog, including {' '.join(f'word{i}' for i in range(200))}."]
     verdict = check([sentence("The cat was a dog.")], texts, FakeEncoder())[0]
     assert verdict.outcome is Outcome.SIMILARITY
     assert verdict.similarity is not None
@@ -170,8 +170,8 @@ def test_a_sentence_about_something_else_fails_by_its_similarity() -> None:
 def test_verdicts_are_in_the_order_of_the_sentences() -> None:
     texts = [QUERY, "Anna repaired the old lighthouse, which is white."]
     both = [
-        sentence("Erik repaired the old lighthouse."),
-        sentence("Anna repaired the old lighthouse."),
+        sentence("The lighthouse was repaired by Erik."),
+        sentence("The passage says that Anna repaired the old lighthouse."),
     ]
     assert [one.outcome for one in check(both, texts, FakeEncoder())] == [Outcome.NAME, Outcome.PASSED]
 
