@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.clauses import _MOST_WORDS, _SPOILERS, _read, is_clause_of
+from core.clauses import is_clause_of
 
 MELANOMA = "Lentigo maligna melanoma (LMM) is a type of skin cancer that usually develops in older adults."
 # (sentence, what is kept of a text, and what is left out at its end)

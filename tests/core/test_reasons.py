@@ -18,7 +18,6 @@ from tests.fakes import FakeEncoder, FakeGenerator, FakeGeneratorSource, Recordi
 QUERY = "who repaired the lighthouse"
 TEXT = "and so on. Anna repaired the old lighthouse. It stands in Gothenburg!"
 TOLD = "Anna repaired the old lighthouse."
-SHORTENED = "The passage says that Anna repaired the old lighthouse."
 TOKENS = (
     Contribution("[CLS]", TokenField.SPECIAL, 0, 0, 0.1),
     Contribution("title", TokenField.TITLE, 0, 5, 5.0),
