@@ -25,6 +25,11 @@ class StrictRequest(Request):
     broken syntax answers 400."""
 
     async def json(self) -> Any:
+        encoding = self.headers.get("content-encoding", "identity")
+        if encoding.lower() not in ("", "identity"):
+            raise HTTPException(
+                415, f"Content-Encoding is {encoding[:100]!r}; send the body as it is, without compression."
+            )
         body = await self.body()
         if len(body) < PARSE_IN_THREAD_FROM_BYTES:
             return parse(body)

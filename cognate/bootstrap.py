@@ -36,6 +36,7 @@ from core.explain_label import LabelExplainService
 from core.generating import GeneratorSource
 from core.memory import bound_heaps
 from core.ports.models import Encoder, PartsEncoder, PassageEncoder, Reranker, TokenEncoder
+from core.query_vectors import RememberingEncoder
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.rewritten_search import RewritingSearch
 from core.search import SearchService
@@ -228,7 +229,8 @@ def _assemble(ground: _Ground, stack: ExitStack, generator: GeneratorSource | No
     _start(ground, ingestion, stack)
     collections = CollectionService(ground.collections, indexes, encoder, check_index_kind, check_language)
     explain = ExplainService(encoder, documents, sentence_starts)
-    search = SearchService(collections, encoder, indexes, documents, explain, reranking, SearchLimits())
+    queries = RememberingEncoder(encoder)
+    search = SearchService(collections, queries, indexes, documents, explain, reranking, SearchLimits())
     generator = generator or generator_of(settings, encoder, stack)
     generating = make_generating(settings, encoder, ground.registry, generator)
     rewrites = generating.query_rewrites

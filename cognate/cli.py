@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cognate.backup_command import backup_app
@@ -61,10 +62,18 @@ def main() -> None:
     try:
         app()
     except CognateError as error:
-        Console(stderr=True).print(
-            f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True
-        )
-        raise SystemExit(1) from None
+        _end(str(error))
+    except OSError as error:
+        if error.filename is None:  # no file that somebody named
+            raise
+        _end(f"{error.filename}: {error.strerror}.")
+    except UnicodeEncodeError:
+        _end("An argument or a file name has bytes that are not UTF-8; write it in UTF-8.")
+
+
+def _end(reason: str) -> NoReturn:
+    Console(stderr=True).print(f"error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(1) from None
 
 
 @app.command()
@@ -175,6 +184,7 @@ def jobs(
     job_id: Annotated[str | None, typer.Argument(help="One job with its errors.")] = None,
     cancel: Annotated[bool, typer.Option(help="Cancel that job.")] = False,
     follow: Annotated[bool, typer.Option(help="Show that job's progress until it is over.")] = False,
+    state: Annotated[str | None, typer.Option(help="List only jobs in this state, such as failed.")] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
@@ -183,7 +193,7 @@ def jobs(
 
     client = Client(url, api_key)
     if job_id is None:
-        console.print(_job_table(client.jobs()))
+        console.print(_job_table(client.jobs(state=state)))
         return
     job = client.cancel(job_id) if cancel else client.job(job_id)
     if follow and not is_over(job):
@@ -194,9 +204,10 @@ def jobs(
 
 def _job_table(rows: list[dict[str, Any]]) -> Table:
     columns = ("id", "kind", "collection", "state", "total", "done", "failed", "created_at")
-    table = Table(*columns)
+    table = Table(*columns, "first error")
     for row in rows:
-        table.add_row(*(str(row[column]) for column in columns))
+        reason = row["errors"][0]["reason"] if row["errors"] else ""
+        table.add_row(*(str(row[column]) for column in columns), escape(reason))
     return table
 
 

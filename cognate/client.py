@@ -93,9 +93,10 @@ class Client:
     def job(self, job_id: str) -> Json:
         return self._call("GET", f"/v1/jobs/{quoted(job_id)}")
 
-    def jobs(self, limit: int = 100) -> list[Json]:
-        """The newest, without their errors."""
-        return list(self._call("GET", "/v1/jobs", params={"limit": limit})["jobs"])
+    def jobs(self, limit: int = 100, state: str | None = None) -> list[Json]:
+        """The newest, each with its first errors; only those in `state`."""
+        params = {"limit": limit} | ({} if state is None else {"state": state})
+        return list(self._call("GET", "/v1/jobs", params=params)["jobs"])
 
     def cancel(self, job_id: str) -> Json:
         return self._call("POST", f"/v1/jobs/{quoted(job_id)}/cancel")

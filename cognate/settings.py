@@ -171,13 +171,24 @@ class Settings(BaseSettings):
     def _read_empty_as_none(cls, path: object) -> object:
         return None if path == "" else path
 
+    @field_validator("api_keys")
+    @classmethod
+    def _need_a_key(cls, keys: SecretStr) -> SecretStr:
+        if keys.get_secret_value() and not _split(keys):
+            raise ValueError("it is set but holds no key; separate keys by commas, or leave it out")
+        return keys
+
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(key.strip() for key in self.api_keys.get_secret_value().split(",") if key.strip())
+        return _split(self.api_keys)
 
     @property
     def is_loopback(self) -> bool:
         return self.host in LOOPBACK_HOSTS
+
+
+def _split(keys: SecretStr) -> tuple[str, ...]:
+    return tuple(key.strip() for key in keys.get_secret_value().split(",") if key.strip())
 
 
 def read_settings(**overrides: object) -> Settings:

@@ -35,6 +35,7 @@ class DropReason(StrEnum):
     """Why a candidate is not among the rewrites."""
 
     EMPTY = "empty"
+    BROKEN = "broken"
     CUT_OFF = "cut_off"
     UNCHANGED = "unchanged"
     REPEATED = "repeated"
@@ -92,6 +93,7 @@ RULES: Final[Mapping[GenerationTask, Rule]] = MappingProxyType(
     }
 )
 
+BROKEN_CHARACTER: Final = "\N{REPLACEMENT CHARACTER}"  # what is left of half a character of UTF-8
 CURRENT: Final = "|| current:"
 _TURN: Final = re.compile(r"(?:^|\|)\s*(?:previous|current):")
 _VERB: Final = r"(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|may|must)"
@@ -106,6 +108,8 @@ def drop_of(task: GenerationTask, source: str, candidate: Generated) -> Drop | N
     rule, text = RULES[task], candidate.text
     if not text.strip():
         return Drop(DropReason.EMPTY, "it is empty")
+    if BROKEN_CHARACTER in text and BROKEN_CHARACTER not in source:
+        return Drop(DropReason.BROKEN, "it has a character that was not written to its end")
     if candidate.finish is FinishReason.LENGTH:
         return Drop(DropReason.CUT_OFF, f"it was cut off after {candidate.tokens} tokens")
     if not rule.may_be_unchanged and what_counts(task, text) == what_counts(task, source):

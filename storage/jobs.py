@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from core.errors import Conflict, NotFound, Overtaken
 from core.job_types import LONG_JOBS, BatchState, Job, JobKind, JobState
@@ -22,6 +22,7 @@ from storage.waiting import MAX_ERRORS, is_awaited_only_by, leave
 
 CANCELLED_REASON = "job cancelled before this document was embedded"
 UPDATE_FAILED = "last update failed: "
+LISTED_ERRORS = 3  # of each job in a list
 
 OPEN_STATES = (JobState.QUEUED, JobState.RUNNING)
 
@@ -70,11 +71,17 @@ class SqlJobStore:
         with self._database.read() as connection:
             return read_job(connection, job_id)
 
-    def list(self, limit: int) -> list[Job]:
-        """Newest first, without errors."""
+    def list(self, limit: int, state: JobState | None = None, before: str | None = None) -> list[Job]:
+        """Newest first, each with its first errors; those in `state`, older than the job `before`."""
         query = select(_TABLE).order_by(Jobs.id.desc()).limit(limit)  # ids sort by time
+        if state is not None:
+            query = query.where(Jobs.state == state)
+        if before is not None:
+            query = query.where(Jobs.id < before)
         with self._database.read() as connection:
-            return [_to_job(row) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+            errors = _first_errors(connection, [row.id for row in rows])
+        return [_to_job(row, errors.get(row.id, ())) for row in rows]
 
     def progress(self, job_ids: Sequence[str]) -> dict[str, Job]:
         """Those of the jobs that exist, without errors."""
@@ -287,6 +294,19 @@ def read_job(connection: Connection, job_id: str) -> Job:
         .limit(MAX_ERRORS)
     )
     return _to_job(row, tuple(RejectedItem(external_id, reason) for external_id, reason in errors))
+
+
+def _first_errors(connection: Connection, job_ids: Sequence[str]) -> dict[str, tuple[RejectedItem, ...]]:
+    place = func.row_number().over(partition_by=JobErrors.job_id, order_by=JobErrors.id).label("place")
+    found: dict[str, tuple[RejectedItem, ...]] = {}
+    for chunk in chunked(job_ids):
+        of_jobs = select(JobErrors.job_id, JobErrors.external_id, JobErrors.reason, place)
+        numbered = of_jobs.where(JobErrors.job_id.in_(chunk)).subquery()
+        first = select(numbered).where(numbered.c.place <= LISTED_ERRORS).order_by(numbered.c.place)
+        for row in connection.execute(first):
+            item = RejectedItem(row.external_id, row.reason)
+            found[row.job_id] = (*found.get(row.job_id, ()), item)
+    return found
 
 
 def _to_job(row: Row[*tuple[Any, ...]], errors: tuple[RejectedItem, ...] = ()) -> Job:

@@ -10,13 +10,21 @@ from api.answers import job_body, json_response
 from api.deps import JobFeedDep, ServicesDep, WritersDep
 from api.job_events import FINAL_ID, job_events
 from api.json_body import StrictRoute
+from core.job_types import JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
 @router.get("")
-def list_jobs(services: ServicesDep, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-    return json_response({"jobs": [job_body(job) for job in services.jobs.list(limit)]})
+def list_jobs(
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
+    before: Annotated[
+        str | None, Query(max_length=100, description="Id of a job: only older ones, for the next page.")
+    ] = None,
+) -> Response:
+    return json_response({"jobs": [job_body(job) for job in services.jobs.list(limit, state, before)]})
 
 
 @router.get("/{job_id}")

@@ -15,6 +15,7 @@ from core.job_types import (
     FailedDocument,
     Job,
     JobKind,
+    JobState,
     Task,
 )
 from core.judgement_types import JudgedPage, JudgedQuery, JudgementCounts
@@ -219,8 +220,8 @@ class JobStore(Protocol):
         """With its errors. Raises NotFound."""
         ...
 
-    def list(self, limit: int) -> list[Job]:
-        """Newest first, without errors."""
+    def list(self, limit: int, state: JobState | None = None, before: str | None = None) -> list[Job]:
+        """Newest first, each with its first errors; those in `state`, older than the job `before`."""
         ...
 
     def progress(self, job_ids: Sequence[str]) -> dict[str, Job]:

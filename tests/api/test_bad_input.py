@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -158,6 +159,14 @@ def test_writing_to_an_unknown_collection_is_a_404(client: TestClient) -> None:
 def test_broken_json_is_a_4xx_that_says_where(client: TestClient, news: str, content: bytes) -> None:
     answer = client.post(D, content=content, headers={"Content-Type": "application/json"})
     check_problem(answer, 422 if content == b"" else 400)
+
+
+def test_a_packed_body_is_a_415(client: TestClient, news: str) -> None:
+    packed = gzip.compress(json.dumps({"query": "x"}).encode())
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    check_problem(client.post(Q, content=packed, headers=headers), 415, "without compression")
+    plain = {**headers, "Content-Encoding": "identity"}
+    assert client.post(Q, content=json.dumps({"query": "x"}), headers=plain).status_code == 200
 
 
 def test_another_content_type_is_a_415(client: TestClient, news: str) -> None:

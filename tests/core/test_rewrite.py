@@ -59,6 +59,7 @@ def test_good_ones_come_in_their_order_with_their_similarity() -> None:
         ("the 3 CATS of Ann: sat on the old mat", DropReason.UNCHANGED),
         ("The 3 cats of Ann sat on the~", DropReason.CUT_OFF),
         (" ", DropReason.EMPTY),
+        ("Ann's three cats sat on the old \ufffd mat.", DropReason.BROKEN),
         ("Three with Ann: birds, fish, hay, corn, oil, ink, glue, wax, tin, zinc.", DropReason.FAR),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from core.errors import Conflict, NotFound, Unavailable
-from core.job_types import JobKind
+from core.job_types import JobKind, JobState
 from core.types import RejectedItem
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.database import Database
@@ -55,11 +55,31 @@ def test_unknown_jobs_and_collections_are_not_found(world: World) -> None:
         world.jobs.create(99, JobKind.DOCUMENTS, {})
 
 
-def test_jobs_are_listed_newest_first_without_errors(world: World) -> None:
+def test_jobs_are_listed_newest_first(world: World) -> None:
     ids = [world.send(rejected=[RejectedItem("x", "bad")]).job_id for _ in range(3)]
     listed = world.jobs.list(2)
     assert [job.id for job in listed] == ids[:0:-1]
-    assert listed[0].errors == ()
+
+
+def test_a_list_of_jobs_goes_on_behind_a_job_and_may_be_of_one_state(world: World) -> None:
+    jobs = [world.jobs.create(world.id, JobKind.IMPORT, {}).id for _ in range(4)]
+    for job_id in jobs[:3:2]:
+        world.jobs.fail(job_id, f"damaged {job_id}")
+    assert [job.id for job in world.jobs.list(2, before=jobs[3])] == [jobs[2], jobs[1]]
+    failed = world.jobs.list(10, JobState.FAILED)
+    assert [(job.id, job.errors[0].reason) for job in failed] == [
+        (jobs[2], f"damaged {jobs[2]}"),
+        (jobs[0], f"damaged {jobs[0]}"),
+    ]
+    assert [job.id for job in world.jobs.list(10, JobState.FAILED, jobs[2])] == [jobs[0]]
+
+
+def test_a_list_has_the_first_errors_of_each_job_and_the_job_all(world: World) -> None:
+    sent = world.send(*[new(str(number)) for number in range(5)])
+    world.jobs.cancel(sent.job_id)
+    (listed,) = world.jobs.list(1)
+    assert len(world.jobs.get(sent.job_id).errors) == 5
+    assert listed.errors == world.jobs.get(sent.job_id).errors[:3]
 
 
 def test_a_job_tells_at_most_a_thousand_errors(world: World) -> None:
