@@ -177,6 +177,20 @@ def test_a_name_that_is_taken_is_refused_or_replaced(world: World, files: Fsspec
     assert [collection.name for collection in world.collections.list()] == ["news"]
 
 
+def test_what_a_replaced_collection_had_to_embed_fails_and_says_why(
+    world: World, files: FsspecUploadStore
+) -> None:
+    world.add(new("a", "old"))
+    make(world, files)
+    job = world.send(new("b", "waits"))
+    restore(world.database, files, Move("news", "news", replace=True))
+    ended = world.jobs.get(job.job_id)
+    assert (ended.state, ended.failed) == (JobState.CANCELLED, 1)
+    (error,) = ended.errors
+    assert error.id == "b"
+    assert error.reason.startswith("collection was deleted or replaced by a restore before")
+
+
 def test_one_collection_or_everything(world: World, backups: SqlBackups, files: FsspecUploadStore) -> None:
     World(world.database, "second").add(new("s", "second"))
     make(world, files, "all")
