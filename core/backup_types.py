@@ -123,12 +123,15 @@ class BackupStore(Protocol):
         """
         ...
 
-    def taken_classifiers(self, names: Sequence[str]) -> Sequence[str]:
-        """Those of the names that a classifier of this instance has."""
+    def check_classifiers(self, names: Sequence[str], replace: bool) -> None:
+        """Raises Conflict where one cannot be restored now: its name is taken, or it is in training."""
         ...
 
     def restore_classifiers(
         self, job_id: str, name: str, classifiers: Sequence[str], replace: bool, going: Going
     ) -> None:
-        """Brings classifiers back like `restore`, with those of their rules whose collections are there."""
+        """Brings classifiers back like `restore`, with those of their rules whose collections are there.
+
+        Rules of collections that the same job restores afterwards come with them.
+        """
         ...

@@ -14,6 +14,7 @@ from core.job_types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.backup_file import Archive, Damaged
 from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
+from storage.backup_rules import load_rules_of
 from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
 from storage.backup_writing import OWN
 from storage.bulk_insert import insert_rows
@@ -54,7 +55,7 @@ class CollectionLoader:
             placement = self._begin(saved, move.target)
             for plan in self._plans:
                 self._load_table(archive, saved["tables"].get(plan.name), plan, placement)
-            return self._show(placement.collection_id, move)
+            return self._show(archive, placement.collection_id, move)
         except BaseException:
             self.remove_leftovers()
             raise
@@ -143,15 +144,18 @@ class CollectionLoader:
         details = {"restored_by": self._job_id}
         return insert_job(connection, collection_id, JobKind.DOCUMENTS, details, self._clock())
 
-    def _show(self, collection_id: int, move: Move) -> Restored:
+    def _show(self, archive: Archive, collection_id: int, move: Move) -> Restored:
         try:
-            return self._rename(collection_id, move)
+            return self._rename(archive, collection_id, move)
         except IntegrityError:  # another process has just created one of this name
-            return self._rename(collection_id, move)
+            return self._rename(archive, collection_id, move)
 
     @repeated
-    def _rename(self, collection_id: int, move: Move) -> Restored:
-        """The one transaction that makes the collection visible, in the place of one that gives way."""
+    def _rename(self, archive: Archive, collection_id: int, move: Move) -> Restored:
+        """The one transaction that makes the collection visible, in the place of one that gives way.
+
+        Its rules come with it, as far as this job has brought their classifiers back.
+        """
         with self._database.write() as connection:
             found = find_collection(connection, move.target)
             if found is not None and not move.replace:
@@ -162,7 +166,8 @@ class CollectionLoader:
             this = update(Collections).where(Collections.id == collection_id).values(name=move.target)
             seq = connection.execute(this.returning(Collections.seq)).scalar_one()
             batch_ids = _release_pending(connection, collection_id, move.target)
-            _note_restored(connection, self._job_id, move.target)
+            details = _note_restored(connection, self._job_id, move.target)
+            load_rules_of(connection, archive.manifest, move.target, details)
         return Restored(collection_id, seq, batch_ids)
 
 
@@ -173,11 +178,12 @@ def taken(name: str) -> Conflict:
     )
 
 
-def _note_restored(connection: Connection, job_id: str, collection: str) -> None:
-    """Notes on an open job that a collection is there again. Raises Conflict when the job is over."""
+def _note_restored(connection: Connection, job_id: str, collection: str) -> dict[str, Any]:
+    """Notes on an open job that a collection is there again; its details. Raises Conflict when it is over."""
     details = lock_open(connection, job_id)
     details[RESTORED] = [*details.get(RESTORED, []), collection]
     connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
+    return details
 
 
 def _release_pending(connection: Connection, collection_id: int, name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from core.backup_types import Backup, Going, Move, Restored, SavedClassifier, SavedCollection
 from core.errors import Conflict, InvalidInput, NotFound
 from core.types import DocumentCounts, EncoderInfo
-from storage.backup_classifiers import PARTS, add_classifiers, load_classifier, taken_classifiers
+from storage.backup_classifiers import PARTS, add_classifiers, check_classifiers, load_classifier
 from storage.backup_file import (
     FORMAT,
     VERSION,
@@ -134,9 +134,9 @@ class SqlBackups:
             for move in moves:
                 yield loader.load(archive, find_saved(archive.manifest, move.source, name), move)
 
-    def taken_classifiers(self, names: Sequence[str]) -> Sequence[str]:
-        """Those of the names that a classifier has."""
-        return taken_classifiers(self._database, names)
+    def check_classifiers(self, names: Sequence[str], replace: bool) -> None:
+        """Raises Conflict where one cannot be restored now: its name is taken, or it is in training."""
+        check_classifiers(self._database, names, replace)
 
     def restore_classifiers(
         self, job_id: str, name: str, classifiers: Sequence[str], replace: bool, going: Going
