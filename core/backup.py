@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -18,22 +17,16 @@ from core.long_jobs import LongJobRunner
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from core.ports.work import Notifier, TaskQueue
-from core.types import Collection
 
 log = logging.getLogger(__name__)
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-SERVED_WITHIN_S: Final = 600.0
 NAMED: Final = 10  # collections, and classifiers, that a reason names
-SERVED_SLICE_S: Final = 1.0  # after which it is looked whether anybody still waits for it
-
-# Waits until this process serves a collection up to a seq, or for so many seconds.
-WaitServed = Callable[[Collection, int, float], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class BackupService:
-    """`wait_served` lets a restore end when its collection can be searched in this process."""
+    """Answers what is asked of backups, and works on their jobs."""
 
     backups: BackupStore
     long: LongJobRunner
@@ -41,7 +34,6 @@ class BackupService:
     encoder: Encoder
     queue: TaskQueue
     notifier: Notifier
-    wait_served: WaitServed
 
     def create(self, name: str | None, collection: str | None, request_id: str = "") -> Job:
         """Queues a backup of one collection, or of all. Raises InvalidInput, NotFound, Conflict."""
@@ -170,23 +162,10 @@ class BackupService:
         return job
 
     def _announce(self, target: str, restored: Restored) -> None:
-        """Lets indexes and workers know, and waits for the index of this process."""
+        """Lets indexes and workers know."""
         log.info("collection restored", extra={"collection": target, "seq": restored.seq})
         self.queue.enqueue([Task(TaskKind.INGEST_BATCH, batch_id) for batch_id in restored.batch_ids])
         self.notifier.publish(restored.collection_id, restored.seq)
-        try:
-            collection = self.collections.get(target)
-        except NotFound:  # deleted already
-            return
-        deadline = time.monotonic() + SERVED_WITHIN_S
-        while time.monotonic() < deadline and not self.long.is_stopping():
-            if self.wait_served(collection, restored.seq, SERVED_SLICE_S):
-                return
-            try:
-                if self.collections.get(target).id != collection.id:
-                    return
-            except NotFound:
-                return
 
     def _check_moves(self, name: str, moves: Sequence[Move]) -> None:
         saved = {one.name: one for one in self.backups.get(name).collections}
@@ -232,11 +211,6 @@ def listed(collections: Sequence[str], classifiers: Sequence[str]) -> str:
         if names
     ]
     return "; ".join(parts) or "nothing"
-
-
-def no_index(collection: Collection, seq: int, timeout_s: float) -> bool:
-    """`wait_served` of a process without indexes: others serve the collection, in their own time."""
-    return True
 
 
 def default_name(collection: str | None, now: datetime) -> str:

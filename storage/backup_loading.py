@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from core.backup_types import Going, Move, Restored
+from core.backup_types import Going, Indexing, Move, Restored
 from core.errors import Conflict
 from core.job_types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
@@ -19,7 +21,14 @@ from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
 from storage.backup_writing import OWN
 from storage.bulk_insert import insert_rows
 from storage.clock import Clock, new_id
-from storage.collections import HIDDEN, find_collection, lock_collection, remove_collection, to_collection
+from storage.collections import (
+    HIDDEN,
+    collection_by_id,
+    find_collection,
+    lock_collection,
+    remove_collection,
+    to_collection,
+)
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.jobs import OPEN_STATES, insert_job
@@ -28,24 +37,32 @@ from storage.schema import Base, Batches, Collections, Documents, Jobs, Revision
 
 CHUNK_ROWS: Final = 1000
 CHUNK_BYTES: Final = 4 << 20
+INDEXED_WITHIN_S: Final = 600.0  # else the collection is shown without its index
+INDEXED_SLICE_S: Final = 1.0  # after which it is looked whether the job still runs
 RESTORING: Final = f"{HIDDEN}restoring-"
 RESTORED: Final = "restored"  # in the details of a job: names of the collections that are there again
 _TABLE = Base.metadata.tables[ROOT]
 _COLUMNS = {column.name for column in _TABLE.columns} - OWN
 
 
+@dataclass(frozen=True, slots=True)
+class RestoreRun:
+    """One attempt at a job; `going` is told the documents of all its collections."""
+
+    job_id: str
+    going: Going
+    indexing: Indexing
+
+
 class CollectionLoader:
     """Restores collections for one job, one after the other.
 
-    `going` is told the documents of all of them. What a killed process left of this job, or of one that is
-    over, is removed first.
+    What a killed process left of this job, or of one that is over, is removed first.
     """
 
-    def __init__(
-        self, database: Database, clock: Clock, plans: Sequence[TablePlan], job_id: str, going: Going
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, plans: Sequence[TablePlan], run: RestoreRun) -> None:
         self._database, self._clock, self._plans = database, clock, plans
-        self._job_id, self._going = job_id, going
+        self._job_id, self._going, self._indexing = run.job_id, run.going, run.indexing
         self._documents = 0
 
     def load(self, archive: Archive, saved: Mapping[str, Any], move: Move) -> Restored:
@@ -55,7 +72,7 @@ class CollectionLoader:
             placement = self._begin(saved, move.target)
             for plan in self._plans:
                 self._load_table(archive, saved["tables"].get(plan.name), plan, placement)
-            return self._show(archive, placement.collection_id, move)
+            return self._show_indexed(archive, placement.collection_id, move)
         except BaseException:
             self.remove_leftovers()
             raise
@@ -77,6 +94,7 @@ class CollectionLoader:
         """A hidden, empty collection, and ids set aside for its rows."""
         with self._database.write() as connection:
             row = decoded(saved["row"], _TABLE, _COLUMNS) | {"uid": new_id()}
+            row["purged_seq"] = row["seq"]  # the log says nothing of what was before
             insertion = insert(Collections).values(**row, name=RESTORING + self._job_id)
             collection_id = connection.execute(insertion.returning(Collections.id)).scalar_one()
             made = connection.execute(select(_TABLE).where(Collections.id == collection_id)).one()
@@ -143,6 +161,18 @@ class CollectionLoader:
             return str(found)
         details = {"restored_by": self._job_id}
         return insert_job(connection, collection_id, JobKind.DOCUMENTS, details, self._clock())
+
+    def _show_indexed(self, archive: Archive, collection_id: int, move: Move) -> Restored:
+        """Shows the collection when this process has indexed it, so that no search finds it half indexed."""
+        with self._database.read() as connection:
+            collection = replace(collection_by_id(connection, collection_id), name=move.target)
+        try:
+            deadline = time.monotonic() + INDEXED_WITHIN_S
+            while not self._indexing.prepare(collection, INDEXED_SLICE_S) and time.monotonic() < deadline:
+                self._going(self._documents)
+            return self._show(archive, collection_id, move)
+        finally:
+            self._indexing.release(collection)
 
     def _show(self, archive: Archive, collection_id: int, move: Move) -> Restored:
         try:

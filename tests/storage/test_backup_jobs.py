@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.backup import BackupService, choose, default_name, listed, no_index
+from core.backup import BackupService, choose, default_name, listed
 from core.backup_types import Backup, Going, Move, Restored, RestoreRequest
 from core.classifier_types import LabelingRule, LabelledText, TrainingOptions
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Overloaded, Unavailable
@@ -103,7 +103,6 @@ class Desk:
             FakeEncoder(info=encoder),
             self.queue,
             self.notifier,
-            no_index,
         )
 
     def state(self, job_id: str) -> JobState:

@@ -38,6 +38,7 @@ def test_a_restored_collection_is_the_one_that_was_saved(world: World, files: Fs
     assert saved["documents"]["d2"]["metadata"] == {"year": -(2**63)}
     assert saved["documents"]["d3"]["state"] == DocumentState.DELETED
     copy = world.collections.get("copy")
+    assert copy.purged_seq == copy.seq == world.seq, "its log leads to no state before"
     assert copy.uid != world.collection.uid, "no snapshot of the old one fits the new one"
     assert world.collections.counts(copy.id) == world.collections.counts(world.id)
 
