@@ -11,7 +11,8 @@ from typing import Protocol
 from cognate import __version__
 from cognate.classifying import make_classifiers
 from cognate.settings import Settings
-from core.backup import BackupService, no_index
+from core.backup import BackupService
+from core.backup_types import Indexing
 from core.classifiers import ClassifierService
 from core.documents import DocumentLimits
 from core.imports import ImportService
@@ -20,7 +21,6 @@ from core.job_types import LONG_JOBS, Task, TaskKind
 from core.long_jobs import LongJobRunner
 from core.metering import ClassifierMeter, IngestMeter
 from core.ports.classifiers import EncoderTuner
-from core.ports.indexes import IndexRegistry
 from core.ports.models import PassageEncoder
 from core.ports.work import Notifier, TaskQueue
 from indexer.chunking import SentenceChunker
@@ -121,9 +121,9 @@ def make_ingestion(
     background: Background,
     meters: Meters,
     tuner: EncoderTuner | None = None,
-    indexes: IndexRegistry | None = None,
+    indexing: Indexing | None = None,
 ) -> Ingestion:
-    """All that works on tasks, on this database and encoder; `indexes` if this process has any."""
+    """All that works on tasks, on this database and encoder; `indexing`: its indexes, if it has any."""
     jobs, queue, notifier = SqlJobStore(database), background.queue, background.notifier
     long = LongJobRunner(SqlLongJobs(database), jobs, queue, background.is_stopping)
     classifiers = make_classifiers(database, encoder, tuner, long, notifier, meters.classifiers)
@@ -153,12 +153,11 @@ def make_ingestion(
         background.is_stopping,
     )
     backups = BackupService(
-        SqlBackups(database, stores.backups, __version__),
+        SqlBackups(database, stores.backups, __version__, indexing=indexing),
         long,
         imports.collections,
         encoder,
         queue,
         notifier,
-        indexes.wait_for if indexes is not None else no_index,
     )
     return Ingestion(ingest, imports, backups, classifiers, SqlTaskTrace(database))

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import logging
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 from core.backup_types import Backup, BackupStore, Going, Move, Restored, RestoreRequest
 from core.collections import check_name, require_encoder
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
 from core.job_types import Job, JobKind, JobState, Task, TaskKind
 from core.long_jobs import LongJobRunner
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from core.ports.work import Notifier, TaskQueue
-from core.types import Collection
 
 log = logging.getLogger(__name__)
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-SERVED_WITHIN_S: Final = 600.0
-SERVED_SLICE_S: Final = 1.0  # after which it is looked whether anybody still waits for it
-
-# Waits until this process serves a collection up to a seq, or for so many seconds.
-WaitServed = Callable[[Collection, int, float], bool]
+NAMED: Final = 10  # collections, and classifiers, that a reason names
 
 
 @dataclass(frozen=True, slots=True)
 class BackupService:
-    """`wait_served` lets a restore end when its collection can be searched in this process."""
+    """Answers what is asked of backups, and works on their jobs."""
 
     backups: BackupStore
     long: LongJobRunner
@@ -40,7 +34,6 @@ class BackupService:
     encoder: Encoder
     queue: TaskQueue
     notifier: Notifier
-    wait_served: WaitServed
 
     def create(self, name: str | None, collection: str | None, request_id: str = "") -> Job:
         """Queues a backup of one collection, or of all. Raises InvalidInput, NotFound, Conflict."""
@@ -73,16 +66,16 @@ class BackupService:
         return self.long.open(JobKind.VERIFY, "", {"backup": name}, request_id)
 
     def restore(self, name: str, request: RestoreRequest, request_id: str = "") -> Job:
-        """Queues a restore. Raises NotFound, InvalidInput, Conflict, EncoderMismatch."""
+        """Queues a restore.
+
+        Raises NotFound, InvalidInput, EncoderMismatch, and Conflict for a name that is taken, or for a
+        classifier to be replaced that is in training.
+        """
         backup = self.get(name)
         moves = choose(backup, request)
         self._check_moves(name, moves)
         classifiers = chosen_classifiers(backup, request)
-        if not request.replace and (taken := self.backups.taken_classifiers(classifiers)):
-            raise Conflict(
-                f"Classifier {taken[0]!r} exists. Delete it, let it be replaced (replace), or restore one"
-                " collection alone."
-            )
+        self.backups.check_classifiers(classifiers, request.replace)
         details = {
             "backup": name,
             "moves": [asdict(move) for move in moves],
@@ -137,38 +130,42 @@ class BackupService:
         backup = self.backups.get(name)
         sizes = {one.name: one.documents.total for one in backup.collections}
         before = sum(sizes[move.source] for move in moves if move.target in there)
-        self._check_moves(name, left)
         total = before + sum(sizes[move.source] for move in left)
         going = self.long.going(job.id, total, before)
-        for move, restored in zip(left, self.backups.restore(job.id, name, left, going), strict=True):
-            self._announce(move.target, restored)
-        self._restore_classifiers(job, going)
+        try:
+            self._check_moves(name, left)
+            self._restore_classifiers(job, going)  # first: what may refuse them refuses the whole
+            for move, restored in zip(left, self.backups.restore(job.id, name, left, going), strict=True):
+                self._announce(move.target, restored)
+        except Exception as error:
+            there = self._count_what_is_there(job.id, moves, sizes, total)
+            if _is_final(error):
+                raise Conflict(f"{error} {_told(there, moves)}") from error
+            raise
         return total
 
     def _restore_classifiers(self, job: Job, going: Going) -> None:
+        """Checks all before the first gives way to that of the backup."""
         if left := _classifiers_left(job):
-            self.backups.restore_classifiers(
-                job.id, job.details["backup"], left, job.details["replace"], going
-            )
+            replace = job.details["replace"]
+            self.backups.check_classifiers(left, replace)
+            self.backups.restore_classifiers(job.id, job.details["backup"], left, replace, going)
+
+    def _count_what_is_there(
+        self, job_id: str, moves: Sequence[Move], sizes: Mapping[str, int], total: int
+    ) -> Job:
+        """Notes as done the documents of whole collections alone: one that was begun has left nothing."""
+        job = self.long.jobs.get(job_id)
+        there = job.details.get("restored", [])
+        done = sum(sizes[move.source] for move in moves if move.target in there)
+        self.long.work.advance(job_id, done, total)
+        return job
 
     def _announce(self, target: str, restored: Restored) -> None:
-        """Lets indexes and workers know, and waits for the index of this process."""
+        """Lets indexes and workers know."""
         log.info("collection restored", extra={"collection": target, "seq": restored.seq})
         self.queue.enqueue([Task(TaskKind.INGEST_BATCH, batch_id) for batch_id in restored.batch_ids])
         self.notifier.publish(restored.collection_id, restored.seq)
-        try:
-            collection = self.collections.get(target)
-        except NotFound:  # deleted already
-            return
-        deadline = time.monotonic() + SERVED_WITHIN_S
-        while time.monotonic() < deadline and not self.long.is_stopping():
-            if self.wait_served(collection, restored.seq, SERVED_SLICE_S):
-                return
-            try:
-                if self.collections.get(target).id != collection.id:
-                    return
-            except NotFound:
-                return
 
     def _check_moves(self, name: str, moves: Sequence[Move]) -> None:
         saved = {one.name: one for one in self.backups.get(name).collections}
@@ -189,9 +186,31 @@ def _classifiers_left(job: Job) -> list[str]:
     return [name for name in wanted if name not in there]
 
 
-def no_index(collection: Collection, seq: int, timeout_s: float) -> bool:
-    """`wait_served` of a process without indexes: others serve the collection, in their own time."""
-    return True
+def _is_final(error: Exception) -> bool:
+    """Whether it ends the job with a reason that was meant to be read."""
+    return isinstance(error, CognateError) and not isinstance(error, (Unavailable, Overloaded))
+
+
+def _told(job: Job, moves: Sequence[Move]) -> str:
+    """What a restore brought back before it failed, and what not."""
+    collections, classifiers = job.details.get("restored", []), job.details.get("restored_classifiers", [])
+    if not collections and not classifiers:
+        return "Nothing was changed."
+    left = [move.target for move in moves if move.target not in collections]
+    return (
+        f"Restored before: {listed(collections, classifiers)}."
+        f" Not restored, and as before: {listed(left, _classifiers_left(job))}."
+    )
+
+
+def listed(collections: Sequence[str], classifiers: Sequence[str]) -> str:
+    """The names, as far as they are few."""
+    parts = [
+        f"{kind} {', '.join(names[:NAMED])}" + (f" and {len(names) - NAMED:,} more" if names[NAMED:] else "")
+        for kind, names in (("collections", collections), ("classifiers", classifiers))
+        if names
+    ]
+    return "; ".join(parts) or "nothing"
 
 
 def default_name(collection: str | None, now: datetime) -> str:

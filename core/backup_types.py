@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from core.types import DocumentCounts, EncoderInfo
+from core.types import Collection, DocumentCounts, EncoderInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,28 @@ class Move:
 Going = Callable[[int], None]
 
 
+class Indexing(Protocol):
+    """The indexes of this process, as far as a restore needs them."""
+
+    def prepare(self, collection: Collection, timeout_s: float) -> bool:
+        """Indexes a collection that is whole but not shown yet; True once all up to its seq is applied."""
+        ...
+
+    def release(self, collection: Collection) -> None:
+        """To be called when a collection that was prepared is shown, or never will be."""
+        ...
+
+
+class NoIndexing:
+    """`Indexing` of a process without indexes: others serve the collection, in their own time."""
+
+    def prepare(self, collection: Collection, timeout_s: float) -> bool:
+        return True
+
+    def release(self, collection: Collection) -> None:
+        pass
+
+
 class BackupStore(Protocol):
     """Backups, each whole or not there. All methods raise Unavailable when store or database fail."""
 
@@ -119,16 +141,19 @@ class BackupStore(Protocol):
     def restore(self, job_id: str, name: str, moves: Sequence[Move], going: Going) -> Iterator[Restored]:
         """Brings collections back one after the other, each whole or not at all, and notes it on the job.
 
-        Raises NotFound, InvalidInput, Conflict.
+        Each is indexed in this process before it is shown. Raises NotFound, InvalidInput, Conflict.
         """
         ...
 
-    def taken_classifiers(self, names: Sequence[str]) -> Sequence[str]:
-        """Those of the names that a classifier of this instance has."""
+    def check_classifiers(self, names: Sequence[str], replace: bool) -> None:
+        """Raises Conflict where one cannot be restored now: its name is taken, or it is in training."""
         ...
 
     def restore_classifiers(
         self, job_id: str, name: str, classifiers: Sequence[str], replace: bool, going: Going
     ) -> None:
-        """Brings classifiers back like `restore`, with those of their rules whose collections are there."""
+        """Brings classifiers back like `restore`, with those of their rules whose collections are there.
+
+        Rules of collections that the same job restores afterwards come with them.
+        """
         ...

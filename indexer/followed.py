@@ -49,11 +49,17 @@ class Followed:
         self._saved_changes = self.index.changes
         self._failures = 0
         self._retry_at = 0.0
+        self._whole_from = collection.purged_seq
         self._floor = state.vectors.applied_seq if state else collection.seq
 
     @property
     def cursor(self) -> Cursor:
         return self._target.cursor
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether `index` shows a state that the collection had: a replay does from `purged_seq` on."""
+        return self.index.applied_seq >= self._whole_from
 
     @property
     def lag(self) -> int:
@@ -94,6 +100,7 @@ class Followed:
         """Applies a page; a rebuilt index that has caught up takes the place of the served one."""
         self._target.apply(page)
         if self._aside is not None and page.is_last:
+            self._whole_from = min(self._whole_from, self._aside.applied_seq)
             old, self.index, self._aside = self.index, self._aside, None
             old.close()
             self._failures, self._saved_changes = 0, -1

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import NotFound
+from core.errors import NotFound, Unavailable
 from core.index_types import IndexStats
 from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports.stores import ChangeLog, CollectionStore
@@ -78,6 +78,8 @@ class IndexFollower:
         self._opened = itertools.count(1)
         self._settings = settings or FollowerSettings()
         self._followed: dict[int, Followed] = {}
+        self._prepared: dict[str, Collection] = {}  # by uid: followed though they are not listed
+        self._released: set[str] = set()  # uids of those that are listed by now, or gone
         self._opening = threading.Lock()
         self._applied = threading.Condition()
         self._news = threading.Event()
@@ -116,8 +118,18 @@ class IndexFollower:
         shutil.rmtree(self._working, ignore_errors=True)
 
     def view(self, collection: Collection) -> SearchView:
-        """The newest view. A collection seen for the first time gets an empty one, and is then followed."""
-        return self._get(collection).index.view
+        """The newest view. A collection seen for the first time gets an empty one, and is then followed.
+
+        Raises Unavailable for one whose log begins later, as that of one restored from a backup does, until
+        the index has come so far.
+        """
+        followed = self._get(collection)
+        if not followed.is_whole:
+            raise Unavailable(
+                f"The index of collection {collection.name!r} is being built: it has applied seq"
+                f" {followed.index.applied_seq} of {collection.seq}. Retry."
+            )
+        return followed.index.view
 
     def stats(self, collection: Collection) -> IndexStats:
         """Figures of the served index; `collection.seq - stats.applied_seq` is how far it lags behind."""
@@ -129,13 +141,28 @@ class IndexFollower:
 
     def wait_for(self, collection: Collection, seq: int, timeout_s: float) -> bool:
         """True once the served view has applied `seq`; False after `timeout_s` seconds or when stopping."""
+        if self._get(collection).index.applied_seq >= seq:
+            return True
+        return self._await(collection, seq, timeout_s)
 
+    def prepare(self, collection: Collection, timeout_s: float) -> bool:
+        """Follows a collection that is not listed yet; True once all up to its seq is applied, as `wait_for`.
+
+        Until it is released it stays followed. What hinders its index is logged, and tried again.
+        """
+        self._prepared[collection.uid] = collection
+        return self._await(collection, collection.seq, timeout_s)
+
+    def release(self, collection: Collection) -> None:
+        """Tells that a prepared collection is listed by now, or gone: then it is dropped."""
+        self._released.add(collection.uid)
+        self._news.set()
+
+    def _await(self, collection: Collection, seq: int, timeout_s: float) -> bool:
         def is_applied() -> bool:
             known = self._known(collection)  # one that was deleted meanwhile is not opened again
             return known is not None and known.index.applied_seq >= seq
 
-        if self._get(collection).index.applied_seq >= seq:
-            return True
         self._is_awaited.set()
         self._news.set()
         with self._applied:
@@ -218,15 +245,24 @@ class IndexFollower:
             self._follow_once()
 
     def _follow_once(self) -> None:
-        known = set(self._followed)
+        known, released = set(self._followed), set(self._released)
         try:
             listed = self._collections.list()
         except Exception:
             logger.exception("collections_not_listed")
             return
-        for gone in known - {collection.id for collection in listed}:
+        wanted = self._with_prepared(listed, released)
+        for gone in known - {collection.id for collection in wanted}:
             self._drop(gone)
-        self._catch_up(listed)  # which raises nothing: this thread must never end
+        self._catch_up(wanted)  # which raises nothing: this thread must never end
+
+    def _with_prepared(self, listed: list[Collection], released: set[str]) -> list[Collection]:
+        """Those listed and those not listed yet; `released` were so before the listing."""
+        for uid in released:
+            self._prepared.pop(uid, None)
+            self._released.discard(uid)
+        shown = {collection.uid for collection in listed}
+        return [*listed, *(one for one in list(self._prepared.values()) if one.uid not in shown)]
 
     def _catch_up(self, listed: list[Collection]) -> None:
         """Brings collections up to date, a page of each in turn, so that a long log delays no other."""

@@ -13,9 +13,10 @@ from core.errors import Conflict
 from storage.backup_file import Archive, ArchiveWriter, Damaged
 from storage.backup_loading import chunks_of
 from storage.backup_rows import decoded, table_row, to_line
+from storage.backup_rules import RESTORED_CLASSIFIERS, load_rules
 from storage.classifier_rows import find_locked, read_classifier, refuse_open_training
 from storage.clock import new_id
-from storage.collections import HIDDEN, find_collection
+from storage.collections import HIDDEN
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.long_jobs import lock_open
@@ -29,7 +30,6 @@ from storage.schema import (
     LabelingRules,
 )
 
-RESTORED_CLASSIFIERS: Final = "restored_classifiers"  # in the details of a job: names that are there again
 ROWS_AT_ONCE: Final = 200
 _TABLE = Base.metadata.tables[Classifiers.__tablename__]
 _COLUMNS = {column.name for column in _TABLE.columns} - {"id", "name", "job_id"}
@@ -49,16 +49,15 @@ def add_classifiers(database: Database, archive: ArchiveWriter, going: Going) ->
     return [one for one in saved if one is not None]
 
 
-def taken_classifiers(database: Database, names: Sequence[str]) -> list[str]:
-    """Those of the names that a classifier has."""
+def check_classifiers(database: Database, names: Sequence[str], replace: bool) -> None:
+    """Raises Conflict where `load_classifier` would as things are: a name is taken, or it is in training."""
     with database.read() as connection:
-        return [
-            name
-            for chunk in chunked(names)
-            for name in connection.execute(
-                select(Classifiers.name).where(Classifiers.name.in_(chunk)).order_by(Classifiers.name)
-            ).scalars()
-        ]
+        for chunk in chunked(names):
+            query = select(_TABLE).where(Classifiers.name.in_(chunk)).order_by(Classifiers.name)
+            for found in connection.execute(query).all():
+                if not replace:
+                    raise taken_classifier(found.name)
+                refuse_open_training(connection, found)
 
 
 @repeated
@@ -90,14 +89,17 @@ def load_classifier(
             rules = update(LabelingRules).where(LabelingRules.classifier_id == old.id)
             connection.execute(rules.values(classifier_id=classifier_id))
             connection.execute(delete(Classifiers).where(Classifiers.id == old.id))
-        _load_rules(connection, saved["rules"], classifier_id)
+        load_rules(connection, saved["rules"], classifier_id)
         details[RESTORED_CLASSIFIERS] = [*details.get(RESTORED_CLASSIFIERS, []), name]
         connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
 
 
 def taken_classifier(name: str) -> Conflict:
     """The error for a name that a classifier has already."""
-    return Conflict(f"classifier {name!r} exists; delete it, or let it be replaced (replace)")
+    return Conflict(
+        f"Classifier {name!r} exists. Delete it, let it be replaced (replace), or restore one"
+        " collection alone."
+    )
 
 
 def _add(
@@ -153,18 +155,6 @@ def _require_readable(connection: Connection, classifier_id: int, name: str) -> 
         read_classifier(connection, classifier_id)
     except (TypeError, KeyError, ValueError) as error:
         raise Damaged(f"The options of classifier {name!r} are of a newer version: {error}.") from None
-
-
-def _load_rules(connection: Connection, rules: Sequence[Mapping[str, str]], classifier_id: int) -> None:
-    """Of the collections that are there; a field that has a rule keeps it."""
-    for rule in rules:
-        collection = find_collection(connection, rule["collection"])
-        if collection is None:
-            continue
-        mine = (LabelingRules.collection_id == collection.id, LabelingRules.field == rule["field"])
-        if connection.execute(select(LabelingRules.field).where(*mine)).first() is None:
-            row = {"collection_id": collection.id, "field": rule["field"], "classifier_id": classifier_id}
-            connection.execute(insert(LabelingRules).values(**row))
 
 
 def _kept(table: Table) -> set[str]:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from core.backup_types import Going, Move, Restored
+from core.backup_types import Going, Indexing, Move, Restored
 from core.errors import Conflict
 from core.job_types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.backup_file import Archive, Damaged
 from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
+from storage.backup_rules import load_rules_of
 from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
 from storage.backup_writing import OWN
 from storage.bulk_insert import insert_rows
 from storage.clock import Clock, new_id
-from storage.collections import HIDDEN, find_collection, lock_collection, remove_collection, to_collection
+from storage.collections import (
+    HIDDEN,
+    collection_by_id,
+    find_collection,
+    lock_collection,
+    remove_collection,
+    to_collection,
+)
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.jobs import OPEN_STATES, insert_job
@@ -27,24 +37,32 @@ from storage.schema import Base, Batches, Collections, Documents, Jobs, Revision
 
 CHUNK_ROWS: Final = 1000
 CHUNK_BYTES: Final = 4 << 20
+INDEXED_WITHIN_S: Final = 600.0  # else the collection is shown without its index
+INDEXED_SLICE_S: Final = 1.0  # after which it is looked whether the job still runs
 RESTORING: Final = f"{HIDDEN}restoring-"
 RESTORED: Final = "restored"  # in the details of a job: names of the collections that are there again
 _TABLE = Base.metadata.tables[ROOT]
 _COLUMNS = {column.name for column in _TABLE.columns} - OWN
 
 
+@dataclass(frozen=True, slots=True)
+class RestoreRun:
+    """One attempt at a job; `going` is told the documents of all its collections."""
+
+    job_id: str
+    going: Going
+    indexing: Indexing
+
+
 class CollectionLoader:
     """Restores collections for one job, one after the other.
 
-    `going` is told the documents of all of them. What a killed process left of this job, or of one that is
-    over, is removed first.
+    What a killed process left of this job, or of one that is over, is removed first.
     """
 
-    def __init__(
-        self, database: Database, clock: Clock, plans: Sequence[TablePlan], job_id: str, going: Going
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, plans: Sequence[TablePlan], run: RestoreRun) -> None:
         self._database, self._clock, self._plans = database, clock, plans
-        self._job_id, self._going = job_id, going
+        self._job_id, self._going, self._indexing = run.job_id, run.going, run.indexing
         self._documents = 0
 
     def load(self, archive: Archive, saved: Mapping[str, Any], move: Move) -> Restored:
@@ -54,7 +72,7 @@ class CollectionLoader:
             placement = self._begin(saved, move.target)
             for plan in self._plans:
                 self._load_table(archive, saved["tables"].get(plan.name), plan, placement)
-            return self._show(placement.collection_id, move)
+            return self._show_indexed(archive, placement.collection_id, move)
         except BaseException:
             self.remove_leftovers()
             raise
@@ -76,6 +94,7 @@ class CollectionLoader:
         """A hidden, empty collection, and ids set aside for its rows."""
         with self._database.write() as connection:
             row = decoded(saved["row"], _TABLE, _COLUMNS) | {"uid": new_id()}
+            row["purged_seq"] = row["seq"]  # the log says nothing of what was before
             insertion = insert(Collections).values(**row, name=RESTORING + self._job_id)
             collection_id = connection.execute(insertion.returning(Collections.id)).scalar_one()
             made = connection.execute(select(_TABLE).where(Collections.id == collection_id)).one()
@@ -143,15 +162,30 @@ class CollectionLoader:
         details = {"restored_by": self._job_id}
         return insert_job(connection, collection_id, JobKind.DOCUMENTS, details, self._clock())
 
-    def _show(self, collection_id: int, move: Move) -> Restored:
+    def _show_indexed(self, archive: Archive, collection_id: int, move: Move) -> Restored:
+        """Shows the collection when this process has indexed it, so that no search finds it half indexed."""
+        with self._database.read() as connection:
+            collection = replace(collection_by_id(connection, collection_id), name=move.target)
         try:
-            return self._rename(collection_id, move)
+            deadline = time.monotonic() + INDEXED_WITHIN_S
+            while not self._indexing.prepare(collection, INDEXED_SLICE_S) and time.monotonic() < deadline:
+                self._going(self._documents)
+            return self._show(archive, collection_id, move)
+        finally:
+            self._indexing.release(collection)
+
+    def _show(self, archive: Archive, collection_id: int, move: Move) -> Restored:
+        try:
+            return self._rename(archive, collection_id, move)
         except IntegrityError:  # another process has just created one of this name
-            return self._rename(collection_id, move)
+            return self._rename(archive, collection_id, move)
 
     @repeated
-    def _rename(self, collection_id: int, move: Move) -> Restored:
-        """The one transaction that makes the collection visible, in the place of one that gives way."""
+    def _rename(self, archive: Archive, collection_id: int, move: Move) -> Restored:
+        """The one transaction that makes the collection visible, in the place of one that gives way.
+
+        Its rules come with it, as far as this job has brought their classifiers back.
+        """
         with self._database.write() as connection:
             found = find_collection(connection, move.target)
             if found is not None and not move.replace:
@@ -162,7 +196,8 @@ class CollectionLoader:
             this = update(Collections).where(Collections.id == collection_id).values(name=move.target)
             seq = connection.execute(this.returning(Collections.seq)).scalar_one()
             batch_ids = _release_pending(connection, collection_id, move.target)
-            _note_restored(connection, self._job_id, move.target)
+            details = _note_restored(connection, self._job_id, move.target)
+            load_rules_of(connection, archive.manifest, move.target, details)
         return Restored(collection_id, seq, batch_ids)
 
 
@@ -173,11 +208,12 @@ def taken(name: str) -> Conflict:
     )
 
 
-def _note_restored(connection: Connection, job_id: str, collection: str) -> None:
-    """Notes on an open job that a collection is there again. Raises Conflict when the job is over."""
+def _note_restored(connection: Connection, job_id: str, collection: str) -> dict[str, Any]:
+    """Notes on an open job that a collection is there again; its details. Raises Conflict when it is over."""
     details = lock_open(connection, job_id)
     details[RESTORED] = [*details.get(RESTORED, []), collection]
     connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
+    return details
 
 
 def _release_pending(connection: Connection, collection_id: int, name: str) -> tuple[str, ...]:

@@ -8,10 +8,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from core.backup_types import Backup, Going, Move, Restored, SavedClassifier, SavedCollection
+from core.backup_types import (
+    Backup,
+    Going,
+    Indexing,
+    Move,
+    NoIndexing,
+    Restored,
+    SavedClassifier,
+    SavedCollection,
+)
 from core.errors import Conflict, InvalidInput, NotFound
 from core.types import DocumentCounts, EncoderInfo
-from storage.backup_classifiers import PARTS, add_classifiers, load_classifier, taken_classifiers
+from storage.backup_classifiers import PARTS, add_classifiers, check_classifiers, load_classifier
 from storage.backup_file import (
     FORMAT,
     VERSION,
@@ -20,7 +29,7 @@ from storage.backup_file import (
     ArchiveWriter,
     Damaged,
 )
-from storage.backup_loading import CollectionLoader
+from storage.backup_loading import CollectionLoader, RestoreRun
 from storage.backup_tables import plan_tables
 from storage.backup_writing import CollectionWriter, collection_ids, find_saved
 from storage.clock import Clock, new_id, utc_now
@@ -38,10 +47,16 @@ class SqlBackups:
     """core.backup_types.BackupStore: files `<name>.zip` in `files`. `application` names what makes them."""
 
     def __init__(
-        self, database: Database, files: FsspecUploadStore, application: str, clock: Clock = utc_now
+        self,
+        database: Database,
+        files: FsspecUploadStore,
+        application: str,
+        clock: Clock = utc_now,
+        indexing: Indexing | None = None,
     ) -> None:
+        """`indexing`: the indexes of this process, if it has any."""
         self._database, self._files, self._clock = database, files, clock
-        self._application = application
+        self._application, self._indexing = application, indexing or NoIndexing()
         self._plans = plan_tables()
 
     def exists(self, name: str) -> bool:
@@ -130,13 +145,14 @@ class SqlBackups:
         """
         with self._opened(name) as archive:
             archive.check_seal(lambda: going(0))
-            loader = CollectionLoader(self._database, self._clock, self._plans, job_id, going)
+            run = RestoreRun(job_id, going, self._indexing)
+            loader = CollectionLoader(self._database, self._clock, self._plans, run)
             for move in moves:
                 yield loader.load(archive, find_saved(archive.manifest, move.source, name), move)
 
-    def taken_classifiers(self, names: Sequence[str]) -> Sequence[str]:
-        """Those of the names that a classifier has."""
-        return taken_classifiers(self._database, names)
+    def check_classifiers(self, names: Sequence[str], replace: bool) -> None:
+        """Raises Conflict where one cannot be restored now: its name is taken, or it is in training."""
+        check_classifiers(self._database, names, replace)
 
     def restore_classifiers(
         self, job_id: str, name: str, classifiers: Sequence[str], replace: bool, going: Going

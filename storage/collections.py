@@ -31,7 +31,7 @@ from storage.waiting import leave
 
 _TABLE = Collections.__table__
 _BY_NAME = select(_TABLE).where(Collections.name == bindparam("name"))
-DELETED_REASON = "collection deleted before this document was embedded"
+DELETED_REASON = "collection was deleted or replaced by a restore before this document was embedded"
 HIDDEN = "."  # begins the name of a collection that is being restored: nobody sees it before it is whole
 
 

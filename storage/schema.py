@@ -71,6 +71,9 @@ class Base(DeclarativeBase):
 class Collections(Base):
     """`seq` is the head of the change log; `purged_seq` the newest removal that has left the log.
 
+    What a replay of the log shows before `purged_seq` is no state that the collection ever had. Of one that
+    was restored from a backup it is the seq it was restored at.
+
     `search` holds those defaults of searching that are not the service's own; null when there are none.
     """
 

@@ -80,7 +80,9 @@ class IndexView(Protocol):
 class IndexRegistry(Protocol):
     """The indexes of this process, one a collection, kept in step with the change log."""
 
-    def view(self, collection: Collection) -> IndexView: ...
+    def view(self, collection: Collection) -> IndexView:
+        """The newest state. Raises Unavailable while there is none that the collection ever had."""
+        ...
 
     def stats(self, collection: Collection) -> IndexStats: ...
 

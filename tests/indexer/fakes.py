@@ -50,6 +50,7 @@ class FakeDatabase:
     documents: dict[int, dict[int, LogEntry]] = field(default_factory=dict)
     broken: Callable[[int], None] = lambda collection_id: None
     next_passage: int = 1
+    hidden: set[int] = field(default_factory=set)  # ids of collections that are not listed
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add_collection(
@@ -115,7 +116,7 @@ class FakeDatabase:
 
     def list(self) -> list[Collection]:
         with self.lock:
-            return [*self.collections.values()]
+            return [one for one in self.collections.values() if one.id not in self.hidden]
 
     def get(self, name: str) -> Collection:
         return next(one for one in self.list() if one.name == name)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.errors import Unavailable
 from core.index_types import LogPage
-from core.ports.stores import HeldPassages
+from core.ports.stores import HeldPassages, holds_nothing
 from core.types import Collection, SearchDefaults
 from tests.indexer.following import DEAF, QUICK, WAIT_S, World, eventually
 
@@ -261,3 +262,116 @@ def test_a_collection_that_misses_its_recall_target_is_counted(world: World) -> 
         eventually(lambda: set(follower.recall()) == {"exact", "coarse"})
         assert follower.recall()["exact"] == 1.0
         assert follower.recall()["coarse"] < 1.0
+
+
+class Gate:
+    """Lets so many pages of one collection's log be read, and holds back the next until it is opened."""
+
+    def __init__(self, world: World, collection: Collection, pages: int) -> None:
+        self.opened, self.reached, self._pages = threading.Event(), threading.Event(), pages
+        self._read, self._of = world.database.read, collection.id
+        world.database.read = self.read  # type: ignore[method-assign]
+
+    def read(
+        self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
+    ) -> LogPage:
+        if collection_id == self._of:
+            self._pages -= 1
+            if self._pages < 0:
+                self.reached.set()
+                assert self.opened.wait(WAIT_S)
+        return self._read(collection_id, cursor, limit, held)
+
+
+def add_restored(world: World, name: str = "a", seqs: int = 6) -> Collection:
+    """A collection of 5 documents a seq, whose log begins at its present seq; it is not listed yet."""
+    made = world.database.add_collection(name, uid=f"restored-{name}")
+    world.database.hidden.add(made.id)
+    for seq in range(seqs):
+        world.put(made, *range(5 * seq, 5 * seq + 5))
+    restored = replace(world.database.collections[made.id], purged_seq=seqs)
+    world.database.collections[made.id] = restored
+    return restored
+
+
+@pytest.mark.parametrize("pages", [0, 2])
+def test_what_appears_with_a_log_that_begins_later_has_no_view_before_that(world: World, pages: int) -> None:
+    with world.following() as follower:
+        restored = add_restored(world)
+        gate = Gate(world, restored, pages)
+        world.database.hidden.clear()
+        with pytest.raises(Unavailable, match="is being built"):
+            follower.view(restored)
+        assert gate.reached.wait(WAIT_S)
+        with pytest.raises(Unavailable, match=f"applied seq {pages} of 6"):
+            follower.view(restored)
+        gate.opened.set()
+        assert follower.wait_for(restored, restored.seq, WAIT_S)
+        world.assert_served(follower, restored)
+
+
+def test_a_collection_whose_log_begins_later_is_served_when_it_was_built_anew(world: World) -> None:
+    with world.following() as follower:
+        restored = add_restored(world)
+        world.database.hidden.clear()
+        assert follower.wait_for(restored, restored.seq, WAIT_S)
+        back = replace(restored, seq=3, purged_seq=2)  # as after a restore of the database
+        with world.database.lock:
+            documents = world.database.documents[restored.id]
+            for id_ in [id_ for id_, entry in documents.items() if entry.seq > 3]:
+                del documents[id_]
+            world.database.collections[restored.id] = back
+        eventually(lambda: follower.view(back).seq == 3)
+        world.assert_served(follower, back)
+
+
+def test_a_prepared_collection_is_whole_when_it_is_listed(world: World) -> None:
+    old = world.database.add_collection("a")
+    with world.following() as follower:
+        assert follower.wait_for(old, world.put(old, 1, 2), WAIT_S)
+        restored = add_restored(world)
+        gate = Gate(world, restored, 2)
+        assert not follower.prepare(restored, 0.1)
+        world.assert_served(follower, old)
+        gate.opened.set()
+        assert follower.prepare(restored, WAIT_S)
+        time.sleep(5 * DEAF.poll_interval_s)
+        with world.database.lock:
+            world.database.delete("a")
+            world.database.hidden.clear()
+        follower.release(restored)
+        for _ in range(20):
+            world.assert_served(follower, restored)
+            time.sleep(DEAF.poll_interval_s / 4)
+        seq = world.put(restored, 100)
+        assert follower.wait_for(restored, seq, WAIT_S)
+        world.assert_served(follower, restored)
+        eventually(lambda: [one.collection.uid for one in follower._all()] == [restored.uid])
+
+
+def test_a_prepared_collection_that_is_never_listed_is_dropped(world: World) -> None:
+    with world.following(QUICK) as follower:
+        restored = add_restored(world)
+        assert follower.prepare(restored, WAIT_S)
+        eventually(lambda: len(world.snapshots()) == 1)
+        assert list(follower.lag()) == ["a"]
+        follower.release(restored)
+        eventually(lambda: not follower.lag())
+        eventually(lambda: not world.snapshots())
+
+
+def test_what_hinders_the_index_of_a_prepared_collection_is_waited_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.following() as follower:
+        restored = add_restored(world)
+        really_open = follower._open
+
+        def refuse(collection: Collection, with_snapshot: bool) -> Any:
+            raise OSError("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(follower, "_open", refuse)
+            assert not follower.prepare(restored, 0.1)
+        assert follower._open == really_open
+        assert follower.prepare(restored, WAIT_S)

@@ -37,7 +37,7 @@ def contents(database: Database, name: str) -> Contents:
         query = select(Collections.__table__).where(Collections.name == name)
         row = dict(connection.execute(query).mappings().one())
         collection_id = row.pop("id")
-        row.pop("uid"), row.pop("name")
+        row.pop("uid"), row.pop("name"), row.pop("purged_seq")
         documents = {
             d["external_id"]: {k: v for k, v in d.items() if k not in ("id", "collection_id", "job_id")}
             for d in connection.execute(

@@ -38,6 +38,7 @@ def test_a_restored_collection_is_the_one_that_was_saved(world: World, files: Fs
     assert saved["documents"]["d2"]["metadata"] == {"year": -(2**63)}
     assert saved["documents"]["d3"]["state"] == DocumentState.DELETED
     copy = world.collections.get("copy")
+    assert copy.purged_seq == copy.seq == world.seq, "its log leads to no state before"
     assert copy.uid != world.collection.uid, "no snapshot of the old one fits the new one"
     assert world.collections.counts(copy.id) == world.collections.counts(world.id)
 
@@ -175,6 +176,20 @@ def test_a_name_that_is_taken_is_refused_or_replaced(world: World, files: Fsspec
     restore(world.database, files, Move("news", "news", replace=True))
     assert contents(world.database, "news") == saved
     assert [collection.name for collection in world.collections.list()] == ["news"]
+
+
+def test_what_a_replaced_collection_had_to_embed_fails_and_says_why(
+    world: World, files: FsspecUploadStore
+) -> None:
+    world.add(new("a", "old"))
+    make(world, files)
+    job = world.send(new("b", "waits"))
+    restore(world.database, files, Move("news", "news", replace=True))
+    ended = world.jobs.get(job.job_id)
+    assert (ended.state, ended.failed) == (JobState.CANCELLED, 1)
+    (error,) = ended.errors
+    assert error.id == "b"
+    assert error.reason.startswith("collection was deleted or replaced by a restore before")
 
 
 def test_one_collection_or_everything(world: World, backups: SqlBackups, files: FsspecUploadStore) -> None:

@@ -1,0 +1,75 @@
+"""A collection is indexed by the restoring process before it is shown, and let go of in any case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from core.backup_types import Move
+from core.errors import Conflict
+from core.job_types import JobKind
+from core.types import Collection
+from storage.backups import SqlBackups
+from storage.long_jobs import SqlLongJobs
+from storage.uploads import FsspecUploadStore
+from tests.storage.backed_up import make
+from tests.storage.world import World, new
+
+
+@dataclass
+class Indexes:
+    """Needs so many calls for an index; notes what was shown under the name at each of them."""
+
+    world: World
+    calls: int
+    shown: list[int] = field(default_factory=list)
+    prepared: list[Collection] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+
+    def prepare(self, collection: Collection, timeout_s: float) -> bool:
+        self.shown.append(self.world.collections.get("news").id)
+        self.prepared.append(collection)
+        return len(self.prepared) >= self.calls
+
+    def release(self, collection: Collection) -> None:
+        self.released.append(collection.uid)
+
+
+def restore(world: World, files: FsspecUploadStore, indexes: Indexes, replace: bool = True) -> str:
+    """Id of the job."""
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
+    backups = SqlBackups(world.database, files, "test", world.clock, indexes)
+    list(backups.restore(job.id, "b", [Move("news", "news", replace)], lambda done: None))
+    return job.id
+
+
+def test_the_old_collection_is_shown_until_the_new_one_is_indexed(
+    world: World, files: FsspecUploadStore
+) -> None:
+    world.add(new("a", "text"))
+    make(world, files)
+    indexes = Indexes(world, calls=3)
+    restore(world, files, indexes)
+    assert indexes.shown == [world.id] * 3
+    assert indexes.prepared[-1] == world.collections.get("news")
+    assert indexes.released == [world.collections.get("news").uid]
+
+
+def test_an_index_that_is_never_built_does_not_hold_a_restore_up_for_ever(
+    world: World, files: FsspecUploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.backup_loading.INDEXED_WITHIN_S", 0.05)
+    make(world, files)
+    indexes = Indexes(world, calls=10**9)
+    restore(world, files, indexes)
+    assert indexes.released == [world.collections.get("news").uid] != [world.collection.uid]
+
+
+def test_a_collection_that_cannot_be_shown_is_let_go_of(world: World, files: FsspecUploadStore) -> None:
+    make(world, files)
+    indexes = Indexes(world, calls=1)
+    with pytest.raises(Conflict, match="exists"):
+        restore(world, files, indexes, replace=False)
+    assert indexes.released == [indexes.prepared[0].uid]
+    assert world.collections.list() == [world.collection]
