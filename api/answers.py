@@ -60,6 +60,7 @@ def collection_body(overview: CollectionOverview) -> dict[str, Any]:
             "searchable": counts.searchable,
             "pending": counts.pending,
             "failed": counts.failed,
+            "updates_pending": counts.updates_pending,
         },
         "passages": counts.passages,
         "index": {
@@ -83,6 +84,7 @@ def document_body(document: Document) -> dict[str, Any]:
         "text": document.text,
         "metadata": document.metadata,
         "state": document.state,
+        "update_pending": document.is_update_pending,
         "reason": document.reason,
         "seq": document.seq,
         "job": document.job_id,
