@@ -79,6 +79,11 @@ class Or:
 Filter: TypeAlias = And | Or | Not | AnyOf | Range | Exists
 
 
+def joined_path(path: str, key: str) -> str:
+    """The name of the field that `key` is in the object at `path`, which is empty for the whole metadata."""
+    return f"{path}.{key}" if path else key
+
+
 def parse_filter(body: object) -> Filter:
     """The filter in `body`, decoded JSON of the contract's form.
 
