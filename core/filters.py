@@ -13,6 +13,7 @@ from core.errors import InvalidInput
 MAX_FILTER_DEPTH = 16
 MAX_CONDITIONS = 256
 MAX_IN_VALUES = 10_000
+MAX_FIELDS = 1_000  # of a collection, not declared; values of further ones are not indexed
 MAX_FIELD_BYTES = 512  # UTF-8; values of longer names are not indexed
 MAX_KEYWORD_BYTES = 1024  # UTF-8; longer strings of documents are not indexed, so none can equal them
 
