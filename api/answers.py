@@ -13,6 +13,7 @@ from api.quality_answers import search_defaults_body
 from core.backup_types import Backup
 from core.collections import CollectionOverview
 from core.explain import Contribution, ExplainedPassage, Explanation
+from core.filters import MAX_FIELD_BYTES, MAX_FIELDS
 from core.index_types import Facet
 from core.job_types import Job
 from core.label_types import Classification
@@ -54,12 +55,18 @@ def collection_body(overview: CollectionOverview) -> dict[str, Any]:
         "attributes": dict(collection.settings.attributes),
         "fields": dict(index.fields),
         "unindexed": dict(index.unindexed),
+        "fields_beyond_limits": {
+            "documents": index.beyond_limits,
+            "max_fields": MAX_FIELDS,
+            "max_name_bytes": MAX_FIELD_BYTES,
+        },
         "search": search_defaults_body(collection.search),
         "documents": {
             "total": counts.total,
             "searchable": counts.searchable,
             "pending": counts.pending,
             "failed": counts.failed,
+            "updates_pending": counts.updates_pending,
         },
         "passages": counts.passages,
         "index": {
@@ -83,6 +90,7 @@ def document_body(document: Document) -> dict[str, Any]:
         "text": document.text,
         "metadata": document.metadata,
         "state": document.state,
+        "update_pending": document.is_update_pending,
         "reason": document.reason,
         "seq": document.seq,
         "job": document.job_id,

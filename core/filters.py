@@ -13,6 +13,7 @@ from core.errors import InvalidInput
 MAX_FILTER_DEPTH = 16
 MAX_CONDITIONS = 256
 MAX_IN_VALUES = 10_000
+MAX_FIELDS = 1_000  # of a collection, not declared; values of further ones are not indexed
 MAX_FIELD_BYTES = 512  # UTF-8; values of longer names are not indexed
 MAX_KEYWORD_BYTES = 1024  # UTF-8; longer strings of documents are not indexed, so none can equal them
 
@@ -77,6 +78,11 @@ class Or:
 
 
 Filter: TypeAlias = And | Or | Not | AnyOf | Range | Exists
+
+
+def joined_path(path: str, key: str) -> str:
+    """The name of the field that `key` is in the object at `path`, which is empty for the whole metadata."""
+    return f"{path}.{key}" if path else key
 
 
 def parse_filter(body: object) -> Filter:

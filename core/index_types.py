@@ -81,7 +81,8 @@ class IndexStats:
     `effort` is a multiple of what searches usually take, raised until `recall_at_10` meets its target; at its
     most, `is_below_target` may remain. `built` is the share (0 to 1) done of an index being built, or None.
     `fields` are the attributes with their types, `unindexed` in how many documents some value of a field is
-    not indexed (under the empty name: of fields beyond the limits).
+    not indexed, `beyond_limits` how many documents have fields that are not: they were too many, or of too
+    long a name.
     """
 
     kind: str
@@ -96,6 +97,7 @@ class IndexStats:
     built: float | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     unindexed: Mapping[str, int] = field(default_factory=dict)
+    beyond_limits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

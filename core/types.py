@@ -97,10 +97,13 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class DocumentCounts:
+    """`updates_pending` are those of the searchable ones whose new content waits to be encoded."""
+
     searchable: int = 0
     pending: int = 0
     failed: int = 0
     passages: int = 0
+    updates_pending: int = 0
 
     @property
     def total(self) -> int:
@@ -137,7 +140,10 @@ class RejectedItem:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A stored document. `title`, `text` and `metadata` are of the newest accepted version."""
+    """A stored document. `title`, `text` and `metadata` are of the newest accepted version.
+
+    `is_update_pending`: that version waits to be encoded, and searches still see the one before.
+    """
 
     external_id: str
     title: str
@@ -148,6 +154,7 @@ class Document:
     seq: int
     job_id: str | None
     updated_at: datetime
+    is_update_pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from core.filters import MAX_FIELDS
 from core.index_types import LogEntry
 from indexer.attributes_columns import (
     BEYOND,
@@ -20,8 +21,6 @@ from indexer.attributes_snapshot import Arrays, unpack
 from indexer.attributes_values import Kind, Stored, TypedValue, typed_values
 from indexer.attributes_view import AttributeView
 from indexer.upkeep import has_many_dead
-
-MAX_FIELDS = 1_000
 
 _Pending = dict[tuple[str, Kind], tuple[list[int], list[Stored]]]
 

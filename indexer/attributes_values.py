@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from core.filters import MAX_FIELD_BYTES, MAX_KEYWORD_BYTES, exact_number, is_number
+from core.filters import MAX_FIELD_BYTES, MAX_KEYWORD_BYTES, exact_number, is_number, joined_path
 
 Stored: TypeAlias = str | bool | int | float
 TypedValue: TypeAlias = "tuple[Kind, Stored]"
@@ -51,7 +51,7 @@ def typed_values(metadata: Mapping[str, Any], declared: Mapping[str, str]) -> di
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else key)
+            yield from _leaves(inner, joined_path(path, key))
     elif isinstance(value, list):
         for inner in value:
             yield from _leaves(inner, path)

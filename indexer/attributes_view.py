@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from core.document_set import DocumentSet
 from core.errors import InvalidInput
-from core.filters import Filter
+from core.filters import MAX_FIELD_BYTES, MAX_FIELDS, Filter
 from core.index_types import Facet
 from indexer.attributes_columns import BEYOND, Columns, ColumnView, FieldView, Mask, Rows
 from indexer.attributes_facets import facet
@@ -51,12 +51,16 @@ class AttributeView:
     def unindexed(self) -> dict[str, int]:
         """Field -> in how many documents it has values that are in no column, where there are any.
 
-        They do not fit the declared type, or are strings longer than 1,024 bytes. Under the empty name: in
-        how many documents whole fields have no column, because of the limits on fields and on their names.
+        They do not fit the declared type, or are strings longer than 1,024 bytes.
         """
-        parts = {field: self._living(field).get(Kind.OTHER) for field in self._columns}
-        alive = self._rows.alive
-        return {f: int(np.count_nonzero(alive[part.rows])) for f, part in sorted(parts.items()) if part}
+        return {
+            field: count for field in sorted(self._columns.keys() - {BEYOND}) if (count := self._other(field))
+        }
+
+    @cached_property
+    def beyond_limits(self) -> int:
+        """How many documents have values in fields without a column: too many fields, or too long a name."""
+        return self._other(BEYOND)
 
     def select(self, filter_: Filter) -> DocumentSet:
         """The documents that match, exactly; the sets of recent filters are kept.
@@ -96,6 +100,11 @@ class AttributeView:
         columns = self._columns.get(field, {})
         return {kind: part for kind, part in columns.items() if self._is_living(part)}
 
+    def _other(self, field: str) -> int:
+        """How many living documents have values of the field that no column holds."""
+        part = self._columns.get(field, {}).get(Kind.OTHER)
+        return int(np.count_nonzero(self._rows.alive[part.rows])) if part else 0
+
     def _is_living(self, column: ColumnView) -> bool:
         """Whether a living document has a value in it; no need to look if they are more than the dead."""
         return column.row_count > self._rows.dead or bool(self._rows.alive[column.rows].any())
@@ -104,8 +113,18 @@ class AttributeView:
         listed = [f"{name!r} ({kind})" for name, kind in list(self.fields.items())[:MAX_LISTED]]
         more = len(self.fields) - len(listed)
         known = ", ".join(listed) + (f" and {more} more" if more else "")
-        found = f"Field {field[:100]!r} is unknown: no searchable document has a value in it."
-        return InvalidInput(f"{found} Known fields: {known or 'none'}.")
+        found = f"Field {field[:100]!r} is unknown: no searchable document has a value in it"
+        return InvalidInput(f"{found}{self._or_left_out()}. Known fields: {known or 'none'}.")
+
+    def _or_left_out(self) -> str:
+        if not self.beyond_limits:
+            return ""
+        return (
+            f", or it is one of those beyond {MAX_FIELDS:,} undeclared fields a collection, or beyond"
+            f" {MAX_FIELD_BYTES} bytes a name, which are not indexed (documents that have such fields:"
+            f" {self.beyond_limits:,}). A field that is declared in the attributes of the collection, when"
+            " that is created, is always indexed"
+        )
 
     def _documents(self, rows: Mask) -> DocumentSet:
         return DocumentSet.of(self._rows.document_ids[rows])

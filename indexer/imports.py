@@ -13,7 +13,7 @@ from core.job_types import ImportFields, ImportPlan
 from core.ports.work import OpenFile
 from core.types import RejectedItem
 from indexer.fields import METADATA, plan_fields
-from indexer.plain_values import check_names, to_plain_row, to_text
+from indexer.plain_values import TOO_LONG, check_names, is_too_long, plain_cells, to_text
 from indexer.spool import SYSTEM_SPOOL, Spool
 
 if TYPE_CHECKING:
@@ -34,14 +34,20 @@ class FileImportReader:
     def plan(self, open_file: OpenFile, filename: str, fields: ImportFields) -> ImportPlan:
         """Which columns hold what, from the first 100 rows, or fewer large ones.
 
-        Raises InvalidInput, TooLarge, StorageFull.
+        A cell that cannot be read matters only in a column that is used. Raises InvalidInput, also when no
+        row of the sample can be read, TooLarge, StorageFull.
         """
-        sample, problem = _sample(open_file, filename, self.spool)
-        if not sample:
-            raise InvalidInput(f"File {filename!r} holds no readable row: {problem}")
-        columns = list(dict.fromkeys(column for row in sample for column in row))
+        sample, problem = _sample(open_file, filename, self.spool, fields)
+        columns = list(dict.fromkeys(column for _, row in sample for column in row))
         check_names(columns)
-        return plan_fields(sample, columns, fields)
+        if sample:
+            plan = plan_fields([plain_cells(row)[0] for _, row in sample], columns, fields)
+            problems = (_plain_row(number, row, plan) for number, row in sample)
+            first = next(problems)
+            if not isinstance(first, RejectedItem) or not all(isinstance(p, RejectedItem) for p in problems):
+                return plan
+            problem = problem or first.reason
+        raise InvalidInput(f"File {filename!r} holds no readable row: {problem or 'it has no rows'}")
 
     def items(
         self, open_file: OpenFile, filename: str, plan: ImportPlan, skip_rows: int
@@ -52,16 +58,17 @@ class FileImportReader:
         """
         from indexer.readers import open_rows
 
-        for number, row in open_rows(open_file, filename, skip_rows, spool=self.spool):
+        columns = _used_columns(plan)
+        for number, row in open_rows(open_file, filename, skip_rows, spool=self.spool, columns=columns):
             yield to_item(number, row, plan)
 
 
 def to_item(number: int, row: Row | RejectedItem, plan: ImportPlan) -> Mapping[str, object] | RejectedItem:
     """`{"id", "text", "title", "metadata"}` of row `number`; missing values are left out of the metadata.
 
-    Nothing is validated here but what cannot become JSON at all, and the length of the whole row.
+    Nothing is validated here but what cannot become JSON at all, and the length of all that is used.
     """
-    values = _plain_row(number, row)
+    values = _plain_row(number, row, plan)
     if isinstance(values, RejectedItem):
         return values
     id_ = to_text(values.get(plan.id_field)) if plan.id_field else f"row-{number}"
@@ -88,22 +95,40 @@ def _metadata(values: Mapping[str, object], plan: ImportPlan) -> dict[str, objec
     return kept
 
 
-def _sample(open_file: OpenFile, filename: str, spool: Spool) -> tuple[list[dict[str, Any]], str]:
-    """Plain rows from the beginning of the file, and what is wrong with the first that is unreadable."""
+def _used_columns(plan: ImportPlan) -> frozenset[str] | None:
+    """None: all, also those that appear only after the sample."""
+    if METADATA in plan.guessed:
+        return None
+    named = (plan.id_field, plan.text_field, plan.title_field, *plan.metadata_fields)
+    return frozenset(name for name in named if name is not None)
+
+
+def _sample(
+    open_file: OpenFile, filename: str, spool: Spool, fields: ImportFields
+) -> tuple[list[tuple[int, Row]], str]:
+    """Numbered rows from the beginning of the file, and what is wrong with the first that is none.
+
+    They have all columns, but values only of those that may be used.
+    """
     from indexer.readers import open_rows  # pyarrow costs 40 MB, which most processes never need
     from indexer.streams import UnpackedTooLarge
 
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[int, Row]] = []
     problem, room = "", SAMPLE_CHARACTERS
     try:
         numbered = open_rows(open_file, filename, max_bytes=SAMPLE_BYTES, spool=spool)
         for number, row in islice(numbered, SAMPLE_ROWS):
-            plain = _plain_row(number, row)
-            if isinstance(plain, RejectedItem):
-                problem = problem or plain.reason
+            named = _named(number, row)
+            if isinstance(named, RejectedItem):
+                problem = problem or named.reason
                 continue
-            rows.append(plain)
-            room -= count_characters(plain)
+            useful = _useful(named, fields)
+            values, _ = plain_cells(useful)
+            if is_too_long(values):
+                problem = problem or f"row {number}: {TOO_LONG}"
+                continue
+            rows.append((number, useful))
+            room -= count_characters(values)
             if room <= 0:
                 break
     except UnpackedTooLarge:
@@ -112,13 +137,45 @@ def _sample(open_file: OpenFile, filename: str, spool: Spool) -> tuple[list[dict
             raise TooLarge(
                 f"The first {SAMPLE_BYTES >> 20} MiB of file {filename!r} hold no readable row: {found}"
             ) from None
-    return rows, problem or "it has no rows"
+    return rows, problem
 
 
-def _plain_row(number: int, row: Row | RejectedItem) -> dict[str, Any] | RejectedItem:
+def _useful(row: Row, fields: ImportFields) -> Row:
+    """None in place of what neither is asked for nor helps to guess: ids and titles are guessed by name."""
+    if fields.text_field is None or fields.metadata_fields is None:
+        return row
+    asked = {fields.id_field, fields.text_field, fields.title_field, *fields.metadata_fields}
+    return {column: value if column in asked else None for column, value in row.items()}
+
+
+def _plain_row(number: int, row: Row | RejectedItem, plan: ImportPlan) -> dict[str, Any] | RejectedItem:
+    named = _named(number, row)
+    if isinstance(named, RejectedItem):
+        return named
+    used = _used_columns(plan)
+    values, problems = plain_cells(
+        named if used is None else {name: named[name] for name in named if name in used}
+    )
+    if problems:
+        column, reason = next(iter(problems.items()))
+        return RejectedItem(None, f"row {number}: column {column!r}: {reason}{_way_out(column, plan)}")
+    if is_too_long(values):
+        return RejectedItem(None, f"row {number}: {TOO_LONG}")
+    return values
+
+
+def _way_out(column: str, plan: ImportPlan) -> str:
+    if column in (plan.id_field, plan.text_field, plan.title_field):
+        return ""
+    return f"; leave {column!r} out: name the columns to keep as metadata in {METADATA}"
+
+
+def _named(number: int, row: Row | RejectedItem) -> Row | RejectedItem:
+    """The row, if its columns have names that can be stored."""
     if isinstance(row, RejectedItem):
         return row
     try:
-        return to_plain_row(row)
-    except ValueError as error:
+        check_names(list(row))
+    except (InvalidInput, TooLarge) as error:
         return RejectedItem(None, f"row {number}: {error}")
+    return row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.documents import check_text, count_characters
-from core.errors import InvalidInput, TooLarge
+from core.errors import TooLarge
 
 MAX_ROW_CHARACTERS = 8 * 1024 * 1024
 MAX_COLUMNS = 2_000
@@ -26,16 +27,35 @@ class WrittenNaN(float):
 _MISSING_TYPES = ("NAType", "NaTType")
 
 
-def to_plain_row(row: Mapping[str, object]) -> dict[str, Any]:
-    """A row as plain JSON values. Raises ValueError saying what cannot be stored in it."""
-    try:
-        check_names(list(row))
-    except (InvalidInput, TooLarge) as error:
-        raise ValueError(str(error)) from None
-    values = {column: to_plain(value) for column, value in row.items()}
-    if count_characters(values) > MAX_ROW_CHARACTERS:
-        raise ValueError(TOO_LONG)
-    return values
+@dataclass(frozen=True, slots=True)
+class UnreadableCell:
+    """Stands for a value that its reader could not read, and says why."""
+
+    reason: str
+
+
+def plain_cells(row: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The cells of a row that are plain JSON values, and of the others why they cannot be."""
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for column, value in row.items():
+        try:
+            values[column] = to_plain(value)
+        except ValueError as error:
+            problems[column] = why_unreadable(error)
+    return values, problems
+
+
+def is_too_long(values: Mapping[str, Any]) -> bool:
+    """Whether plain values are more than a row may hold."""
+    return count_characters(values) > MAX_ROW_CHARACTERS
+
+
+def why_unreadable(error: Exception) -> str:
+    """What is wrong with a value, for whoever sent it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"found bytes that are no UTF-8 text (0x{error.object[error.start]:02x} at {error.start})"
+    return str(error)
 
 
 def check_names(columns: Sequence[str]) -> None:
@@ -57,7 +77,7 @@ def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """A JSON value equal to `value`; None for NaN, NaT and NA, but a `WrittenNaN` stays, to be refused.
 
     Dates become ISO 8601 text, durations seconds, bytes text. Raises ValueError for bytes that are no UTF-8,
-    and for arrays and objects within each other more than `depth` levels deep.
+    for an UnreadableCell, and for arrays and objects within each other more than `depth` levels deep.
     """
     if value is None or isinstance(value, str | bool | int | WrittenNaN):
         return value
@@ -100,6 +120,8 @@ def _from_numpy(value: Any, depth: int) -> Any:
 
 
 def _from_other(value: Any) -> Any:
+    if isinstance(value, UnreadableCell):
+        raise ValueError(value.reason)
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode()
     if isinstance(value, datetime | date | time):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +18,20 @@ from core.types import RejectedItem
 from indexer.csv_records import csv_records
 from indexer.json_items import BLOCK_CHARACTERS, DECODER, json_items, kind_of
 from indexer.parquet_sizes import Chunk, column_chunks, dictionary_bytes, read_footer
-from indexer.plain_values import MAX_ROW_CHARACTERS, TOO_LONG, check_names
+from indexer.plain_values import (
+    MAX_ROW_CHARACTERS,
+    TOO_LONG,
+    UnreadableCell,
+    check_names,
+    why_unreadable,
+)
 from indexer.spool import SYSTEM_SPOOL, Spool
 from indexer.streams import BUFFER_BYTES, MAX_UNPACKED_BYTES, Upload
 
 Row = Mapping[str, object]
 NumberedRow = tuple[int, Row | RejectedItem]
 
+PARQUET: Final = ".parquet"
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 PARQUET_BATCH_ROWS: Final = 128
 DICTIONARY_BYTES: Final = 16 * 1024 * 1024
@@ -39,18 +47,22 @@ def open_rows(
     skip_rows: int = 0,
     max_bytes: int = MAX_UNPACKED_BYTES,
     spool: Spool = SYSTEM_SPOOL,
+    columns: Collection[str] | None = None,
 ) -> Iterator[NumberedRow]:
     """Numbered rows of a file; `filename` tells the format. The first `skip_rows` are left out.
 
-    A row is a mapping of column to value, or a RejectedItem when that row alone is unreadable. The number is
-    the row's in the file, from 1 (in .jsonl the line's). Raises InvalidInput for a file that is not what its
-    name says, is damaged or is not UTF-8, also when that shows only later; TooLarge for a stated limit,
-    UnpackedTooLarge when more than `max_bytes` (unpacked; for Parquet the limit of `spool`, where packed
-    Parquet is unpacked) would be read; StorageFull when there is no room for that.
+    A row is a mapping of column to value, or a RejectedItem when that row alone is unreadable; a value that
+    alone is so is an UnreadableCell. The number is the row's in the file, from 1 (in .jsonl the line's). Of
+    Parquet only `columns` are read, if they are named; rows may hold others all the same. Raises
+    InvalidInput for a file that is not what its name says, is damaged or is not UTF-8, also when that shows
+    only later; TooLarge for a stated limit, UnpackedTooLarge when more than `max_bytes` (unpacked; for
+    Parquet the limit of `spool`, where packed Parquet is unpacked) would be read; StorageFull when there is
+    no room for that.
     """
     extension, compression = format_of(filename)
     upload = Upload(open_file, filename, compression, max_bytes, spool)
-    return islice(_explained(READERS[extension](upload), upload), skip_rows, None)
+    rows = _read_parquet(upload, columns) if extension == PARQUET else READERS[extension](upload)
+    return islice(_explained(rows, upload), skip_rows, None)
 
 
 def format_of(filename: str) -> tuple[str, str | None]:
@@ -75,7 +87,7 @@ def _explained(rows: Iterator[NumberedRow], upload: Upload) -> Iterator[Numbered
     try:
         yield from rows
     except UnicodeDecodeError:
-        if format_of(filename)[0] == ".parquet":  # a name of its schema; cells are their row's matter
+        if format_of(filename)[0] == PARQUET:  # a name of its schema; cells are their row's matter
             raise InvalidInput(
                 f"File {filename!r} is damaged: a name in it is no UTF-8. Make it again and send it whole"
             ) from None
@@ -185,29 +197,48 @@ def _as_row(value: object, place: str) -> Row | RejectedItem:
     return RejectedItem(None, f"{place}: found {kind_of(value)}, expected an object")
 
 
-def _read_parquet(upload: Upload) -> Iterator[NumberedRow]:
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Of what is read of a row group: bytes, unpacked, and how many of them may stand in every row."""
+
+    size: int
+    repeatable: int
+
+
+def _read_parquet(upload: Upload, wanted: Collection[str] | None = None) -> Iterator[NumberedRow]:
     number = 0
     with upload.seekable() as file:
         footer = read_footer(file)
         metadata = pyarrow.parquet.read_metadata(file)
         _check_size(metadata)
-        groups = _checked_chunks(metadata, footer)
+        chunks = _checked_chunks(metadata, footer)
+        columns = {i: metadata.schema.column(i) for i in range(metadata.num_columns)}
+        columns = {i: column for i, column in columns.items() if _is_wanted(column.path, wanted)}
         # Texts stay in their dictionaries until a row is taken: one long text may stand in every row. A large
         # column is not repetitive, and one dictionary of all its texts would take several times its size.
-        columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
-        large = {i for i, column in enumerate(columns) if _is_large(column, [group[i] for group in groups])}
-        texts = [column.path for i, column in enumerate(columns) if _is_text(column) and i not in large]
-        fixed = sum(column.length for column in columns if column.physical_type == FIXED_LENGTH)
-        repeatable = (fixed + sum(dictionary_bytes(file, group[i]) for i in large) for group in groups)
+        large = {i for i, column in columns.items() if _is_large(column, [group[i] for group in chunks])}
+        texts = [column.path for i, column in columns.items() if _is_text(column) and i not in large]
+        fixed = sum(column.length for column in columns.values() if column.physical_type == FIXED_LENGTH)
+        groups = (
+            _Group(
+                sum(group[i].size for i in columns),
+                fixed + sum(dictionary_bytes(file, group[i]) for i in large),
+            )
+            for group in chunks
+        )
         with pyarrow.parquet.ParquetFile(
             file, metadata=metadata, read_dictionary=texts, buffer_size=BUFFER_BYTES
         ) as parquet:
-            names = parquet.schema_arrow.names
-            _check_header(names)
-            for batch in _batches(parquet, repeatable):
+            _check_header(parquet.schema_arrow.names)
+            for batch in _batches(parquet, groups, wanted):
                 for cells in zip(*batch.columns, strict=True):
                     number += 1
-                    yield number, _from_cells(names, cells, number)
+                    yield number, _from_cells(batch.schema.names, cells)
+
+
+def _is_wanted(path: str, wanted: Collection[str] | None) -> bool:
+    """Whether the column is one of those, or lies in one; a dot may also belong to its name."""
+    return wanted is None or any(path == name or path.startswith(f"{name}.") for name in wanted)
 
 
 def _checked_chunks(metadata: Any, footer: bytes) -> list[list[Chunk]]:
@@ -242,23 +273,30 @@ def _check_size(metadata: Any) -> None:
         )
 
 
-def _batches(parquet: Any, repeatable: Iterable[int]) -> Iterator[Any]:
-    """Batches of fewer rows where rows are large, or may be: of each row group, `repeatable` bytes may stand
-    in every row though they stand in the file once.
+def _batches(parquet: Any, groups: Iterable[_Group], wanted: Collection[str] | None = None) -> Iterator[Any]:
+    """Batches of the wanted columns, of fewer rows where rows are large, or may be: what is repeatable
+    stands in the file once.
     """
-    for group, repeatable_bytes in enumerate(repeatable):
-        facts = parquet.metadata.row_group(group)
-        fitting = PARQUET_BATCH_BYTES * facts.num_rows // max(facts.total_byte_size, 1)
-        safe = REPEATED_BATCH_BYTES // max(repeatable_bytes, 1)
+    columns = None if wanted is None else sorted(wanted)
+    for number, group in enumerate(groups):
+        fitting = PARQUET_BATCH_BYTES * parquet.metadata.row_group(number).num_rows // max(group.size, 1)
+        safe = REPEATED_BATCH_BYTES // max(group.repeatable, 1)
         rows = max(1, min(PARQUET_BATCH_ROWS, fitting, safe))
-        yield from parquet.iter_batches(batch_size=rows, row_groups=[group])
+        yield from parquet.iter_batches(batch_size=rows, row_groups=[number], columns=columns)
 
 
-def _from_cells(names: Sequence[str], cells: Sequence[Any], number: int) -> Row | RejectedItem:
+def _from_cells(names: Sequence[str], cells: Sequence[Any]) -> Row:
     try:
         return {name: cell.as_py() for name, cell in zip(names, cells, strict=True)}
+    except (ValueError, OverflowError):
+        return {name: _cell(cell) for name, cell in zip(names, cells, strict=True)}
+
+
+def _cell(cell: Any) -> object:
+    try:
+        return cell.as_py()
     except (ValueError, OverflowError) as error:  # text that is no UTF-8, a date beyond the year 9999
-        return RejectedItem(None, f"row {number}: {error}")
+        return UnreadableCell(why_unreadable(error))
 
 
 READERS: Final[dict[str, Callable[[Upload], Iterator[NumberedRow]]]] = {
@@ -266,5 +304,5 @@ READERS: Final[dict[str, Callable[[Upload], Iterator[NumberedRow]]]] = {
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".json": _read_json,
-    ".parquet": _read_parquet,
+    PARQUET: _read_parquet,
 }

@@ -222,6 +222,7 @@ class SearchIndex:
             bytes=stats.bytes + self._words.bytes + self._terms.bytes + self._attributes.bytes,
             fields=attributes.fields,
             unindexed=attributes.unindexed,
+            beyond_limits=attributes.beyond_limits,
         )
 
     def close(self) -> None:

@@ -26,11 +26,18 @@ from core.types import (
 from storage.clock import Clock, new_id, utc_now
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
-from storage.schema import Collections, Documents, Jobs
+from storage.schema import IS_UPDATE, Batches, Collections, Documents, Jobs, Revisions
 from storage.waiting import leave
 
 _TABLE = Collections.__table__
 _BY_NAME = select(_TABLE).where(Collections.name == bindparam("name"))
+# By batches: what waits is looked at, and not all documents.
+_WAITING_UPDATES = (
+    select(func.count())
+    .select_from(Batches)
+    .join(Revisions, Revisions.batch_id == Batches.id)
+    .where(Batches.collection_id == bindparam("collection_id"), IS_UPDATE)
+)
 DELETED_REASON = "collection was deleted or replaced by a restore before this document was embedded"
 HIDDEN = "."  # begins the name of a collection that is being restored: nobody sees it before it is whole
 
@@ -143,7 +150,8 @@ def count_documents(connection: Connection, collection_id: int) -> DocumentCount
     searchable, passages = rows.get(DocumentState.SEARCHABLE, (0, 0))
     pending, _ = rows.get(DocumentState.PENDING, (0, 0))
     failed, _ = rows.get(DocumentState.FAILED, (0, 0))
-    return DocumentCounts(searchable, pending, failed, int(passages))
+    updates = connection.execute(_WAITING_UPDATES, {"collection_id": collection_id}).scalar_one()
+    return DocumentCounts(searchable, pending, failed, int(passages), updates)
 
 
 def remove_collection(connection: Connection, collection_id: int, now: datetime) -> None:

@@ -31,7 +31,7 @@ from storage.jobs import (
     settle,
 )
 from storage.passages import PassageReader, no_passages
-from storage.schema import Documents, Jobs, Revisions
+from storage.schema import IS_UPDATE, Documents, Jobs, Revisions
 
 ROWS_AT_ONCE: Final = 16  # whole documents; a text may have a mebibyte
 
@@ -113,15 +113,23 @@ class SqlDocumentStore:
             return self._passages.of_documents(connection, collection_id, document_ids)
 
     def list(
-        self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
+        self,
+        collection_id: int,
+        state: DocumentState | None,
+        limit: int,
+        after: str | None,
+        is_update_pending: bool | None = None,
     ) -> list[Document]:
         """In order of external id, those greater than `after`; deleted ones are left out.
 
+        With `is_update_pending` those alone of which that is true, or those of which it is not.
         At most `limit`; large ones are fewer, `core.document_pages.page_of`.
         """
         query = _newest(collection_id).order_by(Documents.external_id).limit(limit)
         if state is not None:
             query = query.where(Documents.state == state)
+        if is_update_pending is not None:
+            query = query.where(IS_UPDATE if is_update_pending else ~IS_UPDATE)
         if after is not None:
             # Ids hold no NUL, so those after the text before it are those after the whole.
             query = query.where(Documents.external_id > after.partition("\0")[0])
@@ -190,16 +198,14 @@ def _take(
 
 def _newest(collection_id: int) -> Select[*tuple[Any, ...]]:
     """Documents with the content that was accepted last, whether searchable yet or not."""
-    is_revised = Revisions.content_hash.is_not(None)
     return (
         select(
             Documents.external_id,
-            case((is_revised, Revisions.title), else_=Documents.title).label("title"),
-            case((is_revised, Revisions.text), else_=Documents.text).label("text"),
-            case((is_revised, Revisions.metadata_), else_=Documents.metadata_).label("newest_metadata"),
-            case((~is_revised, Documents.annotations)).label(
-                "annotations"
-            ),  # of new content there are none yet
+            case((IS_UPDATE, Revisions.title), else_=Documents.title).label("title"),
+            case((IS_UPDATE, Revisions.text), else_=Documents.text).label("text"),
+            case((IS_UPDATE, Revisions.metadata_), else_=Documents.metadata_).label("newest_metadata"),
+            case((~IS_UPDATE, Documents.annotations)).label("annotations"),  # of new content none yet
+            IS_UPDATE.label("is_update_pending"),
             Documents.state,
             Documents.reason,
             Documents.seq,
@@ -222,6 +228,7 @@ def _to_document(row: Row[*tuple[Any, ...]]) -> Document:
         seq=row.seq,
         job_id=row.job_id,
         updated_at=row.updated_at,
+        is_update_pending=bool(row.is_update_pending),
     )
 
 

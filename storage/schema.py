@@ -6,7 +6,7 @@ Wide columns come last: SQLite then reads the narrow ones without walking the pa
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -223,6 +223,9 @@ class Revisions(Base):
     title: Mapped[str | None] = mapped_column(Text)
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSON(none_as_null=True))
     text: Mapped[str | None] = mapped_column(Text)
+
+
+IS_UPDATE: Final = Revisions.content_hash.is_not(None)  # of a searchable document, not of one still pending
 
 
 class RevisionJobs(Base):

@@ -117,13 +117,14 @@ def list_documents(
     name: str,
     services: ServicesDep,
     state: DocumentState | None = None,
+    update_pending: bool | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     after: str | None = None,
 ) -> Response:
     if state is DocumentState.DELETED:
         raise InvalidInput("Deleted documents are not kept; state is pending, searchable or failed.")
     collection = services.collections.open(name)
-    documents = services.documents.list(collection.id, state, limit, after)
+    documents = services.documents.list(collection.id, state, limit, after, update_pending)
     following = documents[-1].external_id if is_full(documents, limit) else None
     return json_response({"documents": [document_body(d) for d in documents], "next": following})
 

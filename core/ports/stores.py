@@ -110,10 +110,16 @@ class DocumentStore(Protocol):
         ...
 
     def list(
-        self, collection_id: int, state: DocumentState | None, limit: int, after: str | None
+        self,
+        collection_id: int,
+        state: DocumentState | None,
+        limit: int,
+        after: str | None,
+        is_update_pending: bool | None = None,
     ) -> list[Document]:
         """In order of external id, those greater than `after`; deleted ones are left out.
 
+        With `is_update_pending` those alone of which that is true, or those of which it is not.
         At most `limit`; large ones are fewer, `core.document_pages.page_of`.
         """
         ...

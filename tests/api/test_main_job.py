@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 
 import pytest
 from starlette.testclient import TestClient
@@ -26,6 +27,12 @@ def add(client: TestClient, path: str, *documents: object) -> dict[str, object]:
     return dict(answer.json()["job"])
 
 
+def counts(searchable: int, updates_pending: int = 0) -> dict[str, int]:
+    """What the collection says of its documents when all are searchable."""
+    by_state = {"searchable": searchable, "pending": 0, "failed": 0}
+    return {"total": searchable, **by_state, "updates_pending": updates_pending}
+
+
 def found(client: TestClient, path: str, query: str) -> list[str]:
     answer = client.post(f"{path}/search", json={"query": query})
     assert answer.status_code == 200, answer.text
@@ -38,7 +45,7 @@ def test_a_collection_is_created_once_and_described(client: TestClient) -> None:
     again = client.put("/v1/collections/news", json=body)
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json()["chunking"] == {"max_tokens": 128, "overlap_tokens": 16}
-    assert first.json()["documents"] == {"total": 0, "searchable": 0, "pending": 0, "failed": 0}
+    assert first.json()["documents"] == counts(0)
     assert client.get("/v1/collections").json()["collections"] == [again.json()]
     assert client.put("/v1/collections/news", json={"chunking": {"max_tokens": 64}}).status_code == 409
 
@@ -52,7 +59,7 @@ def test_what_is_added_is_found_with_its_passage(client: TestClient, news: str) 
     assert [hit["passage"]["text"][h["start"] : h["end"]] for h in hit["highlights"]] == ["cat", "mat"]
     assert {name: part["rank"] for name, part in hit["scores"].items()} == {"dense": 1, "lexical": 1}
     overview = client.get(news).json()
-    assert overview["documents"] == {"total": 2, "searchable": 2, "pending": 0, "failed": 0}
+    assert overview["documents"] == counts(2)
     assert overview["index"]["applied_seq"] == overview["index"]["seq"] == job["seq"]
 
 
@@ -88,6 +95,31 @@ def test_a_changed_document_is_found_by_its_new_text_only_once(client: TestClien
     add(client, news, {"id": "cats", "text": "Quantum physics of the early universe."})
     assert found(client, news, "quantum universe") == ["cats", "dogs"]
     assert client.get(f"{news}/documents/cats").json()["text"].startswith("Quantum")
+
+
+def test_an_update_that_waits_is_told_of_while_searches_see_the_old_version(
+    client: TestClient, news: str, encoder: FakeEncoder
+) -> None:
+    add(client, news, CATS, DOGS)
+    gate = threading.Event()
+    encoder.refuse = lambda text: "Quantum" in text and not gate.wait(30)
+    try:
+        update = {"id": "cats", "text": "Quantum physics.", "metadata": {"year": 2027}}
+        job = client.post(f"{news}/documents", json={"documents": [update]}).json()["job"]
+        document = client.get(f"{news}/documents/cats").json()
+        assert (document["state"], document["update_pending"]) == ("searchable", True)
+        assert (document["text"], document["metadata"]) == ("Quantum physics.", {"year": 2027})
+        assert client.get(news).json()["documents"] == counts(2, updates_pending=1)
+        listed = client.get(f"{news}/documents?update_pending=true").json()["documents"]
+        assert [one["id"] for one in listed] == ["cats"]
+        hit = client.post(f"{news}/search", json={"query": "cat mat"}).json()["hits"][0]
+        assert (hit["passage"]["text"], hit["metadata"]["year"]) == (CATS["text"], 2026)
+    finally:
+        gate.set()
+    with client.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
+        assert "succeeded" in "".join(events.iter_text())
+    assert client.get(f"{news}/documents/cats").json()["update_pending"] is False
+    assert client.get(news).json()["documents"] == counts(2)
 
 
 def test_a_deleted_document_is_gone_at_once(client: TestClient, news: str) -> None:
@@ -146,6 +178,7 @@ def test_a_document_that_cannot_be_encoded_fails_alone_with_the_reason(client: T
         "searchable": 299,
         "pending": 0,
         "failed": 1,
+        "updates_pending": 0,
     }
 
 

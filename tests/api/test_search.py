@@ -142,6 +142,15 @@ def test_a_collection_tells_its_fields(client: TestClient, animals: str) -> None
     body = client.get(animals).json()
     assert body["fields"] == {"legs": "number", "number": "number", "sound": "keyword", "tags": "keyword"}
     assert body["unindexed"] == {}
+    assert body["fields_beyond_limits"] == {"documents": 0, "max_fields": 1000, "max_name_bytes": 512}
+    metadata = {f"field{i}": i for i in range(1001)}
+    wide = [{"id": "wide", "text": "a wide fish", "metadata": metadata}]
+    assert client.post(f"{animals}/documents?wait=true", json={"documents": wide}).status_code == 200
+    body = client.get(animals).json()
+    assert (len(body["fields"]), body["unindexed"]) == (1000, {})
+    assert body["fields_beyond_limits"]["documents"] == 1
+    answer = client.post(f"{animals}/search", json={"query": "fish", "facets": ["field1000"]})
+    assert "not indexed (documents that have such fields: 1)" in answer.json()["detail"]
 
 
 def test_a_language_is_checked_at_creation(client: TestClient) -> None:

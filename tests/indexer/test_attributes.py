@@ -118,7 +118,8 @@ steps = st.lists(
 
 def contents(view: AttributeView) -> Any:
     fields = [field for field in FIELDS if field in view.fields]
-    return ids(view.documents), view.fields, view.unindexed, view.facets(fields, 100)
+    unindexed = (view.unindexed, view.beyond_limits)
+    return ids(view.documents), view.fields, unindexed, view.facets(fields, 100)
 
 
 @given(program=steps, data=st.data())
@@ -256,10 +257,17 @@ def test_fields_beyond_the_limit_are_counted_and_declared_ones_always_have_room(
     index = index_of({1: {"a": 1, "b": 1, "c": 1, "d": 1}, 2: {"z": 3, "x" * 513: 1, "": 5}}, {"z": "number"})
     view = index.publish()
     assert view.fields == {"a": "number", "b": "number", "z": "number"}
-    assert view.unindexed == {"": 2}
+    assert (view.unindexed, view.beyond_limits) == ({}, 2)
     again = AttributeIndex({"z": "number"}, view.arrays()).publish()
-    assert (again.fields, again.unindexed) == (view.fields, view.unindexed)
-    index.apply([entry(1, None)])
+    assert (again.fields, again.beyond_limits) == (view.fields, 2)
+    found = r"Field 'd' is unknown: .* or it is one of .* not indexed \(documents that have such fields: 2\)"
+    for ask in (lambda: view.select(Exists("d")), lambda: view.facets(["d"], 1)):
+        with pytest.raises(InvalidInput, match=f"{found}.* attributes of the collection"):
+            ask()
+    index.apply([entry(1, None), entry(2, None)])
+    assert index.publish().beyond_limits == 0
+    with pytest.raises(InvalidInput, match=r"no searchable document has a value in it\. Known"):
+        index.publish().select(Exists("d"))
     index.compact()
     index.apply([entry(3, {"c": 1})])
     assert index.publish().fields == {"c": "number", "z": "number"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from core.annotations import annotated
 from indexer.attributes_values import Kind, date_of, date_text, day_of, typed_values
 
 
@@ -76,6 +78,28 @@ def test_objects_are_paths_lists_are_values_and_null_is_nothing() -> None:
         "a.b.c": {(Kind.INTEGER, 1), (Kind.INTEGER, 2)},
         "a.b": {(Kind.KEYWORD, "x")},
     }
+
+
+KEYS = st.sampled_from(["a", "b", "a.b", "b.a", ""])
+SCALARS = st.sampled_from([None, 1, "orig"])
+NESTED = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner))
+
+
+@given(st.dictionaries(KEYS, NESTED), st.sampled_from(["a", "b", "a.b", "a.b.a", "b.a.b"]))
+@example({"a": {"b": "orig"}}, "a.b")
+@example({"a": [{"b": "orig"}, "orig"], "a.b": 1}, "a.b")
+@example({"": {"a": {"b.a": "orig"}}}, "a.b.a")
+def test_an_annotation_is_the_only_value_of_its_field_and_leaves_the_others(
+    metadata: dict[str, Any], field: str
+) -> None:
+    before = copy.deepcopy(metadata)
+    found = typed_values(annotated(metadata, {field: "label"}), {})
+    assert found.pop(field) == {(Kind.KEYWORD, "label")}
+    others = {name: values for name, values in typed_values(metadata, {}).items() if name != field}
+    assert {n: v for n, v in others.items() if not n.startswith(f"{field}.")} == {
+        n: v for n, v in found.items() if not n.startswith(f"{field}.")
+    }
+    assert metadata == before
 
 
 def test_true_is_not_one() -> None:

@@ -365,7 +365,8 @@ def test_parquet_batches_have_fewer_rows_where_rows_are_large(tmp_path: Path) ->
         use_dictionary=False,
     )
     with pq.ParquetFile(tmp_path / "upload") as parquet:
-        assert max(batch.num_rows for batch in readers._batches(parquet, [0])) == 15
+        group = readers._Group(parquet.metadata.row_group(0).total_byte_size, 0)
+        assert max(batch.num_rows for batch in readers._batches(parquet, [group])) == 15
 
 
 def test_parquet_cells_that_python_cannot_hold_reject_their_row_alone(tmp_path: Path) -> None:

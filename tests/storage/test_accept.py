@@ -54,6 +54,7 @@ def test_an_update_keeps_the_old_version_searchable_until_it_completes(world: Wo
     assert world.found() == {"a": "old text"}
     newest = world.documents.get(world.id, "a")
     assert (newest.text, dict(newest.metadata), newest.state) == ("new text", {"v": 2}, "searchable")
+    assert (newest.is_update_pending, world.collections.counts(world.id).updates_pending) == (True, 1)
     [passage_id, _] = world.read_log()[0].passage_ids.tolist()
     assert dict(world.documents.passages(world.id, [passage_id])[passage_id].metadata) == {"v": 1}
 
@@ -63,6 +64,8 @@ def test_an_update_keeps_the_old_version_searchable_until_it_completes(world: Wo
     world.batches.release(batch)
     world.encode(update)
     assert world.found() == {"a": "new text"}
+    assert not world.documents.get(world.id, "a").is_update_pending
+    assert world.collections.counts(world.id).updates_pending == 0
     assert world.documents.passages(world.id, [passage_id]) == {}
     assert world.collections.counts(world.id).passages == 2
     assert world.progress(update.job_id) == ("succeeded", 1, 1, 0)

@@ -33,6 +33,30 @@ def test_documents_are_listed_in_pages_by_id_and_state(world: World) -> None:
     assert ids(DocumentState.SEARCHABLE, 2, "Z") == ["a", "b"]
 
 
+def test_updates_that_wait_are_counted_and_listed_of_searchable_documents_alone(world: World) -> None:
+    other = World(world.database, "other", world.clock)
+    for one in (world, other):
+        one.add(*(new(id_, "old") for id_ in ("a", "b", "c", "d")))
+    other.send(new("a", "new"))
+    world.fail(world.send(new("f", "new")))
+    world.send(new("n", "never searchable"), new("b", "new"), new("d", "new"), new("c", "old", year=1))
+    counts = world.collections.counts(world.id)
+    assert (counts.total, counts.searchable, counts.pending, counts.failed) == (6, 4, 1, 1)
+    assert (counts.updates_pending, other.collections.counts(other.id).updates_pending) == (2, 1)
+
+    def ids(state: DocumentState | None, is_update_pending: bool | None) -> list[str]:
+        listed = world.documents.list(world.id, state, 10, None, is_update_pending)
+        return [document.external_id for document in listed]
+
+    assert ids(None, None) == ["a", "b", "c", "d", "f", "n"]
+    assert ids(None, True) == ids(DocumentState.SEARCHABLE, True) == ["b", "d"]
+    assert ids(None, False) == ["a", "c", "f", "n"]
+    assert ids(DocumentState.PENDING, True) == []
+    world.fail(world.send(new("b", "newer")))
+    world.documents.delete(world.id, ["d"])
+    assert (ids(None, True), world.collections.counts(world.id).updates_pending) == ([], 0)
+
+
 def test_a_page_of_documents_ends_with_the_one_that_makes_it_large(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

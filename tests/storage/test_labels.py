@@ -53,6 +53,17 @@ def test_labels_are_seen_over_the_metadata_that_were_sent(world: World) -> None:
     assert seen(world, "a") == {"year": 2020, **SHOWN, "topics": ["x", "y"], "topics_confidence": 0.51}
 
 
+def test_a_label_of_a_dotted_field_hides_what_nested_objects_hold_there(world: World) -> None:
+    held = {"b": "orig", "b_confidence": 1, "c": [1]}
+    world.add(new("a", a=held, other={"b": 2}), new("flat", **{"a.b": "orig"}, a="text"))
+    label(world, "a", "flat", field="a.b")
+    given = {"a.b": "good", "a.b_confidence": 0.9}
+    assert seen(world, "a") == {"a": {"c": [1]}, "other": {"b": 2}, **given}
+    assert seen(world, "flat") == {"a": "text", **given}
+    world.add(new("a", a={"b": "sent anew"}))
+    assert seen(world, "a") == {"a": {}, **given}
+
+
 @pytest.mark.parametrize(
     ("given", "value"),
     [(GivenLabel((), 0.2), None), (GivenLabel((), 0.2, is_multi=True), []), (GOOD, "good")],
