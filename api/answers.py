@@ -66,8 +66,8 @@ def collection_body(overview: CollectionOverview) -> dict[str, Any]:
             "searchable": counts.searchable,
             "pending": counts.pending,
             "failed": counts.failed,
-            "updates_pending": counts.updates_pending,
         },
+        "updates_pending": counts.updates_pending,
         "passages": counts.passages,
         "index": {
             "kind": index.kind,

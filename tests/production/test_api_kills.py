@@ -42,13 +42,7 @@ def test_killed_while_it_takes_documents_an_api_keeps_its_word(standing: Standin
         wait_until(lambda: count(mortal.http, "fed")["pending"] == 0, "nothing is pending")
         found = all_documents(mortal.http, "fed")
         feeder.check(found)
-        everything = {
-            "total": len(found),
-            "searchable": len(found),
-            "pending": 0,
-            "failed": 0,
-            "updates_pending": 0,
-        }
+        everything = {"total": len(found), "searchable": len(found), "pending": 0, "failed": 0}
         assert len(stored_vectors(deployment, "fed")) == len(found), "each text is one passage, stored once"
         for api in (mortal, standing.second):
             assert count(api.http, "fed") == everything
