@@ -17,7 +17,7 @@ from core.classifier_types import (
     MadeBy,
     TrainingOptions,
 )
-from core.errors import Conflict, NotFound, Overtaken
+from core.errors import Conflict, ExamplesChanged, NotFound, Overtaken
 from storage.classifier_examples import drop_vectors
 from storage.classifier_versions import to_encoder
 from storage.collections import lock_collection
@@ -79,6 +79,8 @@ def require_made_by(connection: Connection, found: Row[Any], made_by: MadeBy) ->
             )
     elif found.job_id != made_by.job_id or not _is_in_training(connection, found):
         raise training_is_over(found, made_by)
+    elif made_by.as_of not in (None, found.updated_at):
+        raise ExamplesChanged(f"classifier {found.name!r} was changed since its examples were read")
 
 
 def training_is_over(found: Row[Any], made_by: ByTraining) -> Overtaken:
