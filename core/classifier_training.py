@@ -33,7 +33,9 @@ from core.errors import (
     ExamplesChanged,
     InvalidInput,
     NotFound,
+    Overloaded,
     Overtaken,
+    Unavailable,
 )
 from core.example_checks import ClassifierLimits, check_examples, check_labels, check_one
 from core.example_memory import ExampleMemory, to_train
@@ -74,6 +76,7 @@ class ClassifierTraining:
     limits: ClassifierLimits
     meter: ClassifierMeter
     turn: threading.Lock = field(default_factory=threading.Lock)  # of refits, each on all cores
+    looked_at: dict[int, datetime] = field(default_factory=dict)  # classifier id -> its change caught up with
 
     def put(self, name: str, request: TrainRequest, request_id: str = "") -> Job:
         """Queues a training of a new or a known classifier.
@@ -94,8 +97,8 @@ class ClassifierTraining:
 
     def run(self, job_id: str) -> None:
         """Works on a training; raises Unavailable or Overloaded, to be tried again."""
-        if self.long.run(job_id, {JobKind.TRAIN: self._train}):
-            self._take_in_feedback(self.long.jobs.get(job_id).details[CLASSIFIER])
+        self.long.run(job_id, {JobKind.TRAIN: self._train})
+        self.catch_up_all()
 
     def catch_up(self, name: str) -> ClassifierVersion | None:
         """Fits the active head to the examples as they are now; the new version, None if it knew them.
@@ -121,24 +124,45 @@ class ClassifierTraining:
         """Whether an earlier version than the newest serves."""
         return self.store.versions(classifier.id)[0].number != classifier.active
 
-    def _take_in_feedback(self, name: str) -> None:
-        """What came while the training ended counts on it."""
-        try:
+    def catch_up_all(self) -> None:
+        """Fits the heads that serve to examples that no training took in, cancelled or killed as it was.
+
+        To be called after each training and at each sweep: each change of a classifier is looked at once.
+        What cannot be fitted is told in the log; the version that serves goes on.
+        """
+        for classifier in self.store.behind():
+            if self.looked_at.get(classifier.id) == classifier.updated_at:
+                continue
+            try:
+                self._catch_up_slowly(classifier.name)
+            except (Unavailable, Overloaded) as error:
+                self._tell_left_behind(classifier, error)
+                continue  # it is looked at again
+            except CognateError as error:
+                self._tell_left_behind(classifier, error)
+            self.looked_at[classifier.id] = classifier.updated_at
+
+    def _catch_up_slowly(self, name: str) -> None:
+        """What is to be encoded, much perhaps, is so before the turn of refits is taken, and until a stop."""
+        self.active.forget(name)
+        served = self.active.get(name)
+        known = self.memory.load(served.space, lambda done, total: self.long.require_process())
+        if known.data_hash != served.version.data_hash:
             self.catch_up(name)
-        except CognateError as error:
-            told = {"classifier": name, "reason": str(error)}
-            log.warning("feedback not taken in; the trained version serves", extra=told)
+
+    def _tell_left_behind(self, classifier: Classifier, error: CognateError) -> None:
+        told = {"classifier": classifier.name, "reason": str(error)}
+        log.warning("feedback not taken in; the version before serves", extra=told)
 
     def _refit(self, served: ServedHead) -> ClassifierVersion | None:
+        now = self.store.get(served.classifier.name)  # before its examples are read
         known = self.memory.load(served.space)
         if known.data_hash == served.version.data_hash:
             return None
         started_s = time.perf_counter()
-        options = self.store.get(served.classifier.name).options
-        trained = self.heads.refit(served.head, to_train(known.encoded), options)
-        version = self._add(
-            served.classifier, ByFeedback(served.version.number), trained, known.encoded, served.adapters
-        )
+        trained = self.heads.refit(served.head, to_train(known.encoded), now.options)
+        by = ByFeedback(served.version.number, now.updated_at)
+        version = self._add(served.classifier, by, trained, known.encoded, served.adapters)
         self.meter.refitted(time.perf_counter() - started_s)
         return version
 
@@ -203,16 +227,19 @@ class ClassifierTraining:
     ) -> ClassifierVersion:
         """Adds the version, which ends the job; what came during the training is taken in before.
 
-        After `ROUNDS` times that more came, the rest is left to what follows the training.
+        After `ROUNDS` times that more came, the rest is left to what follows the training; not where the
+        examples of a collection are to replace the stored ones, which would lose it.
         """
-        for _ in range(ROUNDS):
+        rounds = 0
+        while True:
+            is_exact = rounds < ROUNDS or collected is not None
             try:
-                return self._add_made(job, classifier, made, made.reading.as_of)
+                return self._add_made(job, classifier, made, made.reading.as_of if is_exact else None)
             except ExamplesChanged:
+                rounds += 1
                 classifier = self._classifier_of(job)
                 reading = self.examples.read(classifier, job.created_at, collected, going.encoded)
                 made = self._fitted_again(classifier, made, reading, going.trained)
-        return self._add_made(job, classifier, made, None)
 
     def _add_made(
         self, job: Job, classifier: Classifier, made: _Made, as_of: datetime | None

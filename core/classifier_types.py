@@ -268,7 +268,8 @@ class ByTraining:
     """A version is what this job made, which must still be open and the classifier's newest training.
 
     `as_of` is the classifier's last change when the examples were read: if it was changed since, there is no
-    version; None adds it all the same. What was `collected` is stored with the version, or neither is.
+    version; None adds it all the same. What was `collected` is stored with the version, or neither is; what
+    was changed since `as_of` would be lost then, so it is not None.
     """
 
     job_id: str
@@ -278,9 +279,13 @@ class ByTraining:
 
 @dataclass(frozen=True, slots=True)
 class ByFeedback:
-    """A version goes on from the one of this number, which must still be the active one."""
+    """A version goes on from the one of this number, which must still be the active one.
+
+    `as_of` is the classifier's last change when the examples were read, None if that is not known.
+    """
 
     active: int
+    as_of: datetime | None = None
 
 
 MadeBy = ByTraining | ByFeedback

@@ -150,6 +150,14 @@ class ClassifierStore(Protocol):
         """
         ...
 
+    def behind(self) -> Sequence[Classifier]:
+        """Those changed since the examples were read of which their newest version, which serves, was made.
+
+        Left out are those in training, and those whose newest training was sent examples and came to nothing:
+        whoever cancels it does not want them learned.
+        """
+        ...
+
     def versions(self, classifier_id: int) -> list[ClassifierVersion]:
         """Newest first."""
         ...

@@ -95,7 +95,7 @@ def test_putting_a_classifier_stores_it_and_queues_its_training(world: World) ->
     assert world.classifiers.get("mood") == made
     job = world.jobs.get(job_id)
     assert (job.kind, job.state, job.collection) == (JobKind.TRAIN, JobState.QUEUED, "")
-    assert job.details == {"request_id": "r", "classifier": "mood"}
+    assert job.details == {"request_id": "r", "classifier": "mood", "examples_sent": True}
     assert world.batches.unfinished() == [Task(TaskKind.TRAIN, job_id)]
 
 
@@ -270,6 +270,52 @@ def test_a_training_ends_with_its_version_and_cannot_be_cancelled_after_it(world
     with pytest.raises(Overtaken, match=job_id):  # the same task, delivered twice
         add_version(world, made)
     assert [one.number for one in world.classifiers.versions(made.id)] == [1]
+
+
+def behind(world: World) -> list[str]:
+    return [one.name for one in world.classifiers.behind()]
+
+
+def test_a_classifier_is_behind_that_changed_since_the_version_that_serves_read_it(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad"))
+    assert behind(world) == [], "nothing serves"
+    by = ByTraining(job_id, made.updated_at)
+    world.clock.advance(1)
+    world.classifiers.add_version(made.id, by, trained(), ENCODER, "d" * 64, 2)
+    assert behind(world) == []
+    as_of = world.clock.now
+    world.clock.advance(1)
+    world.classifiers.change_examples(made.id, examples(c="bad"), [])
+    assert behind(world) == ["mood"]
+    changed = world.clock.now
+    world.clock.advance(1)
+    world.classifiers.add_version(made.id, ByFeedback(1, as_of), trained(), ENCODER, "d" * 64, 2)
+    assert behind(world) == ["mood"], "it read the examples before the change"
+    world.classifiers.add_version(made.id, ByFeedback(2, changed), trained(), ENCODER, "e" * 64, 3)
+    assert behind(world) == []
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, ["mood"]), (examples(x="good", y="bad"), [])])
+def test_what_a_training_was_sent_that_came_to_nothing_is_not_to_be_caught_up_with(
+    world: World, given: list[LabelledText] | None, expected: list[str]
+) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad"))
+    world.classifiers.add_version(
+        made.id, ByTraining(job_id, made.updated_at), trained(), ENCODER, "d" * 64, 2
+    )
+    world.clock.advance(1)
+    _, again = put(world, given=given)
+    assert behind(world) == [], "it is in training"
+    world.jobs.cancel(again)
+    assert behind(world) == expected
+
+
+def test_a_classifier_that_was_rolled_back_is_not_behind(world: World) -> None:
+    made, _ = put(world)
+    add_version(world, made), train(world)
+    world.clock.advance(1)
+    world.classifiers.activate(made.id, 1)
+    assert behind(world) == []
 
 
 def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World) -> None:
