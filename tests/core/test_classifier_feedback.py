@@ -132,8 +132,8 @@ def test_what_was_fitted_while_a_training_ended_is_fitted_to_its_head(database: 
 def test_a_label_that_differs_by_case_from_another_is_told(world: ClassifierWorld) -> None:
     told = world.service.change_examples("topic", [LabelledText("they lost", (" Sports",))])
     assert told.changes.problems == (
-        "The labels ' Sports', 'sports' differ only by case, spaces or hyphens; they are kept apart. If they"
-        " mean the same, give them one name.",
+        "The labels ' Sports', 'sports' differ only by case, spaces, hyphens or Unicode spelling; they are"
+        " kept apart. If they mean the same, give them one name.",
     )
     assert not world.service.change_examples(
         "topic", [LabelledText("they won", ("sports",))]
