@@ -62,14 +62,23 @@ class LabelledDocuments:
             self._check_count(len(found), source)
         kept = [one for text, one in found.items() if text not in contradicted]
         if not kept:
-            raise InvalidInput(
-                f"No searchable document of collection {source.collection!r} has a label in metadata field"
-                f" {source.label_field!r}; name the field that holds the labels."
-            )
+            raise self._without_labels(collection.id, source)
         # Rounded as they will be stored, so that feedback goes on from what the head was trained on.
         stacked = np.stack([vector for _, vector in kept]).astype(np.float16).astype(np.float32)
         encoded = EncodedExamples(tuple(example for example, _ in kept), stacked)
         return CollectedExamples(source, encoded), _problems(len(contradicted), read - len(found))
+
+    def _without_labels(self, collection_id: int, source: CollectionSource) -> InvalidInput:
+        field, where = source.label_field, f"of collection {source.collection!r}"
+        if self.labels.has_annotations(collection_id, field):
+            return InvalidInput(
+                f"What documents {where} have in metadata field {field!r} was written by a classifier; a"
+                " training takes only labels out of metadata that were sent. Name a field of these."
+            )
+        return InvalidInput(
+            f"No searchable document {where} has a label in metadata field {field!r}; name the field that"
+            " holds the labels."
+        )
 
     def _check_labels(self, labels: Sequence[str], source: CollectionSource) -> None:
         for label in labels:

@@ -217,6 +217,10 @@ class LabelStore(Protocol):
         """
         ...
 
+    def has_annotations(self, collection_id: int, field: str) -> bool:
+        """Whether labelling wrote a value to metadata `field` of any searchable document."""
+        ...
+
     def write(
         self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
     ) -> int:

@@ -429,6 +429,17 @@ def test_a_collection_without_labels_fails_the_training_saying_so(world: Classif
         world.service.put("topic", TrainRequest(source=CollectionSource("gone", "topic")))
 
 
+def test_labels_that_a_classifier_wrote_are_not_trained_on_which_is_told(world: ClassifierWorld) -> None:
+    news = world.collection()
+    world.add(news, {"a": SPORTS[0], "b": MONEY[0]})
+    world.train()
+    world.service.label_collection("news", "topic", "kind")
+    world.work()
+    job = world.service.put("other", TrainRequest(source=CollectionSource("news", "kind")))
+    world.work()
+    assert "field 'kind' was written by a classifier" in errors(world, job.id)
+
+
 def test_labels_that_no_example_has_are_told(world: ClassifierWorld) -> None:
     descriptions = {"sports": "games", "weather": ""}
     world.service.put("topic", TrainRequest(tuple(MOODS), descriptions))
