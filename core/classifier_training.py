@@ -134,7 +134,7 @@ class ClassifierTraining:
             if self.looked_at.get(classifier.id) == classifier.updated_at:
                 continue
             try:
-                self._catch_up_slowly(classifier.name)
+                self._catch_up_slowly(classifier)
             except (Unavailable, Overloaded) as error:
                 self._tell_left_behind(classifier, error)
                 continue  # it is looked at again
@@ -142,13 +142,16 @@ class ClassifierTraining:
                 self._tell_left_behind(classifier, error)
             self.looked_at[classifier.id] = classifier.updated_at
 
-    def _catch_up_slowly(self, name: str) -> None:
+    def _catch_up_slowly(self, classifier: Classifier) -> None:
         """What is to be encoded, much perhaps, is so before the turn of refits is taken, and until a stop."""
-        self.active.forget(name)
-        served = self.active.get(name)
-        known = self.memory.load(served.space, lambda done, total: self.long.require_process())
-        if known.data_hash != served.version.data_hash:
-            self.catch_up(name)
+        assert classifier.active is not None
+        known = self.store.version(classifier.id, classifier.active).data_hash
+        if data_hash(self.store.examples(classifier.id)) == known:
+            return
+        self.active.forget(classifier.name)
+        space = self.active.get(classifier.name).space
+        self.memory.load(space, lambda done, total: self.long.require_process())
+        self.catch_up(classifier.name)
 
     def _tell_left_behind(self, classifier: Classifier, error: CognateError) -> None:
         told = {"classifier": classifier.name, "reason": str(error)}
