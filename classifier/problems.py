@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from core.classifier_types import Bools
-from core.example_checks import alike_labels
+from core.example_checks import alike_labels, folded
 
 SHOWN = 5
 TINY = 5
@@ -28,7 +28,7 @@ def find_problems(labels: Sequence[str], texts: Sequence[str], truth: Bools) -> 
 
 
 def _contradictions(labels: Sequence[str], texts: Sequence[str], truth: Bools) -> list[str]:
-    groups = _grouped(" ".join(text.casefold().split()) for text in texts)
+    groups = _grouped(folded(text) for text in texts)
     odd = [rows for rows in groups if len(rows) > 1 and (truth[rows] != truth[rows[0]]).any()]
     if not odd:
         return []

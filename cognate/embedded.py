@@ -56,7 +56,10 @@ class EmbeddedBackground:
 
 
 class _Sweep:
-    """Queues tasks that nobody holds; now and then purges what is long over, and has indexes tidied up."""
+    """Queues tasks that nobody holds, and has feedback learned that was left over.
+
+    Now and then purges what is long over, and has indexes tidied up.
+    """
 
     def __init__(
         self, ingestion: Ingestion, retention: SqlRetention, keep: timedelta, compact: Callable[[], None]
@@ -66,6 +69,7 @@ class _Sweep:
 
     def __call__(self) -> None:
         self._ingestion.ingest.requeue_unfinished()
+        self._ingestion.classifiers.training.catch_up_all()
         return_freed_memory()
         if time.monotonic() - self._purged_at >= PURGE_EVERY_S:
             self._purged_at = time.monotonic()

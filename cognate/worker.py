@@ -84,6 +84,7 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
 
     def sweep() -> None:
         background.queue.enqueue_missing(ingestion.ingest.batches.unfinished())
+        ingestion.classifiers.training.catch_up_all()
         return_freed_memory()
 
     def purge() -> None:

@@ -64,10 +64,7 @@ class ActiveHeads:
         classifier = self.classifier(name)
         wanted = classifier.active if number is None else number
         if wanted is None:
-            raise Conflict(
-                f"Classifier {name!r} has no version yet; its training is job {classifier.job_id}. Wait for"
-                " it, or see why it failed."
-            )
+            raise no_version(classifier)
         served = self._loaded(classifier.id, wanted) or self._open(classifier, wanted)
         check_version(name, served.version, self.encoder)
         return replace(served, classifier=classifier)
@@ -129,6 +126,22 @@ class ActiveHeads:
                 " apply; activate a version without them, or train without fine_tune."
             )
         return self.tuner.encoder(adapters)
+
+
+def no_version(classifier: Classifier) -> Conflict:
+    """The error for a classifier that was not trained yet; says how that comes to be."""
+    if classifier.job_id is not None:
+        return Conflict(
+            f"Classifier {classifier.name!r} has no version yet; its training is job {classifier.job_id}."
+            " Wait for it, or see why it failed."
+        )
+    stored = (
+        f"its {classifier.examples:,} stored examples" if classifier.examples else "examples that you send"
+    )
+    return Conflict(
+        f"Classifier {classifier.name!r} has no trained version, and no training is known; train it on"
+        f" {stored} (PUT /v1/classifiers/{classifier.name})."
+    )
 
 
 def check_version(name: str, version: ClassifierVersion, encoder: Encoder) -> None:

@@ -23,6 +23,7 @@ from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from core.ports.work import Notifier
 from core.suggesting import SuggestionService
+from core.training_examples import TrainingExamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ def classifier_service(ports: ClassifierPorts, limits: ClassifierLimits) -> Clas
         encoder,
         memory,
         active,
-        LabelledDocuments(store, ports.labels, ports.collections, encoder, limits),
+        TrainingExamples(store, memory, encoder, limits),
+        LabelledDocuments(ports.labels, ports.collections, encoder, limits),
         FineTuning(ports.tuner, heads) if ports.tuner is not None else None,
         ports.long,
         limits,

@@ -30,23 +30,6 @@ class VersionOrigin(StrEnum):
     FEEDBACK = "feedback"  # the head of an earlier version, fitted again to changed examples
 
 
-@dataclass(frozen=True, slots=True)
-class ByTraining:
-    """A version is what this job made, which must still be open and the classifier's newest training."""
-
-    job_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ByFeedback:
-    """A version goes on from the one of this number, which must still be the active one."""
-
-    active: int
-
-
-MadeBy = ByTraining | ByFeedback
-
-
 class Abstention(StrEnum):
     """Why a prediction is marked as not to be relied upon."""
 
@@ -262,6 +245,50 @@ class StoredExample:
     labels: tuple[str, ...]
     is_encoded: bool
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedExamples:
+    """Labelled texts, each once, stored or not, and their vectors (n, d)."""
+
+    labelled: tuple[LabelledText | StoredExample, ...]
+    vectors: Float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CollectedExamples:
+    """Examples out of a collection, which take the place of all that are stored."""
+
+    source: CollectionSource
+    encoded: EncodedExamples
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByTraining:
+    """A version is what this job made, which must still be open and the classifier's newest training.
+
+    `as_of` is the classifier's last change when the examples were read: if it was changed since, there is no
+    version; None adds it all the same. What was `collected` is stored with the version, or neither is; what
+    was changed since `as_of` would be lost then, so it is not None.
+    """
+
+    job_id: str
+    as_of: datetime | None = None
+    collected: CollectedExamples | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByFeedback:
+    """A version goes on from the one of this number, which must still be the active one.
+
+    `as_of` is the classifier's last change when the examples were read, None if that is not known.
+    """
+
+    active: int
+    as_of: datetime | None = None
+
+
+MadeBy = ByTraining | ByFeedback
 
 
 @dataclass(frozen=True, slots=True)

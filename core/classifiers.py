@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.active_heads import ServedHead
+from core.active_heads import ServedHead, no_version
 from core.classifier_feedback import ClassifierFeedback
 from core.classifier_serving import ClassifierServing
 from core.classifier_training import ClassifierTraining
@@ -23,7 +23,7 @@ from core.classifier_types import (
     Suggestion,
     TrainRequest,
 )
-from core.errors import Conflict, InvalidInput
+from core.errors import InvalidInput
 from core.example_memory import KnownExamples
 from core.job_types import Job
 from core.labelling import LabellingService
@@ -188,8 +188,5 @@ class ClassifierService:
 def _number(classifier: Classifier, number: int | None) -> int:
     wanted = classifier.active if number is None else number
     if wanted is None:
-        raise Conflict(
-            f"Classifier {classifier.name!r} has no version yet; its training is job {classifier.job_id}."
-            " Wait for it, or see why it failed."
-        )
+        raise no_version(classifier)
     return wanted

@@ -40,6 +40,10 @@ class Overtaken(Conflict):
     """Another process did the same work first; what this one would have written is dropped."""
 
 
+class ExamplesChanged(Overtaken):
+    """Examples came, were corrected or removed since those were read that a version was made of."""
+
+
 class StorageFull(CognateError):
     """The place where uploads are kept has no room."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -82,22 +83,36 @@ def check_labels(labels: Iterable[Sequence[str]], multi_label: bool | None, limi
 
 
 def alike_labels(new: Iterable[str], known: Iterable[str] = ()) -> tuple[str, ...]:
-    """Sentences about labels of `new` that are written almost as others of either."""
+    """Sentences about labels of `new` that are written almost as others of either.
+
+    Where they look the same, their characters are told by number.
+    """
     groups: dict[str, set[str]] = defaultdict(set)
     fresh = set(new)
     for label in sorted(fresh.union(known)):
         groups[_as_compared(label)].add(label)
     return tuple(
-        f"The labels {', '.join(repr(label) for label in sorted(group))} differ only by case, spaces or"
-        " hyphens; they are kept apart. If they mean the same, give them one name."
+        f"The labels {', '.join(_told_apart(group))} differ only by case, spaces, hyphens or Unicode"
+        " spelling; they are kept apart. If they mean the same, give them one name."
         for group in groups.values()
         if len(group) > 1 and group & fresh
     )
 
 
+def folded(text: str) -> str:
+    """`text` without differences of case, Unicode spelling (NFKC), and how much white space there is."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", plain).split())
+
+
 def _as_compared(label: str) -> str:
-    """`label` without differences of case, spaces, hyphens and underscores."""
-    return "".join(label.casefold().replace("_", " ").replace("-", " ").split())
+    """`folded`, and without spaces, dashes of all kinds and underscores."""
+    return "".join(one for one in folded(label) if one not in " _" and unicodedata.category(one) != "Pd")
+
+
+def _told_apart(group: set[str]) -> list[str]:
+    look = {unicodedata.normalize("NFC", label) for label in group}
+    return [repr(label) if len(look) == len(group) else ascii(label) for label in sorted(group)]
 
 
 def _check_count(i: int, labels: Sequence[str], multi_label: bool | None) -> None:

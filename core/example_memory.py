@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from core.bulk_encoding import slices
-from core.classifier_types import Examples, StoredExample
+from core.classifier_types import EncodedExamples, Examples, StoredExample
 from core.data_hash import data_hash
 from core.ports.classifiers import ClassifierStore
 from core.ports.models import Encoder
@@ -54,15 +54,20 @@ class KnownExamples:
     def data_hash(self) -> str:
         return data_hash(self.stored)
 
-    def to_train(self) -> Examples:
-        """The same as what heads are trained on; labels in order of their names."""
-        labels = tuple(sorted({label for example in self.stored for label in example.labels}))
-        column = {label: i for i, label in enumerate(labels)}
-        truth = np.zeros((len(self.stored), len(labels)), np.bool_)
-        for row, example in enumerate(self.stored):
-            for label in example.labels:
-                truth[row, column[label]] = True
-        return Examples(labels, tuple(example.text for example in self.stored), self.vectors, truth)
+    @property
+    def encoded(self) -> EncodedExamples:
+        return EncodedExamples(self.stored, self.vectors)
+
+
+def to_train(encoded: EncodedExamples) -> Examples:
+    """The same as what heads are trained on; labels in order of their names."""
+    labels = tuple(sorted({label for example in encoded.labelled for label in example.labels}))
+    column = {label: i for i, label in enumerate(labels)}
+    truth = np.zeros((len(encoded.labelled), len(labels)), np.bool_)
+    for row, example in enumerate(encoded.labelled):
+        for label in example.labels:
+            truth[row, column[label]] = True
+    return Examples(labels, tuple(example.text for example in encoded.labelled), encoded.vectors, truth)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

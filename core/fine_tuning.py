@@ -53,6 +53,18 @@ class FineTuning:
             going(0.0)  # raises if that was the process stopping
             return with_tuning(plain, {"kept": False, "reason": str(error)}), None
 
+    def refit(
+        self,
+        trained: TrainedHead,
+        adapters: Arrays,
+        examples: Examples,
+        options: TrainingOptions,
+        going: Going,
+    ) -> TrainedHead:
+        """The head fitted to changed examples, on the encoder with the adapters that it was trained with."""
+        vectors = _encode(self.tuner.encoder(adapters), examples.texts, going)
+        return self.heads.refit(trained.head, replace(examples, vectors=vectors), options)
+
     def _better(
         self, plain: TrainedHead, examples: Examples, folds: Int64, options: TrainingOptions, going: Going
     ) -> tuple[TrainedHead, Arrays | None]:

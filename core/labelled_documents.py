@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from core.classifier_types import Classifier, CollectionSource, LabelledText
+from core.classifier_types import CollectedExamples, CollectionSource, EncodedExamples, LabelledText
 from core.collections import check_encoder
 from core.errors import InvalidInput
 from core.example_checks import ClassifierLimits, check_one
 from core.filters import MAX_FIELD_BYTES
-from core.ports.classifiers import ClassifierStore, LabelStore
+from core.ports.classifiers import LabelStore
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
 from core.types import Float32
@@ -25,7 +25,6 @@ PAGE: Final = 1000  # documents
 class LabelledDocuments:
     """Reads examples with their stored vectors, so that nothing is encoded."""
 
-    store: ClassifierStore
     labels: LabelStore
     collections: CollectionStore
     encoder: Encoder
@@ -37,13 +36,12 @@ class LabelledDocuments:
         check_encoder(self.collections.get(source.collection), self.encoder)
 
     def take(
-        self, classifier: Classifier, job_id: str, source: CollectionSource, going: Callable[[int], None]
-    ) -> tuple[str, ...]:
-        """Puts the collection's labelled documents in the place of the classifier's examples; problems.
+        self, source: CollectionSource, going: Callable[[int], None]
+    ) -> tuple[CollectedExamples, tuple[str, ...]]:
+        """The collection's labelled documents as examples, and their problems.
 
-        Of documents with the same text the first is taken; if their labels differ, none. Raises NotFound,
-        EncoderMismatch, InvalidInput when there are none, too many, or a label is too long, and Overtaken
-        when the training `job_id` is over meanwhile.
+        Nothing is stored. Of documents with the same text the first is taken; if their labels differ, none.
+        Raises NotFound, EncoderMismatch, InvalidInput when there are none, too many, or a label is too long.
         """
         self.check(source)
         collection = self.collections.get(source.collection)
@@ -64,13 +62,23 @@ class LabelledDocuments:
             self._check_count(len(found), source)
         kept = [one for text, one in found.items() if text not in contradicted]
         if not kept:
-            raise InvalidInput(
-                f"No searchable document of collection {source.collection!r} has a label in metadata field"
-                f" {source.label_field!r}; name the field that holds the labels."
+            raise self._without_labels(collection.id, source)
+        # Rounded as they will be stored, so that feedback goes on from what the head was trained on.
+        stacked = np.stack([vector for _, vector in kept]).astype(np.float16).astype(np.float32)
+        encoded = EncodedExamples(tuple(example for example, _ in kept), stacked)
+        return CollectedExamples(source, encoded), _problems(len(contradicted), read - len(found))
+
+    def _without_labels(self, collection_id: int, source: CollectionSource) -> InvalidInput:
+        field, where = source.label_field, f"of collection {source.collection!r}"
+        if self.labels.has_annotations(collection_id, field):
+            return InvalidInput(
+                f"What documents {where} have in metadata field {field!r} was written by a classifier; a"
+                " training takes only labels out of metadata that were sent. Name a field of these."
             )
-        stacked = np.stack([vector for _, vector in kept])
-        self.store.replace_examples(classifier.id, job_id, [example for example, _ in kept], stacked)
-        return _problems(len(contradicted), read - len(found))
+        return InvalidInput(
+            f"No searchable document {where} has a label in metadata field {field!r}; name the field that"
+            " holds the labels."
+        )
 
     def _check_labels(self, labels: Sequence[str], source: CollectionSource) -> None:
         for label in labels:

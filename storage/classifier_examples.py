@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
-from core.classifier_types import ExampleChanges, LabelledText, StoredExample
+from core.classifier_types import EncodedExamples, ExampleChanges, LabelledText, StoredExample
 from core.types import Float32
 from storage.database import chunked
 from storage.publishing import VECTOR_DTYPE
@@ -50,18 +50,12 @@ def put_in_place(
     _write(connection, classifier_id, latest, stored, now)
 
 
-def put_encoded(
-    connection: Connection,
-    classifier_id: int,
-    examples: Sequence[LabelledText],
-    vectors: Float32,
-    now: datetime,
-) -> None:
-    """Puts examples with their vectors (n, d) in the place of all earlier ones."""
+def put_encoded(connection: Connection, classifier_id: int, encoded: EncodedExamples, now: datetime) -> None:
+    """Puts examples with their vectors in the place of all earlier ones; of equal texts the last counts."""
     connection.execute(delete(ClassifierExamples).where(ClassifierExamples.classifier_id == classifier_id))
     rows = {
         _hash(example.text): _row(classifier_id, example, now) | {"vector": _packed(vector)}
-        for example, vector in zip(examples, vectors, strict=True)
+        for example, vector in zip(encoded.labelled, encoded.vectors, strict=True)
     }
     if rows:
         connection.execute(insert(ClassifierExamples), list(rows.values()))
@@ -171,7 +165,7 @@ def _latest(examples: Iterable[LabelledText]) -> dict[str, LabelledText]:
     return {_hash(example.text): example for example in examples}
 
 
-def _row(classifier_id: int, example: LabelledText, now: datetime) -> dict[str, Any]:
+def _row(classifier_id: int, example: LabelledText | StoredExample, now: datetime) -> dict[str, Any]:
     return {
         "classifier_id": classifier_id,
         "text_hash": _hash(example.text),

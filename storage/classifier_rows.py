@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
 
 from core.classifier_types import (
     ByFeedback,
@@ -17,13 +17,13 @@ from core.classifier_types import (
     MadeBy,
     TrainingOptions,
 )
-from core.errors import Conflict, NotFound, Overtaken
+from core.errors import Conflict, ExamplesChanged, NotFound, Overtaken
 from storage.classifier_examples import drop_vectors
 from storage.classifier_versions import to_encoder
 from storage.collections import lock_collection
 from storage.database import can_be_stored
 from storage.jobs import OPEN_STATES
-from storage.schema import ClassifierExamples, Classifiers, Jobs, LabelingRules
+from storage.schema import ClassifierExamples, Classifiers, ClassifierVersions, Jobs, LabelingRules
 
 _TABLE = Classifiers.__table__
 
@@ -79,6 +79,8 @@ def require_made_by(connection: Connection, found: Row[Any], made_by: MadeBy) ->
             )
     elif found.job_id != made_by.job_id or not _is_in_training(connection, found):
         raise training_is_over(found, made_by)
+    elif made_by.as_of not in (None, found.updated_at):
+        raise ExamplesChanged(f"classifier {found.name!r} was changed since its examples were read")
 
 
 def training_is_over(found: Row[Any], made_by: ByTraining) -> Overtaken:
@@ -124,6 +126,28 @@ def classifier_query() -> Select[Any]:
         .scalar_subquery()
     )
     return select(_TABLE, counted.label("examples"))
+
+
+def behind_query() -> Select[Any]:
+    """`classifier_query` of those whose newest version serves, and was made before their last change.
+
+    None in training, nor those whose training is not known any more. With state and details of its job.
+    """
+    of_version = and_(
+        ClassifierVersions.classifier_id == Classifiers.id, ClassifierVersions.number == Classifiers.active
+    )
+    return (
+        classifier_query()
+        .add_columns(Jobs.state.label("job_state"), Jobs.details.label("job_details"))
+        .join(ClassifierVersions, of_version)
+        .join(Jobs, Jobs.id == Classifiers.job_id)
+        .where(
+            Classifiers.active == Classifiers.last_number,
+            Classifiers.updated_at != ClassifierVersions.created_at,
+            Jobs.state.not_in(OPEN_STATES),
+        )
+        .order_by(Classifiers.id)
+    )
 
 
 def read_classifier(connection: Connection, classifier_id: int) -> Classifier:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import numpy.typing as npt
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, Row, delete, update
 from sqlalchemy.exc import IntegrityError
 
 from core.classifier_types import (
     ByTraining,
     Classifier,
     ClassifierVersion,
+    CollectedExamples,
     CollectionSource,
     ExampleChanges,
     Head,
@@ -25,10 +27,11 @@ from core.classifier_types import (
     TrainingOptions,
     VersionOrigin,
 )
-from core.job_types import ArrivalRule, JobKind
+from core.job_types import EXAMPLES_SENT, FROM_COLLECTION, ArrivalRule, JobKind, JobState
 from core.types import EncoderInfo, Float32
 from storage import classifier_examples, classifier_rules, classifier_versions
 from storage.classifier_rows import (
+    behind_query,
     classifier_query,
     find_locked,
     lock_classifier,
@@ -71,19 +74,24 @@ class SqlClassifierStore:
     ) -> tuple[Classifier, str]:
         """Creates or changes a classifier and queues a training job, whose id is returned.
 
-        `examples` replace the stored ones; None keeps them. Raises Conflict, naming the job, while an
-        earlier training of this name is not over.
+        `examples` replace the stored ones; None keeps them. The classifier's `source` is where its examples
+        come from: it changes when they do, and that of a training from a collection waits in the job's
+        details. Raises Conflict, naming the job, while an earlier training of this name is not over.
         """
-        about = {
+        details = dict(job_details)
+        if source is not None:
+            details[FROM_COLLECTION] = asdict(source)
+        about: dict[str, Any] = {
             **encoder_columns(encoder),
             "options": asdict(options),
-            "source": None if source is None else asdict(source),
             "descriptions": dict(descriptions),
         }
+        if examples is not None:
+            about["source"], details[EXAMPLES_SENT] = None, True
         try:
-            return self._put(name, about, examples, job_details)
+            return self._put(name, about, examples, details)
         except IntegrityError:  # another process has just created it
-            return self._put(name, about, examples, job_details)
+            return self._put(name, about, examples, details)
 
     @repeated
     def _put(
@@ -98,7 +106,7 @@ class SqlClassifierStore:
             id_ = put_row(connection, name, about, now)
             if examples is not None:
                 classifier_examples.put_in_place(connection, id_, examples, now)
-            collection = (about["source"] or {}).get("collection", "")
+            collection = job_details.get(FROM_COLLECTION, {}).get("collection", "")
             details = {**job_details, CLASSIFIER: name}
             job_id = open_job(connection, JobKind.TRAIN, collection, details, now)
             this = update(Classifiers).where(Classifiers.id == id_)
@@ -154,20 +162,6 @@ class SqlClassifierStore:
             return classifier_examples.change_examples(connection, classifier_id, changed, removed, now)
 
     @repeated
-    def replace_examples(
-        self, classifier_id: int, job_id: str, examples: Sequence[LabelledText], vectors: Float32
-    ) -> None:
-        """Puts these with their `vectors` (n, d) in the place of all earlier ones.
-
-        Raises NotFound, or Overtaken when the training `job_id` is over or no longer the newest.
-        """
-        now = self._clock()
-        with self._database.write() as connection:
-            require_made_by(connection, lock_classifier(connection, classifier_id), ByTraining(job_id))
-            touch(connection, classifier_id, now)
-            classifier_examples.put_encoded(connection, classifier_id, examples, vectors, now)
-
-    @repeated
     def add_version(
         self,
         classifier_id: int,
@@ -180,24 +174,40 @@ class SqlClassifierStore:
     ) -> ClassifierVersion:
         """Adds a version and makes it the active one. Of those that feedback made only the newest are kept.
 
-        The training that made it ends with it: a cancel comes before both, or after both and changes nothing.
-        Raises NotFound when the classifier is gone, Overtaken when what it was made by no longer holds.
+        The training that made it ends with it, and what that collected takes the place of the examples: a
+        cancel comes before all of it, or after and changes nothing; a training that failed, or whose process
+        was killed, leaves the examples as they were. Raises NotFound when the classifier is gone, Overtaken
+        when what it was made by no longer holds, of which ExamplesChanged.
         """
         now = self._clock()
         origin = VersionOrigin.TRAINING if isinstance(made_by, ByTraining) else VersionOrigin.FEEDBACK
         with self._database.write() as connection:
             found = lock_classifier(connection, classifier_id)
             require_made_by(connection, found, made_by)
-            if isinstance(made_by, ByTraining) and not end_well(connection, made_by.job_id, examples, now):
-                raise training_is_over(found, made_by)
+            if isinstance(made_by, ByTraining):
+                if not end_well(connection, made_by.job_id, examples, now):
+                    raise training_is_over(found, made_by)
+                _store_collected(connection, classifier_id, made_by.collected, now)
             number = found.last_number + 1
             version = classifier_versions.new_version(
                 number, origin, trained, encoder, data_hash, examples, adapters is not None, now
             )
             classifier_versions.insert_version(connection, classifier_id, version, trained, adapters)
-            set_active(connection, classifier_id, number, last_number=number, updated_at=now)
+            # The version's own time only if it knows all examples: see `behind_query`.
+            changed_at = now if made_by.as_of == found.updated_at else found.updated_at
+            set_active(connection, classifier_id, number, last_number=number, updated_at=changed_at)
             classifier_versions.delete_old_feedback(connection, classifier_id, number)
         return version
+
+    def behind(self) -> Sequence[Classifier]:
+        """Those changed since the examples were read of which their newest version, which serves, was made.
+
+        Left out are those in training, and those whose newest training was sent examples and came to nothing.
+        One statement over the classifiers, none of examples: cheap enough for every sweep.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(behind_query()).all()
+        return [to_classifier(row) for row in rows if not _is_to_be_left(row)]
 
     def versions(self, classifier_id: int) -> list[ClassifierVersion]:
         """Newest first."""
@@ -260,3 +270,18 @@ class SqlClassifierStore:
                 to_classifier(row)
                 for row in connection.execute(classifier_query().order_by(Classifiers.name))
             ]
+
+
+def _is_to_be_left(row: Row[Any]) -> bool:
+    """Whether the examples are those of a training that came to nothing."""
+    return row.job_state != JobState.SUCCEEDED and EXAMPLES_SENT in row.job_details
+
+
+def _store_collected(
+    connection: Connection, classifier_id: int, collected: CollectedExamples | None, now: datetime
+) -> None:
+    if collected is None:
+        return
+    classifier_examples.put_encoded(connection, classifier_id, collected.encoded, now)
+    this = update(Classifiers).where(Classifiers.id == classifier_id)
+    connection.execute(this.values(source=asdict(collected.source)))

@@ -62,6 +62,18 @@ class SqlLabelStore:
             texts = _texts(connection, collection_id, list(values))
         return [(_whole(*texts[id_][1:]), values[id_]) for id_ in vectors.ids.tolist()], vectors
 
+    def has_annotations(self, collection_id: int, field: str) -> bool:
+        """Whether labelling wrote a value to metadata `field` of any searchable document."""
+        query = _searchable(collection_id, Documents.id, Documents.annotations)
+        query = query.where(Documents.annotations.is_not(None)).order_by(Documents.id).limit(SCAN_ROWS)
+        after = 0
+        with self._database.read() as connection:
+            while rows := connection.execute(query.where(Documents.id > after)).all():
+                if any(values_as_text(row.annotations, field) for row in rows):
+                    return True
+                after = rows[-1].id
+        return False
+
     @repeated
     def write(
         self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None

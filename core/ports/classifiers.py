@@ -96,7 +96,8 @@ class ClassifierStore(Protocol):
     ) -> tuple[Classifier, str]:
         """Creates or changes a classifier and queues a training job, whose id is returned.
 
-        `examples` replace the stored ones; None keeps them. Versions stay, and the active one serves on.
+        `examples` replace the stored ones; None keeps them. A `source` is noted in the job's details, and
+        the classifier's from the version on that is made of it. Versions stay, and the active one serves on.
         The job's details name the `classifier`. Vectors stay with texts that stay, unless the encoder is
         another. Raises Conflict, naming the job, while an earlier training of this name is not over.
         """
@@ -131,16 +132,6 @@ class ClassifierStore(Protocol):
         """
         ...
 
-    def replace_examples(
-        self, classifier_id: int, job_id: str, examples: Sequence[LabelledText], vectors: Float32
-    ) -> None:
-        """Puts these, encoded already, in the place of all earlier ones (training from a collection).
-
-        `vectors` (n, d). Of equal texts the last counts. Raises NotFound when the classifier is gone,
-        Overtaken when the training `job_id` is over or no longer its newest.
-        """
-        ...
-
     def add_version(
         self,
         classifier_id: int,
@@ -153,7 +144,17 @@ class ClassifierStore(Protocol):
     ) -> ClassifierVersion:
         """Adds a version and makes it the active one. Of those that feedback made only the newest are kept.
 
-        Raises NotFound when the classifier is gone, Overtaken when what it was made by no longer holds.
+        The training that made it ends with it, and what that collected takes the place of the examples.
+        Raises NotFound when the classifier is gone, Overtaken when what it was made by no longer holds, of
+        which ExamplesChanged says that they were, since the training read them.
+        """
+        ...
+
+    def behind(self) -> Sequence[Classifier]:
+        """Those changed since the examples were read of which their newest version, which serves, was made.
+
+        Left out are those in training, and those whose newest training was sent examples and came to nothing:
+        whoever cancels it does not want them learned.
         """
         ...
 
@@ -214,6 +215,10 @@ class LabelStore(Protocol):
         Only what callers sent counts, not what labelling wrote there. At most `limit`, fewer of many
         passages; none when there are no more.
         """
+        ...
+
+    def has_annotations(self, collection_id: int, field: str) -> bool:
+        """Whether labelling wrote a value to metadata `field` of any searchable document."""
         ...
 
     def write(

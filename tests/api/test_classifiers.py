@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.api.classifying import CLASSIFIERS, classify, examples, finished, sentences, train
+from tests.api.classifying import CLASSIFIERS, WORDS, classify, examples, finished, sentences, train
 
 TOPICS = f"{CLASSIFIERS}/topics"
 NEW = ["cat paw fur", "bank cash price", "toast salt soup"]
@@ -194,6 +194,33 @@ def test_it_can_be_trained_on_the_labels_of_a_collection(client: TestClient, new
     assert job["done"] == 36
     assert [result["label"] for result in classify(client, *NEW)] == ["animals", "money", "food"]
     assert client.get(TOPICS).json()["from_collection"] == {"collection": "news", "label_field": "kind"}
+
+
+def test_a_training_on_a_collection_that_fails_leaves_the_classifier_as_it_was(
+    client: TestClient, news: str
+) -> None:
+    train(client)
+    add_documents(client, news, sentences("food"), kind="food")
+    sent = {"from_collection": {"collection": "news", "label_field": "kind"}}
+    job = finished(client, client.put(TOPICS, json=sent))
+    assert job["state"] == "failed"
+    assert "have the same label" in job["errors"][0]["reason"]
+    told = client.get(TOPICS).json()
+    assert (told["examples"], told["from_collection"], told["active_version"]) == (36, None, 1)
+    changed = {"examples": [{"text": text, "label": "weather"} for text in sentences("weather")]}
+    version = client.post(f"{TOPICS}/examples", json=changed).json()["version"]
+    assert (version["examples"], set(version["labels"])) == (48, {*WORDS, "weather"})
+
+
+def test_examples_sent_while_a_training_goes_on_are_in_its_version_when_it_ends(client: TestClient) -> None:
+    job = client.put(TOPICS, json={"examples": examples()})
+    changed = {"examples": [{"text": text, "label": "weather"} for text in sentences("weather")]}
+    answer = client.post(f"{TOPICS}/examples", json=changed)
+    assert answer.status_code in (200, 202)  # 200 if the training was over already
+    assert finished(client, job)["state"] == "succeeded"
+    newest = client.get(TOPICS).json()["versions"][0]
+    assert (newest["examples"], set(newest["labels"])) == (48, {*WORDS, "weather"})
+    assert classify(client, "storm cloud snow")[0]["label"] == "weather"
 
 
 def test_a_deleted_classifier_is_gone(client: TestClient) -> None:

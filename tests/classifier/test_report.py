@@ -157,6 +157,27 @@ def test_labels_that_differ_by_case_or_spaces_are_told() -> None:
     assert problems[0].startswith("The labels 'Card arrival', 'card_arrival' differ only by case")
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (("caf\u00e9", "cafe\u0301"), "'cafe\\u0301', 'caf\\xe9'"),
+        (("caf\u00e9", "CAFE\u0301"), "'CAFE\u0301', 'caf\u00e9'"),
+        (("\ufb01nance", "finance"), "'finance', '\ufb01nance'"),
+        (("e\u2011mail", "E mail"), "'E mail', 'e\u2011mail'"),
+        (("stra\u00dfe", "STRASSE"), "'STRASSE', 'stra\u00dfe'"),
+    ],
+)
+def test_labels_of_two_unicode_spellings_are_told(labels: tuple[str, str], told: str) -> None:
+    problems = find_problems([*labels, "other"], [], np.zeros((0, 3), np.bool_))
+    assert problems[0].startswith(f"The labels {told} differ only by")
+
+
+def test_a_text_of_two_unicode_spellings_with_different_labels_is_told() -> None:
+    truth = np.eye(2, dtype=np.bool_)
+    problems = find_problems(["a", "b"], ["the caf\u00e9", "The cafe\u0301"], truth)
+    assert problems[0].startswith("1 texts stand more than once with different labels")
+
+
 def test_texts_with_contradicting_labels_are_told_with_both_labels() -> None:
     texts = ["Where is it?", "where  is it?", "more", "more"]
     truth = one_hot(np.array([0, 1, 0, 0]), 2)

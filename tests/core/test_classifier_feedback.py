@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+from sqlalchemy import update
 
 from core.classifier_feedback import AT_ONCE
 from core.classifier_types import (
@@ -23,6 +24,7 @@ from core.example_checks import ClassifierLimits
 from core.job_types import JobState
 from core.types import EncoderInfo
 from storage.database import Database
+from storage.schema import Classifiers
 from tests.core.centroid_heads import CentroidHeads
 from tests.core.classifier_world import MONEY, MOODS, SPORTS, ClassifierWorld
 from tests.fakes import DIM, FakeEncoder
@@ -132,8 +134,8 @@ def test_what_was_fitted_while_a_training_ended_is_fitted_to_its_head(database: 
 def test_a_label_that_differs_by_case_from_another_is_told(world: ClassifierWorld) -> None:
     told = world.service.change_examples("topic", [LabelledText("they lost", (" Sports",))])
     assert told.changes.problems == (
-        "The labels ' Sports', 'sports' differ only by case, spaces or hyphens; they are kept apart. If they"
-        " mean the same, give them one name.",
+        "The labels ' Sports', 'sports' differ only by case, spaces, hyphens or Unicode spelling; they are"
+        " kept apart. If they mean the same, give them one name.",
     )
     assert not world.service.change_examples(
         "topic", [LabelledText("they won", ("sports",))]
@@ -266,6 +268,22 @@ def test_a_classifier_without_a_version_says_where_its_training_is(database: Dat
     for ask in (lambda: world.label("they won"), lambda: world.service.report("topic")):
         with pytest.raises(Conflict, match=job.id):
             ask()
+
+
+def test_a_classifier_without_a_version_or_a_training_says_how_to_train_it(world: ClassifierWorld) -> None:
+    with world.database.write() as connection:  # as a restored one is
+        connection.execute(update(Classifiers).values(active=None, job_id=None))
+    world.service.serving.active.forget("topic")
+    for ask in (lambda: world.label("they won"), lambda: world.service.report("topic")):
+        with pytest.raises(
+            Conflict, match=r"no trained version.*its 6 stored examples.*PUT /v1/class"
+        ) as told:
+            ask()
+        assert "None" not in str(told.value)
+    for text in [*SPORTS, *MONEY]:
+        world.store.change_examples(world.service.get("topic").id, [], [text])
+    with pytest.raises(Conflict, match="train it on examples that you send"):
+        world.service.report("topic")
 
 
 def test_examples_left_by_a_cancelled_training_on_several_labels_are_trained_on(

@@ -133,6 +133,26 @@ def test_too_few_examples_are_not_tuned_on(database: Database) -> None:
     assert tuner.tuned == []
 
 
+def test_feedback_during_a_training_that_tunes_is_fitted_with_its_adapters(database: Database) -> None:
+    class Telling(SmallTuner):
+        """An example of a new label comes while the encoder is tuned on all."""
+
+        def tune(self, texts: Sequence[str], truth: Any, seed: int, going: Going) -> Arrays:
+            if len(self.tuned) == 3:
+                world.service.change_examples("topic", [LabelledText("a storm", ("weather",))])
+            return super().tune(texts, truth, seed, going)
+
+    tuner = Telling(1.0)
+    world = ClassifierWorld(database, tuner=tuner)
+    assert world.train(examples=EXAMPLES, fine_tune=True).done == 19
+    assert tuner.tuned == [12, 12, 12, 18], "it is not tuned again"
+    (version,) = world.service.versions("topic")
+    assert (version.is_tuned, version.labels) == (True, ("fruit", "weather", "wheels"))
+    assert world.label("one plum and one fig") == "fruit"
+    assert world.label("a storm") == "weather"
+    assert world.service.report("topic")["tuning"]["kept"]
+
+
 def test_feedback_on_a_tuned_version_keeps_its_adapters(database: Database) -> None:
     tuner = SmallTuner(1.0)
     world = world_of(database, tuner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from threading import Barrier
 from typing import Any
 
@@ -15,7 +16,9 @@ from core.classifier_types import (
     ByFeedback,
     ByTraining,
     Classifier,
+    CollectedExamples,
     CollectionSource,
+    EncodedExamples,
     Head,
     HeadKind,
     LabelingRule,
@@ -24,13 +27,14 @@ from core.classifier_types import (
     TrainingOptions,
     VersionOrigin,
 )
-from core.errors import Conflict, NotFound, Overtaken
+from core.errors import Conflict, ExamplesChanged, NotFound, Overtaken
 from core.job_types import JobKind, JobState, Task, TaskKind
-from core.types import EncoderInfo, RejectedItem
+from core.types import EncoderInfo, Float32, RejectedItem
 from storage import classifier_versions
 from storage.arrays import pack, unpack
 from tests.storage.world import DIM, ENCODER, World, new, opened
 
+NEWS = CollectionSource("news", "topic")
 OPTIONS = TrainingOptions(head=HeadKind.LOGISTIC, multi_label=False, abstain_below=0.4, seed=7)
 
 
@@ -74,17 +78,32 @@ def add_version(world: World, classifier: Classifier, seed: int = 0) -> int:
     ).number
 
 
+def add_collected(
+    world: World, classifier: Classifier, job_id: str, found: Sequence[LabelledText], vectors: Float32
+) -> None:
+    """A version of examples out of a collection."""
+    collected = CollectedExamples(NEWS, EncodedExamples(tuple(found), vectors))
+    by = ByTraining(job_id, None, collected)
+    world.classifiers.add_version(classifier.id, by, trained(), ENCODER, "d" * 64, len(found))
+
+
 def test_putting_a_classifier_stores_it_and_queues_its_training(world: World) -> None:
-    source = CollectionSource("news", "topic")
-    made, job_id = put(world, given=examples(a="good", b="bad"), source=source)
+    made, job_id = put(world, given=examples(a="good", b="bad"))
     assert (made.name, made.options, made.descriptions) == ("mood", OPTIONS, {"good": "liked"})
-    assert (made.encoder, made.source, made.active, made.examples) == (ENCODER, source, None, 2)
+    assert (made.encoder, made.source, made.active, made.examples) == (ENCODER, None, None, 2)
     assert made.job_id == job_id
     assert world.classifiers.get("mood") == made
     job = world.jobs.get(job_id)
-    assert (job.kind, job.state, job.collection) == (JobKind.TRAIN, JobState.QUEUED, "news")
-    assert job.details == {"request_id": "r", "classifier": "mood"}
+    assert (job.kind, job.state, job.collection) == (JobKind.TRAIN, JobState.QUEUED, "")
+    assert job.details == {"request_id": "r", "classifier": "mood", "examples_sent": True}
     assert world.batches.unfinished() == [Task(TaskKind.TRAIN, job_id)]
+
+
+def test_where_a_training_gets_its_examples_is_noted_with_the_job_alone(world: World) -> None:
+    made, job_id = put(world, given=None, source=NEWS)
+    job = world.jobs.get(job_id)
+    assert (job.collection, job.details["from_collection"]) == ("news", asdict(NEWS))
+    assert (made.source, made.examples) == (None, 0)
 
 
 def test_classifiers_are_listed_by_name_and_unknown_ones_named(world: World) -> None:
@@ -195,15 +214,26 @@ def test_examples_come_in_pages(world: World) -> None:
 def test_examples_of_a_collection_come_encoded(world: World) -> None:
     made, job_id = put(world, given=examples(a="good"))
     vectors = np.arange(2 * DIM, dtype=np.float32).reshape(2, DIM)
-    world.classifiers.replace_examples(made.id, job_id, examples(b="x", c="y"), vectors)
+    add_collected(world, made, job_id, examples(b="x", c="y"), vectors)
     found = world.classifiers.examples(made.id)
     assert [(one.text, one.is_encoded) for one in found] == [("b", True), ("c", True)]
     stored = world.classifiers.vectors(made.id)
     np.testing.assert_array_equal(np.stack([stored[one.id] for one in found]), vectors)
-    world.classifiers.replace_examples(made.id, job_id, [], vectors[:0])
-    assert world.classifiers.examples(made.id) == []
-    with pytest.raises(NotFound):
-        world.classifiers.replace_examples(99, job_id, [], vectors[:0])
+    assert world.classifiers.get("mood").source == NEWS
+    again, _ = put(world, given=None)
+    assert (again.examples, again.source) == (2, NEWS), "trained again on the same"
+
+
+def test_a_version_is_not_added_to_examples_that_changed_since_they_were_read(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad"))
+    world.clock.advance(1)
+    world.classifiers.change_examples(made.id, examples(c="bad"), [])
+    by = ByTraining(job_id, made.updated_at)
+    with pytest.raises(ExamplesChanged):
+        world.classifiers.add_version(made.id, by, trained(), ENCODER, "d" * 64, 2)
+    assert (world.jobs.get(job_id).state, world.classifiers.versions(made.id)) == (JobState.QUEUED, [])
+    by = ByTraining(job_id, world.clock.now)
+    assert world.classifiers.add_version(made.id, by, trained(), ENCODER, "d" * 64, 3).number == 1
 
 
 def test_a_training_that_is_over_changes_nothing_more(world: World) -> None:
@@ -214,7 +244,7 @@ def test_a_training_that_is_over_changes_nothing_more(world: World) -> None:
         if given is not None:
             put(world, given=given)
         with pytest.raises(Overtaken, match=old):
-            world.classifiers.replace_examples(made.id, old, examples(z="other"), vectors)
+            add_collected(world, made, old, examples(z="other"), vectors)
         with pytest.raises(Overtaken, match=old):
             add_version(world, made)
     assert [one.text for one in world.classifiers.examples(made.id)] == ["x", "y"]
@@ -240,6 +270,52 @@ def test_a_training_ends_with_its_version_and_cannot_be_cancelled_after_it(world
     with pytest.raises(Overtaken, match=job_id):  # the same task, delivered twice
         add_version(world, made)
     assert [one.number for one in world.classifiers.versions(made.id)] == [1]
+
+
+def behind(world: World) -> list[str]:
+    return [one.name for one in world.classifiers.behind()]
+
+
+def test_a_classifier_is_behind_that_changed_since_the_version_that_serves_read_it(world: World) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad"))
+    assert behind(world) == [], "nothing serves"
+    by = ByTraining(job_id, made.updated_at)
+    world.clock.advance(1)
+    world.classifiers.add_version(made.id, by, trained(), ENCODER, "d" * 64, 2)
+    assert behind(world) == []
+    as_of = world.clock.now
+    world.clock.advance(1)
+    world.classifiers.change_examples(made.id, examples(c="bad"), [])
+    assert behind(world) == ["mood"]
+    changed = world.clock.now
+    world.clock.advance(1)
+    world.classifiers.add_version(made.id, ByFeedback(1, as_of), trained(), ENCODER, "d" * 64, 2)
+    assert behind(world) == ["mood"], "it read the examples before the change"
+    world.classifiers.add_version(made.id, ByFeedback(2, changed), trained(), ENCODER, "e" * 64, 3)
+    assert behind(world) == []
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, ["mood"]), (examples(x="good", y="bad"), [])])
+def test_what_a_training_was_sent_that_came_to_nothing_is_not_to_be_caught_up_with(
+    world: World, given: list[LabelledText] | None, expected: list[str]
+) -> None:
+    made, job_id = put(world, given=examples(a="good", b="bad"))
+    world.classifiers.add_version(
+        made.id, ByTraining(job_id, made.updated_at), trained(), ENCODER, "d" * 64, 2
+    )
+    world.clock.advance(1)
+    _, again = put(world, given=given)
+    assert behind(world) == [], "it is in training"
+    world.jobs.cancel(again)
+    assert behind(world) == expected
+
+
+def test_a_classifier_that_was_rolled_back_is_not_behind(world: World) -> None:
+    made, _ = put(world)
+    add_version(world, made), train(world)
+    world.clock.advance(1)
+    world.classifiers.activate(made.id, 1)
+    assert behind(world) == []
 
 
 def test_a_version_becomes_the_active_one_and_comes_back_bit_by_bit(world: World) -> None:

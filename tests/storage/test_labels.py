@@ -15,7 +15,7 @@ from core.classifier_types import GivenLabel
 from core.errors import NotFound
 from core.job_types import JobKind
 from core.types import Metadata
-from storage import pages
+from storage import labels, pages
 from storage.backups import SqlBackups
 from storage.uploads import BACKUPS, local_uploads
 from tests.storage.world import DIM, World, encode, new, vectors
@@ -174,6 +174,17 @@ def test_vectors_of_documents_are_unit_means_in_pages(world: World) -> None:
     assert world.labels.document_vectors(world.id, after, 3).vectors.shape == (0, DIM)
     with pytest.raises(NotFound):
         world.labels.document_vectors(99, 0, 3)
+
+
+def test_a_field_is_known_to_be_written_by_labelling(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "SCAN_ROWS", 1)
+    world.add(new("a", tone="sent"), new("b"), new("c"), new("d"))
+    label(world, "b", given=GivenLabel((), 0.4), field="mood")
+    assert not world.labels.has_annotations(world.id, "tone")
+    assert not world.labels.has_annotations(world.id, "mood"), "no label was given"
+    label(world, "d", field="mood")
+    assert world.labels.has_annotations(world.id, "mood")
+    assert world.labels.has_annotations(world.id, "mood_confidence")
 
 
 def test_rows_tell_searchable_documents(world: World) -> None:
