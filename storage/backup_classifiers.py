@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 from core.backup_types import Going
 from core.errors import Conflict
 from storage.backup_file import Archive, ArchiveWriter, Damaged
-from storage.backup_loading import chunks_of
+from storage.backup_loading import RESTORED, chunks_of
 from storage.backup_rows import decoded, table_row, to_line
 from storage.backup_rules import RESTORED_CLASSIFIERS, load_rules
 from storage.classifier_rows import find_locked, read_classifier, refuse_open_training
@@ -66,7 +66,8 @@ def load_classifier(
 ) -> None:
     """Restores one classifier in one transaction, and notes it on the job.
 
-    One that it replaces gives way; rules that named it go on with the new one. Raises Conflict where that may
+    One that it replaces gives way; rules that named it go on with the new one. Rules of a collection that
+    the job has yet to restore come with that. Raises Conflict where that may
     not be, while it is in training, or when the job is over; Damaged.
     """
     name = saved["name"]
@@ -89,7 +90,9 @@ def load_classifier(
             rules = update(LabelingRules).where(LabelingRules.classifier_id == old.id)
             connection.execute(rules.values(classifier_id=classifier_id))
             connection.execute(delete(Classifiers).where(Classifiers.id == old.id))
-        load_rules(connection, saved["rules"], classifier_id)
+        awaited = _awaited(details)
+        ready = [rule for rule in saved["rules"] if rule["collection"] not in awaited]
+        load_rules(connection, ready, classifier_id)
         details[RESTORED_CLASSIFIERS] = [*details.get(RESTORED_CLASSIFIERS, []), name]
         connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
 
@@ -155,6 +158,11 @@ def _require_readable(connection: Connection, classifier_id: int, name: str) -> 
         read_classifier(connection, classifier_id)
     except (TypeError, KeyError, ValueError) as error:
         raise Damaged(f"The options of classifier {name!r} are of a newer version: {error}.") from None
+
+
+def _awaited(details: Mapping[str, Any]) -> set[str]:
+    """Collections that a job has yet to restore."""
+    return {move["target"] for move in details.get("moves", ())} - set(details.get(RESTORED, ()))
 
 
 def _kept(table: Table) -> set[str]:

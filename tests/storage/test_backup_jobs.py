@@ -373,10 +373,12 @@ def train_again(database: Database) -> None:
 
 @pytest.fixture
 def whole(desk: Desk) -> Desk:
-    """With a backup `b` of two collections and a classifier, which labels one; then a rule was added."""
-    World(desk.world.database, "other").add(new("o"))
+    """With a backup `b` of two collections and a classifier, which labels both; then a rule was added."""
+    other = World(desk.world.database, "other")
+    other.add(new("o"))
     train(desk.world)
-    desk.world.classifiers.add_rule(LabelingRule(desk.world.id, "mood", "tone"))
+    for world in (desk.world, other):
+        world.classifiers.add_rule(LabelingRule(world.id, "mood", "tone"))
     desk.service().run(desk.service().create("b", None).id)
     desk.world.classifiers.add_rule(LabelingRule(desk.world.id, "mood", "later"))
     return desk
@@ -409,6 +411,7 @@ def test_a_classifier_that_cannot_give_way_fails_the_job_before_any_collection_d
 
 def test_a_restore_that_fails_half_way_counts_and_names_what_is_there_again(whole: Desk) -> None:
     other = whole.world.collections.get("other")
+    whole.world.classifiers.remove_rule(other.id, "tone")
     job = whole.service().restore("b", RestoreRequest(replace=True))
     whole.service(FailingAtTheSecond).run(job.id)
     failed = whole.world.jobs.get(job.id)
@@ -418,6 +421,7 @@ def test_a_restore_that_fails_half_way_counts_and_names_what_is_there_again(whol
         " before: collections other."
     ]
     assert whole.world.collections.get("other") == other
+    assert whole.world.classifiers.rules(other.id) == []
 
 
 def test_a_reason_names_what_is_few() -> None:
