@@ -138,6 +138,10 @@ class ClassifierWorld:
         """What a text is said to be."""
         return self.service.classify(name, [text], number=number).predictions[0].label
 
+    def errors(self, job_id: str) -> str:
+        """The reasons of a job's errors."""
+        return "; ".join(error.reason for error in self.jobs.get(job_id).errors)
+
     def metadata(self, collection: Collection) -> dict[str, Metadata]:
         """Document id -> metadata as readers see them."""
         listed = self.documents.list(collection.id, None, 10_000, None)
