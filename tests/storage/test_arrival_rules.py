@@ -13,7 +13,7 @@ from core.errors import Overtaken
 from core.job_types import ArrivalRule, EncodedDocument
 from storage.classifier_rows import set_active
 from storage.classifier_rules import put_rule
-from tests.storage.test_classifiers import add_version, put, train
+from tests.storage.classified import add_version, put, train
 from tests.storage.world import World, encode, new
 
 SHOWN = {"tone": "good", "tone_confidence": 0.9}
