@@ -11,7 +11,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cognate.backup_command import backup_app
@@ -50,6 +49,8 @@ app.command()(quality)
 app.command()(tune)
 app.command()(topics)
 console = Console()
+
+JOBS_WIDTH = 140
 
 Host = Annotated[str | None, typer.Option(help="Address to bind.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes any free one.")]
@@ -193,22 +194,27 @@ def jobs(
 
     client = Client(url, api_key)
     if job_id is None:
-        console.print(_job_table(client.jobs(state=state)))
+        listed = client.jobs(state=state)
+        _print_jobs(listed)
+        for row in listed:
+            for error in row["errors"][:1]:
+                told = f"{row['id']}: {error['reason']}"
+                console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
         return
     job = client.cancel(job_id) if cancel else client.job(job_id)
     if follow and not is_over(job):
         job = follow_jobs(client, [job_id], console, job["kind"])[0]
-    console.print(_job_table([job]))
+    _print_jobs([job])
     summarise([job], console)
 
 
-def _job_table(rows: list[dict[str, Any]]) -> Table:
+def _print_jobs(rows: list[dict[str, Any]]) -> None:
+    """Wider than a narrow terminal if need be: ids are to be copied whole."""
     columns = ("id", "kind", "collection", "state", "total", "done", "failed", "created_at")
-    table = Table(*columns, "first error")
+    table = Table(*columns)
     for row in rows:
-        reason = row["errors"][0]["reason"] if row["errors"] else ""
-        table.add_row(*(str(row[column]) for column in columns), escape(reason))
-    return table
+        table.add_row(*(str(row[column]) for column in columns))
+    Console(width=max(console.width, JOBS_WIDTH)).print(table)
 
 
 @database.command()

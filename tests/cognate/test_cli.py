@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 import pytest
+from rich.console import Console
 
 from cognate import cli
+from cognate.client import Client
 
 
 def ended(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -40,3 +42,21 @@ def test_an_error_without_a_file_is_ours_and_shown_whole(monkeypatch: pytest.Mon
     monkeypatch.setattr(cli, "app", fail)
     with pytest.raises(OSError, match="a defect"):
         cli.main()
+
+
+def test_jobs_are_listed_with_whole_ids_in_a_narrow_terminal_and_why_they_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = "18ec10904828138196df137e2235de84"
+    job: dict[str, object] = {"id": job_id, "kind": "documents", "collection": "news", "state": "failed"}
+    job |= {"total": 1, "done": 0, "failed": 1, "created_at": "2026-11-27T22:05:11.123456Z"}
+    job["errors"] = [{"id": None, "reason": "the file is [damaged]"}]
+    monkeypatch.setattr(Client, "jobs", lambda self, limit=100, state=None: [job])
+    monkeypatch.setattr(cli, "console", Console(width=80))
+    monkeypatch.setattr(sys, "argv", ["cognate", "jobs"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    told = capsys.readouterr().out.splitlines()
+    assert any({job_id, "failed", "documents", "news"} <= set(line.split()) for line in told)
+    assert told[-1] == f"{job_id}: the file is [damaged]"
