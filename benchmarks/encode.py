@@ -40,6 +40,7 @@ from evaluation.rows import read_jsonl
 ROUNDS = 3
 QUERIES = 200
 QUERY_TOKENS = 8
+TOKENS_READ = 256  # of a text; the peer reads no more
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def main() -> None:
 
 def _in_float32(passages: list[PassageText]) -> Float32:
     """Vectors of the same weights in float32: the peer runs the base weights, ours were trained further."""
-    exact = load_encoder(precision="f32")
+    exact = load_encoder(precision="f32", max_tokens=TOKENS_READ)
     vectors = exact.encode_passages(passages)
     exact.close()
     return vectors
@@ -89,7 +90,7 @@ def _in_float32(passages: list[PassageText]) -> Float32:
 def run(passages: list[PassageText], precision: str, threads: int, peer_backend: str = "torch") -> Report:
     """Measures both on the same texts with the same number of threads."""
     peer = _load_peer(threads, peer_backend)
-    ours = load_encoder(precision=precision, threads=threads)
+    ours = load_encoder(precision=precision, threads=threads, max_tokens=TOKENS_READ)
     texts = [f"{p.title} {p.text}" if p.title else p.text for p in passages]
     tokens = _count_tokens(texts)
 
@@ -187,7 +188,7 @@ def _queries(texts: list[str]) -> list[str]:
 
 
 def _tokenizer() -> Tokenizer:
-    return Tokenizer((source_folder() / "tokenizer.json").read_text(encoding="utf-8"), 256)
+    return Tokenizer((source_folder() / "tokenizer.json").read_text(encoding="utf-8"), TOKENS_READ)
 
 
 def _interleave(*works: Callable[[], object]) -> list[float]:

@@ -79,7 +79,7 @@ def calibrate(folder: Path, texts: Sequence[str]) -> None:
     Raises CheckpointError for a bad folder and when there are no texts.
     """
     checkpoint = load_checkpoint(folder)
-    token_ids = Tokenizer(checkpoint.tokenizer_json, checkpoint.config.max_tokens).encode(texts)
+    token_ids = Tokenizer(checkpoint.tokenizer_json, checkpoint.config.at_once).encode(texts)
     observer = Observer(checkpoint.config, checkpoint.weights)
     save_ranges(folder, measure_ranges(observer, token_ids), checkpoint.weights_sha256)
 

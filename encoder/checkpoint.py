@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
         raise CheckpointError(f"The model folder {folder} does not exist.")
     config = read_config(folder)
     if max_tokens is not None:
-        config = replace(config, max_tokens=max_tokens)
+        config = config.reading(max_tokens)
     stored = own_weights(folder, read_public_config(folder), read_tensors(folder))
     tokenizer_json = read_tokenizer(folder)
     weights = in_float32(stored)

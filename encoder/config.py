@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class ModelConfig:
     """Everything but the weights that decides a vector.
 
     `d` is the width of the hidden states and of the embedding. `max_tokens` is the default length of an
-    input with its special tokens; `max_positions` is the most the position table allows.
+    input with its special tokens; `max_positions` is the most the position table allows. Inputs longer than
+    `window_tokens` are read in windows of so many (encoder/windows.py); 0 reads all of them at once.
     `relative_buckets` is not 0 for a model that adds a bias by relative position to its scores; `modern` is
     None for all families of BERT's shape.
     """
@@ -60,6 +61,7 @@ class ModelConfig:
     layer_norm_eps: float = 1e-12
     activation: Activation = Activation.GELU
     max_tokens: int = 256
+    window_tokens: int = 0
     pooling: Pooling = Pooling.CLASS_ATTENTION
     pooling_heads: int = 12
     normalize: bool = True
@@ -77,11 +79,27 @@ class ModelConfig:
             )
         if self.modern and self.pooling is Pooling.CLASS_ATTENTION:
             raise CheckpointError(f"Model '{self.id}': a modernbert model pools by mean or cls.")
-        if not 3 <= self.max_tokens <= self.max_positions:
+        name = "window_tokens" if self.window_tokens else "max_tokens"
+        if not 3 <= self.at_once <= self.max_positions:
             raise CheckpointError(
-                f"Model '{self.id}': max_tokens={self.max_tokens} must lie between 3 and the "
+                f"Model '{self.id}': {name}={self.at_once} must lie between 3 and the "
                 f"{self.max_positions} rows of its position table."
             )
+        if self.max_tokens < self.window_tokens:
+            raise CheckpointError(
+                f"Model '{self.id}': max_tokens={self.max_tokens} must not be less than window_tokens="
+                f"{self.window_tokens}."
+            )
+
+    @property
+    def at_once(self) -> int:
+        """Tokens of the longest input that the blocks read."""
+        return self.window_tokens or self.max_tokens
+
+    def reading(self, max_tokens: int) -> ModelConfig:
+        """The same for inputs of at most `max_tokens`."""
+        windows = self.window_tokens if max_tokens > self.window_tokens else 0
+        return replace(self, max_tokens=max_tokens, window_tokens=windows)
 
 
 _OWN_NAMES = (
@@ -98,6 +116,8 @@ _OWN_NAMES = (
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
     """The public fields of the config's shape, and ours under the key `cognate`."""
     own = {name: getattr(config, name) for name in _OWN_NAMES}
+    if config.window_tokens:
+        own["window_tokens"] = config.window_tokens
     if config.relative_buckets:
         own["relative_buckets"] = config.relative_buckets
     if config.modern:
@@ -141,7 +161,7 @@ def model_config(
     try:
         fields = read_shape(folder, raw)
         own = behaviour(fields["max_positions"])
-        known = (*_OWN_NAMES, "relative_buckets")
+        known = (*_OWN_NAMES, "window_tokens", "relative_buckets")
         fields |= {name: own[name] for name in known if own.get(name) is not None}
         fields["activation"] = Activation(fields["activation"])
         fields["pooling"] = Pooling(fields["pooling"])

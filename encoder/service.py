@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from enum import StrEnum
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from encoder.engine import Engine, EngineSettings, EngineStats
 from encoder.int8 import Ranges, load_ranges
 from encoder.parts import splitter
 from encoder.tokenizer import Located, Tokenizer
+from encoder.windows import mixed, mixed_parts, windows
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -123,16 +125,22 @@ class EncoderService:
 
     def _parts(self, located: Sequence[Located]) -> list[TokenParts]:
         return [
-            TokenParts(one.tokens, one.words, self._split(self.states(one.ids)), one.is_truncated)
-            for one in located
+            TokenParts(one.tokens, one.words, self._token_parts(one.ids), one.is_truncated) for one in located
         ]
+
+    def _token_parts(self, token_ids: Int32) -> Float32:
+        of_one = windows(token_ids, self._config.at_once)
+        parts = [self._split(self.states(ids)) for ids in of_one]
+        return mixed_parts(parts, of_one) if len(parts) > 1 else parts[0]
 
     def pieces(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
         """Each text as the encoder reads it, without a prompt: word pieces with their places."""
         return self._tokenizer.pieces(texts)
 
     def states(self, token_ids: Int32, lane: Lane = Lane.INTERACTIVE) -> Float32:
-        """Hidden states of the last layer (t, d) of one text (t,); between two calls searches have a turn.
+        """Hidden states of the last layer (t, d) of one text (t,) that the blocks read at once.
+
+        Between two calls searches have a turn.
 
         In the bulk lane they are computed beside searches and give way to them, where the backend can.
         """
@@ -151,16 +159,23 @@ class EncoderService:
     def _encode(
         self, items: Sequence[_T], tokenize: Callable[[Sequence[_T]], list[Int32]], lane: Lane
     ) -> Float32:
+        def cut(part: Sequence[_T]) -> list[list[Int32]]:
+            return [windows(ids, self._config.at_once) for ids in tokenize(part)]
+
         if len(items) <= _SLICE:
-            return self._engine.encode(tokenize(items), lane)
-        futures: list[Future[Float32]] = []
+            inputs = cut(items)
+            return mixed(self._engine.encode(list(chain.from_iterable(inputs)), lane), inputs)
+        waiting: list[tuple[Future[Float32], list[list[Int32]]]] = []
         try:
-            futures.extend(self._engine.submit(tokenize(part), lane) for part in _sliced(items))
+            waiting.extend(
+                (self._engine.submit(list(chain.from_iterable(inputs)), lane), inputs)
+                for inputs in map(cut, _sliced(items))
+            )
         except BaseException:
-            for future in futures:
+            for future, _ in waiting:
                 future.cancel()
             raise
-        return np.concatenate([future.result() for future in futures])
+        return np.concatenate([mixed(future.result(), inputs) for future, inputs in waiting])
 
 
 def load_encoder(

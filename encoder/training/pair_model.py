@@ -40,7 +40,8 @@ class PairModel(nn.Module):
 
 def cross_config(config: ModelConfig) -> ModelConfig:
     """The config of a cross-encoder over the blocks of an encoder with this one."""
-    return replace(config, pooling=Pooling.CLS, normalize=False, query_prompt="", passage_prompt="")
+    whole = config.reading(config.at_once)
+    return replace(whole, pooling=Pooling.CLS, normalize=False, query_prompt="", passage_prompt="")
 
 
 def pair_model(start: Checkpoint) -> PairModel:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.types import Float32, Int64
+from core.types import Float32, Int64, Lane
 from encoder.backends.base import Int32
 from encoder.checkpoint import Checkpoint
 from encoder.service import EncoderService
@@ -45,8 +45,8 @@ def load_source(
 ) -> Source:
     """Reads, tokenises and encodes a file with the start model, and mines its hard negatives."""
     pairs = read_pairs(file.path, file.max_pairs)
-    tokenizer = Tokenizer(start.tokenizer_json, settings.max_tokens)
-    query_vectors = encoder.encode_queries(pairs.queries)
+    tokenizer = Tokenizer(start.tokenizer_json, read_at_once(settings, start))
+    query_vectors = encoder.encode_queries(pairs.queries, Lane.BULK)
     passage_vectors = encoder.encode_passages(pairs.passages)
     train, dev = _split(len(pairs), settings.dev_pairs, settings.seed)
     return Source(
@@ -60,6 +60,11 @@ def load_source(
         train,
         dev,
     )
+
+
+def read_at_once(settings: TrainSettings, start: Checkpoint) -> int:
+    """Tokens of the longest input that is trained on: not more than one window of the model."""
+    return start.config.reading(settings.max_tokens).at_once
 
 
 def sample_passages(sources: Sequence[Source], count: int) -> list[str]:

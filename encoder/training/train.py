@@ -13,7 +13,7 @@ from encoder.training.export import average, device, renamed, weights_of, write_
 from encoder.training.loop import OnProgress, Run, TrainReport
 from encoder.training.lora import merge_lora
 from encoder.training.settings import TrainSettings
-from encoder.training.sources import Source, load_source, sample_passages
+from encoder.training.sources import Source, load_source, read_at_once, sample_passages
 from encoder.training.state import delete_state, run_key
 from encoder.training.step import Step
 from encoder.training.trainable import choose_trainable, trainable_bert
@@ -63,7 +63,7 @@ def load_sources(settings: TrainSettings, start: Checkpoint) -> list[Source]:
         settings.start,
         backend,
         threads=settings.threads,
-        max_tokens=settings.max_tokens,
+        max_tokens=read_at_once(settings, start),
         settings=EngineSettings(bulk_timeout_s=_PATIENCE_S),
     )
     try:

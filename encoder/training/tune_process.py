@@ -73,7 +73,7 @@ def tune(task: TuneTask) -> Adapters:
     """Adapters with the ranges that int8 needs, in float16."""
     checkpoint = load_checkpoint(Path(task.model), task.max_tokens)
     config = checkpoint.config
-    tokenizer = Tokenizer(checkpoint.tokenizer_json, min(config.max_tokens, task.settings.max_tokens))
+    tokenizer = Tokenizer(checkpoint.tokenizer_json, min(config.at_once, task.settings.max_tokens))
     token_ids = tokenizer.encode_passages(
         [PassageText("", text) for text in task.texts], config.passage_prompt
     )

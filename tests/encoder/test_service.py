@@ -27,6 +27,8 @@ from tests.encoder.fakes import WAIT_S
 
 pytestmark = pytest.mark.integration
 
+READ_BY_PEER = 256  # tokens of a text
+
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
@@ -60,7 +62,7 @@ def encoder() -> Iterator[EncoderService]:
 def test_float32_vectors_of_the_converted_base_equal_those_of_sentence_transformers(
     backend: str, converted: Path, texts: list[str], reference: Float32
 ) -> None:
-    encoder = load_encoder(converted, backend=backend, precision="f32")
+    encoder = load_encoder(converted, backend=backend, precision="f32", max_tokens=READ_BY_PEER)
     vectors = encoder.encode_passages([PassageText("", text) for text in texts])
     encoder.close()
     assert encoder.parity is not None
@@ -71,7 +73,7 @@ def test_float32_vectors_of_the_converted_base_equal_those_of_sentence_transform
 def test_bfloat16_vectors_of_the_converted_base_are_close_to_those_of_sentence_transformers(
     converted: Path, texts: list[str], reference: Float32
 ) -> None:
-    encoder = load_encoder(converted, precision="bf16")
+    encoder = load_encoder(converted, precision="bf16", max_tokens=READ_BY_PEER)
     vectors = encoder.encode_passages([PassageText("", text) for text in texts])
     encoder.close()
     assert (vectors * reference).sum(1).mean() >= 0.999
@@ -113,7 +115,7 @@ def test_int8_is_refused_for_weights_it_was_not_calibrated_with(tmp_path: Path) 
 
 def test_the_service_is_what_the_use_cases_ask_for(encoder: EncoderService) -> None:
     port: Encoder = encoder
-    assert (port.info.id, port.info.dim, port.info.max_tokens) == ("cognate-small", 384, 256)
+    assert (port.info.id, port.info.dim, port.info.max_tokens) == ("cognate-small", 384, 512)
     assert len(port.info.fingerprint) == 64
     assert [spans.tolist() for spans in port.token_spans(["hello world", ""])] == [[[0, 5], [6, 11]], []]
 
@@ -229,14 +231,16 @@ def test_a_closed_encoder_says_so() -> None:
         encoder.encode_queries(["late"])
 
 
-def test_a_longer_input_can_be_chosen_and_is_another_encoder(encoder: EncoderService) -> None:
-    longer = load_encoder(precision="f32", max_tokens=512)
-    text = "one two three " * 60 + "and now for something completely different " * 40
-    assert longer.info.max_tokens == 512
-    assert longer.info.fingerprint != encoder.info.fingerprint
-    assert longer.parity == pytest.approx(encoder.parity, abs=1e-6)
-    assert longer.encode_queries([text])[0] @ encoder.encode_queries([text])[0] < 0.99
-    longer.close()
+def test_a_shorter_input_can_be_chosen_and_is_another_encoder(encoder: EncoderService) -> None:
+    shorter = load_encoder(precision="f32", max_tokens=256)
+    start, end = "one two " * 127, "and now for something completely different " * 30
+    assert shorter.info.max_tokens == 256
+    assert shorter.info.fingerprint != encoder.info.fingerprint
+    assert shorter.parity == pytest.approx(encoder.parity, abs=1e-6)
+    cut, whole = (one.encode_queries([start + end])[0] for one in (shorter, encoder))
+    assert cut == pytest.approx(encoder.encode_queries([start])[0], abs=1e-5)
+    assert whole @ encoder.encode_queries([end])[0] > cut @ encoder.encode_queries([end])[0] + 0.1
+    shorter.close()
 
 
 def test_weights_that_do_not_belong_to_their_reference_are_refused(tmp_path: Path) -> None:

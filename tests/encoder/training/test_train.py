@@ -12,12 +12,15 @@ from core.errors import CheckpointError, InvalidInput
 from encoder.backends.torch_backend import TorchBackend
 from encoder.checkpoint import load_checkpoint, load_reference
 from encoder.config import Pooling
+from encoder.engine import EngineSettings
 from encoder.service import load_encoder, measure_parity
 from encoder.training.export import average, average_folders
 from encoder.training.loop import Progress, learning_rate
+from encoder.training.pair_model import cross_config
 from encoder.training.settings import LossSettings, Mode, PairFile, TrainSettings
+from encoder.training.sources import load_source
 from encoder.training.state import STATE
-from encoder.training.train import train_encoder
+from encoder.training.train import load_sources, train_encoder
 from tests.encoder.fakes import random_weights, tiny_config, tiny_modern_config
 from tests.encoder.training.tiny import save_tiny_model, tiny_settings
 
@@ -175,6 +178,28 @@ def test_a_result_that_is_all_start_is_the_start(tmp_path: Path) -> None:
     report = train_encoder(settings)
     assert not changed_tensors(settings)
     assert report.final_mrr == pytest.approx(report.start_mrr, abs=0.02)
+
+
+def test_a_model_that_reads_in_windows_is_trained_on_windows_and_stays_one(tmp_path: Path) -> None:
+    config = replace(tiny_config(), max_tokens=20, window_tokens=6)
+    settings = tiny_settings(tmp_path, start=save_tiny_model(tmp_path / "windowed", config))
+    start = load_checkpoint(settings.start)
+    (source,) = load_sources(settings, start)
+    assert max(map(len, source.passage_ids)) == 6  # of max_tokens=16, and texts of 8
+    train_encoder(settings)
+    assert load_checkpoint(settings.out).config.window_tokens == 6
+    cross = cross_config(start.config)
+    assert (cross.max_tokens, cross.window_tokens) == (6, 0)
+
+
+def test_more_queries_than_the_interactive_lane_holds_are_encoded(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    narrow = EngineSettings(max_waiting_interactive_tokens=32)  # a query of the pairs has 4 tokens
+    start = load_checkpoint(settings.start)
+    encoder = load_encoder(settings.start, "torch", settings=narrow)
+    source = load_source(settings.files[0], settings, start, encoder)
+    assert source.query_vectors.shape == (40, start.config.d)
+    encoder.close()
 
 
 def test_time_ends_a_run(tmp_path: Path) -> None:
