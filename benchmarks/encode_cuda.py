@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.encode import TOKENS_READ
 from benchmarks.roofline import PEAKS, Floor, Peak, floor_of, peak_of
 from core.errors import StartRefused
 from core.types import Float32, PassageText
@@ -80,7 +81,7 @@ def run(passages: list[PassageText], peak: Peak | None = None, max_autotune: boo
     """
     require_cuda()
     peak = peak or _published_peak()
-    checkpoint = load_checkpoint(shipped_model())
+    checkpoint = load_checkpoint(shipped_model(), TOKENS_READ)
     backend = cuda_backend(checkpoint.config, checkpoint.weights, max_autotune)
     service = EncoderService(checkpoint, backend, CUDA_ENGINE_SETTINGS)
     peer = _load_peer()

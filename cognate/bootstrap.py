@@ -286,10 +286,10 @@ def load_encoder_of(settings: Settings) -> EncoderService:
     )
 
 
-def _reranker(settings: Settings, encoder: Encoder, stack: ExitStack) -> Reranker:
+def _reranker(settings: Settings, encoder: RunningEncoder, stack: ExitStack) -> Reranker:
     """The cross-encoder of the settings, without one the encoder itself."""
     if settings.reranker_path is None:
-        return BiEncoderReranker(encoder)
+        return BiEncoderReranker(encoder, encoder.at_once)
     reranker = load_reranker(
         settings.reranker_path, settings.backend.value, settings.precision.value, settings.threads
     )

@@ -135,18 +135,23 @@ class RerankService:
 
 @dataclass(frozen=True, slots=True)
 class BiEncoderReranker:
-    """Implements core.ports.Reranker by the similarity of the encoder's embeddings."""
+    """Implements core.ports.Reranker by the similarity of the encoder's embeddings.
+
+    Chunks have at most the `at_once` tokens that the encoder reads in one window: what comes later in a
+    longer text counts less, which is right for the end of a document and wrong for the end of a chunk.
+    """
 
     encoder: Encoder
+    at_once: int
 
     @property
     def info(self) -> RerankerInfo:
         encoder = self.encoder.info
-        return RerankerInfo(f"{encoder.id}-rerank", encoder.fingerprint, encoder.max_tokens, True)
+        return RerankerInfo(f"{encoder.id}-rerank", encoder.fingerprint, self.at_once, True)
 
     def room(self, query: str) -> int:
         """The query is read alone and takes no room."""
-        return self.encoder.info.max_tokens - _SPECIAL_TOKENS
+        return self.at_once - _SPECIAL_TOKENS
 
     def token_spans(self, texts: Sequence[str]) -> list[Int64]:
         return self.encoder.token_spans(texts)

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 DEFAULT_MODEL = "cognate-small"
 MIN_PARITY = 0.99
-_SLICE = 512  # texts tokenised at a time, while the engine runs those before
+_SLICE = 256  # texts tokenised at a time, while the engine runs those before; two fit its bulk lane
 
 
 class BackendName(StrEnum):
@@ -73,6 +73,11 @@ class EncoderService:
     @property
     def info(self) -> EncoderInfo:
         return self._info
+
+    @property
+    def at_once(self) -> int:
+        """Tokens of the longest input that is read in one window."""
+        return self._config.at_once
 
     def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
         """(n, d) float32, rows of unit length, in the order of `texts`."""
@@ -134,8 +139,13 @@ class EncoderService:
         return mixed_parts(parts, of_one) if len(parts) > 1 else parts[0]
 
     def pieces(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        """Each text as the encoder reads it, without a prompt: word pieces with their places."""
-        return self._tokenizer.pieces(texts)
+        """What the encoder reads at once of each text, without a prompt: word pieces with their places."""
+        found = self._tokenizer.pieces(texts)
+        for i, encoding in enumerate(found):
+            if len(encoding.ids) > self.at_once:
+                _, end = encoding.offsets[self.at_once - 2]  # of the last piece beside the special tokens
+                (found[i],) = self._tokenizer.pieces([texts[i][:end]])
+        return found
 
     def states(self, token_ids: Int32, lane: Lane = Lane.INTERACTIVE) -> Float32:
         """Hidden states of the last layer (t, d) of one text (t,) that the blocks read at once.

@@ -74,6 +74,10 @@ class FakeEncoder:
         return [word_parts(passage) for passage in passages]
 
     @property
+    def at_once(self) -> int:
+        return self.info.max_tokens
+
+    @property
     def vocabulary_size(self) -> int:
         return 1000
 

@@ -25,6 +25,11 @@ class TokenEncoder(Protocol):
     def info(self) -> EncoderInfo: ...
 
     @property
+    def at_once(self) -> int:
+        """Tokens of the longest input that is read in one window; longer ones are mixed of several."""
+        ...
+
+    @property
     def vocabulary_size(self) -> int: ...
 
     @property

@@ -121,7 +121,7 @@ def _write_states(
         settings.encoder, checkpoint, BackendName.OPENVINO, precision, settings.threads
     )
     pieces = load_tokenizer(checkpoint.tokenizer_json)
-    pieces.enable_truncation(checkpoint.config.max_tokens)
+    pieces.enable_truncation(checkpoint.config.at_once)
     aligned: list[SourceTokens] = []
     for start in range(0, len(texts), _CHUNK):
         part = readable(texts[start : start + _CHUNK])

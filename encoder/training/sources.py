@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.errors import InvalidInput
 from core.types import Float32, Int64, Lane
 from encoder.backends.base import Int32
 from encoder.checkpoint import Checkpoint
@@ -63,8 +64,17 @@ def load_source(
 
 
 def read_at_once(settings: TrainSettings, start: Checkpoint) -> int:
-    """Tokens of the longest input that is trained on: not more than one window of the model."""
-    return start.config.reading(settings.max_tokens).at_once
+    """Tokens of the longest input that is trained on.
+
+    Raises InvalidInput for more than one window of the start model.
+    """
+    window = start.config.window_tokens
+    if window and settings.max_tokens > window:
+        raise InvalidInput(
+            f"max_tokens={settings.max_tokens}, but '{start.config.id}' reads longer inputs in windows of"
+            f" {window} tokens, so no more are trained at once; give at most {window}."
+        )
+    return settings.max_tokens
 
 
 def sample_passages(sources: Sequence[Source], count: int) -> list[str]:

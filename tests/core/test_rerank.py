@@ -137,7 +137,7 @@ def test_limits_are_named() -> None:
 @given(st.lists(st.floats(-60, 60, width=32), min_size=1, max_size=20))
 def test_relevance_lies_between_0_and_1_and_keeps_the_order(scores: list[float]) -> None:
     logits = np.array(scores, np.float32)
-    bi_encoder = RerankService(BiEncoderReranker(FakeEncoder()), RerankLimits())
+    bi_encoder = RerankService(BiEncoderReranker(FakeEncoder(), at_once=16), RerankLimits())
     cosines = np.asarray(logits / 60, np.float32)
     for mapped, found in [(service().relevance(logits), logits), (bi_encoder.relevance(cosines), cosines)]:
         assert ((mapped >= 0) & (mapped <= 1)).all()
@@ -145,7 +145,7 @@ def test_relevance_lies_between_0_and_1_and_keeps_the_order(scores: list[float])
 
 
 def test_relevance_is_its_formula() -> None:
-    bi_encoder = RerankService(BiEncoderReranker(FakeEncoder()), RerankLimits())
+    bi_encoder = RerankService(BiEncoderReranker(FakeEncoder(), at_once=16), RerankLimits())
     logits, cosines = np.array([0, 2], np.float32), np.array([-1, 0, 1], np.float32)
     assert service().relevance(logits).tolist() == pytest.approx([0.5, 1 / (1 + np.exp(-2))])
     assert bi_encoder.relevance(cosines).tolist() == [0, 0.5, 1]
@@ -153,9 +153,9 @@ def test_relevance_is_its_formula() -> None:
 
 def test_the_encoder_reranks_by_similarity() -> None:
     encoder = FakeEncoder()
-    reranker = BiEncoderReranker(encoder)
+    reranker = BiEncoderReranker(encoder, at_once=12)
     assert (reranker.info.id, reranker.info.is_bi_encoder) == ("fake-rerank", True)
-    assert reranker.room("any query") == encoder.info.max_tokens - 2
+    assert (reranker.info.max_tokens, reranker.room("any query")) == (12, 10)
     passages = [PassageText("cat", "on a mat"), PassageText("", "stock prices")]
     expected = encoder.encode_passages(passages) @ encoder.encode_queries(["the cat"])[0]
     np.testing.assert_allclose(reranker.score("the cat", passages, Lane.BULK), expected)

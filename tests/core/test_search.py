@@ -149,7 +149,7 @@ def service(
         "indexes": Indexes(view, in_time),
         "documents": rows or Rows(set()),
         "explain": None,
-        "reranking": RerankService(BiEncoderReranker(ENCODER), RerankLimits()),
+        "reranking": RerankService(BiEncoderReranker(ENCODER, ENCODER.info.max_tokens), RerankLimits()),
     }
     return SearchService(**parts, limits=SearchLimits())
 

@@ -121,6 +121,14 @@ def test_what_is_past_the_longest_input_is_cut_and_told(encoder: EncoderService)
     assert [encoder.query_parts(text).is_truncated for text in (longest, longer)] == [False, True]
 
 
+def test_word_pieces_for_a_generator_are_those_of_the_first_window(encoder: EncoderService) -> None:
+    fits = " ".join(WORDS[: AT_ONCE - 2])
+    cut, whole = encoder.pieces([LONG, fits])
+    assert cut.ids == whole.ids
+    assert cut.offsets == whole.offsets
+    assert encoder.states(np.array(cut.ids, np.int32)).shape == (AT_ONCE, tiny_config().d)
+
+
 def test_a_shorter_reading_goes_without_windows(tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path, windowed())
     assert load_checkpoint(folder).config.window_tokens == AT_ONCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,16 +10,16 @@ import numpy as np
 import pytest
 
 from core.errors import CheckpointError, InvalidInput
+from core.types import Float32, Int32, Lane
 from encoder.backends.torch_backend import TorchBackend
 from encoder.checkpoint import load_checkpoint, load_reference
 from encoder.config import Pooling
-from encoder.engine import EngineSettings
+from encoder.engine import Engine
 from encoder.service import load_encoder, measure_parity
 from encoder.training.export import average, average_folders
 from encoder.training.loop import Progress, learning_rate
 from encoder.training.pair_model import cross_config
 from encoder.training.settings import LossSettings, Mode, PairFile, TrainSettings
-from encoder.training.sources import load_source
 from encoder.training.state import STATE
 from encoder.training.train import load_sources, train_encoder
 from tests.encoder.fakes import random_weights, tiny_config, tiny_modern_config
@@ -180,26 +181,35 @@ def test_a_result_that_is_all_start_is_the_start(tmp_path: Path) -> None:
     assert report.final_mrr == pytest.approx(report.start_mrr, abs=0.02)
 
 
-def test_a_model_that_reads_in_windows_is_trained_on_windows_and_stays_one(tmp_path: Path) -> None:
+def test_a_model_that_reads_in_windows_is_trained_on_one_and_stays_so(tmp_path: Path) -> None:
     config = replace(tiny_config(), max_tokens=20, window_tokens=6)
-    settings = tiny_settings(tmp_path, start=save_tiny_model(tmp_path / "windowed", config))
+    settings = tiny_settings(tmp_path, start=save_tiny_model(tmp_path / "windowed", config), max_tokens=6)
+    with pytest.raises(InvalidInput, match="'tiny' reads longer inputs in windows of 6 tokens"):
+        train_encoder(replace(settings, max_tokens=7))
     start = load_checkpoint(settings.start)
     (source,) = load_sources(settings, start)
-    assert max(map(len, source.passage_ids)) == 6  # of max_tokens=16, and texts of 8
+    assert max(map(len, source.passage_ids)) == 6  # of texts of 8
     train_encoder(settings)
-    assert load_checkpoint(settings.out).config.window_tokens == 6
+    trained = load_checkpoint(settings.out).config
+    assert (trained.max_tokens, trained.window_tokens) == (20, 6)
     cross = cross_config(start.config)
     assert (cross.max_tokens, cross.window_tokens) == (6, 0)
 
 
-def test_more_queries_than_the_interactive_lane_holds_are_encoded(tmp_path: Path) -> None:
+def test_queries_are_encoded_in_the_bulk_lane_which_takes_any_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = tiny_settings(tmp_path)
-    narrow = EngineSettings(max_waiting_interactive_tokens=32)  # a query of the pairs has 4 tokens
-    start = load_checkpoint(settings.start)
-    encoder = load_encoder(settings.start, "torch", settings=narrow)
-    source = load_source(settings.files[0], settings, start, encoder)
-    assert source.query_vectors.shape == (40, start.config.d)
-    encoder.close()
+    lanes: list[Lane] = []
+    submit = Engine.encode
+
+    def noted(engine: Engine, token_ids: Sequence[Int32], lane: Lane) -> Float32:
+        lanes.append(lane)
+        return submit(engine, token_ids, lane)
+
+    monkeypatch.setattr(Engine, "encode", noted)
+    load_sources(settings, load_checkpoint(settings.start))
+    assert lanes == [Lane.BULK] * 2  # queries, then passages
 
 
 def test_time_ends_a_run(tmp_path: Path) -> None:
