@@ -15,7 +15,9 @@ import numpy as np
 from core.types import Float32
 from encoder.backends.base import Int32
 
-LATER_SHARE = 0.2  # of a later window as long as the first one, against the first one's 1
+# Of a later window as long as the first one, against the first one's 1. It is part of what `window_tokens`
+# means, which the fingerprint holds: another share needs a field of its own.
+LATER_SHARE = 0.2
 _SPECIAL_TOKENS = 2
 
 
@@ -29,24 +31,27 @@ def windows(token_ids: Int32, most: int) -> list[Int32]:
 
 
 def window_weights(of_one: Sequence[Int32]) -> Float32:
-    """(windows,) float32: 1 for the first, LATER_SHARE * its tokens / those of the first for each other."""
+    """Of several windows: 1, then LATER_SHARE * tokens / tokens of the first for each other, float32."""
     tokens = np.array([len(ids) - _SPECIAL_TOKENS for ids in of_one], np.float32)
-    weights = LATER_SHARE * tokens / tokens[0] if len(tokens) > 1 else tokens
+    weights = LATER_SHARE * tokens / tokens[0]
     weights[0] = 1
     return np.asarray(weights, dtype=np.float32)
 
 
 def mixed(vectors: Float32, inputs: Sequence[Sequence[Int32]]) -> Float32:
-    """Unit vectors (n, d) of n inputs from those of all their windows, in their order."""
+    """Unit vectors (n, d) of n inputs from those of all their windows, in their order.
+
+    An input of one window has that one's, whatever stands beside it.
+    """
     if len(vectors) == len(inputs):
         return vectors
     ends = np.cumsum([len(of_one) for of_one in inputs])
-    rows = [
-        window_weights(of_one) @ vectors[end - len(of_one) : end]
-        for of_one, end in zip(inputs, ends.tolist(), strict=True)
-    ]
-    sums = np.stack(rows).astype(np.float32)
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), dtype=np.float32)
+    whole: Float32 = vectors[ends - [len(of_one) for of_one in inputs]]  # the first of each
+    for row, (of_one, end) in enumerate(zip(inputs, ends.tolist(), strict=True)):
+        if len(of_one) > 1:
+            u = window_weights(of_one) @ vectors[end - len(of_one) : end]  # (d,)
+            whole[row] = u / np.linalg.norm(u)
+    return whole
 
 
 def mixed_parts(parts: Sequence[Float32], of_one: Sequence[Int32]) -> Float32:

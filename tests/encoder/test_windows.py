@@ -65,7 +65,10 @@ def test_a_batch_is_mixed_as_its_inputs_are_alone(lengths: list[int], most: int)
     alone = [
         mixed(vectors[start : start + len(one)], [one])[0] for start, one in zip(starts, inputs, strict=False)
     ]
-    np.testing.assert_allclose(mixed(vectors, inputs), alone, atol=1e-6)
+    whole = mixed(vectors, inputs)
+    np.testing.assert_allclose(whole, alone, atol=1e-6)
+    for row, start, one in zip(whole, starts, inputs, strict=False):
+        assert len(one) > 1 or (row == vectors[start]).all()
 
 
 def test_a_longer_text_gets_the_weighted_sum_by_every_way_in(encoder: EncoderService) -> None:
