@@ -16,7 +16,11 @@ LIMIT_S = 4.0
 
 
 def main(url: str, told: Path, alive: Path) -> int:
-    """Tasks named `slow…` take a second, one named `stuck` never ends, `waiting` begins after the limit."""
+    """Tasks named `slow…` take a second, one named `stuck` never ends, `waiting` begins after the limit.
+
+    Those named `held…` last until a file `released` lies beside `told`.
+    """
+    released = told.with_name("released")
     logging.basicConfig(level=logging.INFO)
 
     def tell(line: str) -> None:
@@ -30,9 +34,12 @@ def main(url: str, told: Path, alive: Path) -> int:
             do(task)
 
     def do(task: Task) -> None:
-        if task.id.startswith("slow"):
+        if task.id.startswith(("slow", "held")):
             tell(f"begun {task.id}")
+        if task.id.startswith("slow"):
             time.sleep(1)
+        while task.id.startswith("held") and not released.exists():
+            time.sleep(0.02)
         while task.id == "stuck":
             time.sleep(1)
         if task.id == "bad":
