@@ -7,6 +7,8 @@ by their present prototypes, each prototype moves to its texts, the words of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from core.types import Float32
@@ -19,16 +21,17 @@ BALANCE = 0.5  # 0: labels as common as the texts say; 1: all equally common
 SHRINKAGE = 8.0  # texts a label must get before their mean counts half
 
 
-def refined(vectors: Float32, prototypes: Float32) -> Float32:
+def refined(vectors: Float32, prototypes: Float32, similarities: Callable[[Float32], Float32]) -> Float32:
     """(c, d) unit rows: `prototypes` (c, d) after ROUNDS among the texts' unit `vectors` (n, d).
 
-    As they are where there are fewer than LEAST_TEXTS texts a label.
+    `similarities` (n, c) to prototypes as they are by then say how texts are shared out. As they are where
+    there are fewer than LEAST_TEXTS texts a label.
     """
     if len(vectors) < LEAST_TEXTS * len(prototypes):
         return prototypes
     present = prototypes
     for _ in range(ROUNDS):
-        shares = _balanced(_softmax(vectors @ present.T / TEMPERATURE))  # (n, c)
+        shares = _balanced(_softmax(similarities(present) / TEMPERATURE))  # (n, c)
         pulls = (shares.T @ vectors) / (shares.sum(axis=0)[:, None] + SHRINKAGE)  # (c, d)
         moved = WORDS_WEIGHT * prototypes + pulls
         present = moved / np.linalg.norm(moved, axis=1, keepdims=True)

@@ -75,12 +75,19 @@ class ZeroShotScorer:
         lane = Lane.BULK if len(texts) >= BULK_FROM_TEXTS else Lane.INTERACTIVE
         prototypes = self._prototypes.prototypes(labels, options.templates or TEMPLATES, lane)  # (c, d)
         vectors = self.encoder.encode_queries(texts, lane)  # (n, d)
-        present = refined(vectors, prototypes) if options.transductive else prototypes
-        cosines = vectors @ present.T
-        if not all(is_one_word(label) for label in labels):
-            return np.asarray(cosines)
-        nearest = word_similarities(texts, prototypes, self._words, lane)
-        return np.asarray((cosines + WORD_WEIGHT * nearest) / (1 + WORD_WEIGHT))
+        nearest = None
+        if all(is_one_word(label) for label in labels):
+            nearest = word_similarities(texts, prototypes, self._words, lane)
+
+        def similarities(present: Float32) -> Float32:
+            cosines = vectors @ present.T
+            if nearest is None:
+                return np.asarray(cosines)
+            return np.asarray((cosines + WORD_WEIGHT * nearest) / (1 + WORD_WEIGHT))
+
+        if options.transductive:
+            prototypes = refined(vectors, prototypes, similarities)
+        return similarities(prototypes)
 
 
 def one_of(similarities: Float32, temperature: float, may_be_none: bool) -> tuple[Float32, Float32]:

@@ -175,13 +175,24 @@ def test_refinement_moves_labels_to_the_texts_of_a_call() -> None:
     texts = centers[columns] + rng.normal(scale=0.2, size=(80, 8)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     prototypes = np.stack([unit(centers[0] + 0.8 * centers[1]), unit(centers[1] + 0.8 * centers[0])])
-    moved = refined(texts, prototypes)
+    moved = refined(texts, prototypes, lambda present: texts @ present.T)
     assert (centers * moved).sum(axis=1).min() > (centers * prototypes).sum(axis=1).max()
 
 
 def test_a_few_texts_do_not_move_labels() -> None:
     prototypes = np.eye(2, 8, dtype=np.float32)
-    assert refined(np.ones((2 * LEAST_TEXTS - 1, 8), np.float32), prototypes) is prototypes
+    texts = np.ones((2 * LEAST_TEXTS - 1, 8), np.float32)
+    assert refined(texts, prototypes, lambda present: texts @ present.T) is prototypes
+
+
+def test_texts_are_shared_out_by_the_similarities_given() -> None:
+    """What else is known of the texts than their vectors: here it says the opposite of them."""
+    texts = np.repeat(np.eye(2, 8, dtype=np.float32), 40, axis=0)
+    prototypes = np.eye(2, 8, dtype=np.float32)
+    told = np.repeat([[0.0, 1.0], [1.0, 0.0]], 40, axis=0).astype(np.float32)
+    moved = refined(texts, prototypes, lambda _: told)
+    assert moved[0, 1] > moved[0, 0]
+    assert moved[1, 0] > moved[1, 1]
 
 
 def test_texts_of_a_call_help_each_other_only_when_asked() -> None:
