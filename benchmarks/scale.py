@@ -29,7 +29,15 @@ from benchmarks.vectors import BLOCK, ClusteredVectors
 from core.types import Float16, Float32
 from indexer.ann_search import EF_SEARCH
 from indexer.exact import Alive, search_exactly, use_threads
-from indexer.main_index import EF_CONSTRUCTION, Build, MainIndex, build_main, is_lossless, stored_vectors
+from indexer.main_index import (
+    EF_CONSTRUCTION,
+    Build,
+    MainIndex,
+    build_main,
+    is_lossless,
+    stored_vectors,
+    use_huge_pages_for_graph,
+)
 from indexer.vector_index import Segment, View
 
 D = 384
@@ -131,6 +139,7 @@ def build(files: Files, kinds: list[str], threads: int) -> None:
 
 def load(files: Files, kind: str) -> MainIndex:
     index = faiss.read_index(str(files.index(kind)))
+    use_huge_pages_for_graph(index)
     vectors = stored_vectors(index) if is_lossless(index) else np.load(files.vectors)
     ids = np.arange(files.rows)
     return MainIndex(kind, index, vectors, ids, ids, files.rows)
@@ -186,6 +195,7 @@ def peers(files: Files, seconds: float) -> None:
 
     kind = "HNSW32"
     main = load(files, kind)
+    plain = faiss.read_index(str(files.index(kind)))
     graph = hnswlib.Index("ip", D)
     path = files.index("hnswlib")
     if path.exists():
@@ -202,7 +212,7 @@ def peers(files: Files, seconds: float) -> None:
         parameters = faiss.SearchParametersHNSW(efSearch=breadth)
 
         def in_faiss(xq: Float32, parameters: Any = parameters) -> Any:
-            return main.index.search(xq, K, params=parameters)[0]
+            return plain.search(xq, K, params=parameters)[0]
 
         def in_hnswlib(xq: Float32) -> Any:
             return 1 - graph.knn_query(xq, K, num_threads=1)[1]

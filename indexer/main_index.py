@@ -8,6 +8,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from core.types import Float16, Float32, Int64
 from indexer.ann_search import REFINE, AnnIndex
@@ -15,6 +16,7 @@ from indexer.document_rows import DocumentRows
 from indexer.exact import Alive, score_rows, search_exactly, search_rows, use_threads
 from indexer.factory import choose_factory, inner_index, new_index
 from indexer.gpu import MOST_CHOSEN, GpuCopy, copied_to_gpu
+from indexer.huge_pages import use_huge_pages
 
 EF_CONSTRUCTION = 80
 ADD_ROWS = 1_024
@@ -72,7 +74,7 @@ class MainIndex:
         total = self.vectors.nbytes + self.passage_ids.nbytes + self.document_ids.nbytes
         codes = inner_index(self.index)
         if isinstance(codes, faiss.IndexHNSW):
-            total += codes.hnsw.neighbors.size() * 4
+            total += _links(codes).nbytes
             codes = faiss.downcast_index(codes.storage)
         if isinstance(codes, faiss.IndexIVF):
             total += self.n * 8 + codes.nlist * codes.d * 4
@@ -166,7 +168,7 @@ def build_main(
     _prepare(index)
     if not index.is_trained:
         index.train(_training_sample(index, vectors))
-    _add(index, vectors, build)
+    _add(index, vectors, build, in_huge_pages=True)
     kept = stored_vectors(index) if is_lossless(index) else np.asarray(vectors, dtype=np.float16)
     return MainIndex(factory, index, kept, passage_ids, document_ids, n, gpu=copied_to_gpu(index))
 
@@ -177,7 +179,7 @@ def extend_main(
     """A copy of `main` with rows `vectors` (m, d) at its end; `main` is only read. Raises BuildCancelled."""
     use_threads(build.threads)
     index = faiss.clone_index(main.index)
-    _add(index, vectors, build)
+    _add(index, vectors, build, in_huge_pages=False)  # to move all that is there costs more than it gains
     if is_lossless(index):
         kept: Float32 | Float16 = stored_vectors(index)
     else:
@@ -203,6 +205,20 @@ def stored_vectors(index: Any) -> Float32:
     return stored
 
 
+def use_huge_pages_for_graph(index: Any, at_once: bool = True) -> None:
+    """Asks for huge pages for the vectors and links of a graph; lists have theirs all over the memory."""
+    if isinstance(index, faiss.IndexHNSW) and is_lossless(index):
+        use_huge_pages(stored_vectors(index), at_once)
+        use_huge_pages(_links(index), at_once)
+
+
+def _links(index: Any) -> npt.NDArray[np.int32]:
+    """View of the rows that a graph's rows are linked to, one after the other."""
+    neighbours = index.hnsw.neighbors
+    links: npt.NDArray[np.int32] = faiss.rev_swig_ptr(neighbours.data(), neighbours.size())
+    return links
+
+
 def _prepare(index: Any) -> None:
     inner = inner_index(index)
     if isinstance(inner, faiss.IndexHNSW):
@@ -218,10 +234,14 @@ def _training_sample(index: Any, vectors: Float32 | Float16) -> Float32:
     return np.ascontiguousarray(vectors[rows], dtype=np.float32)
 
 
-def _add(index: Any, vectors: Float32 | Float16, build: Build) -> None:
-    """Adds in blocks, so that a stopping service waits for one block and not for the whole graph."""
+def _add(index: Any, vectors: Float32 | Float16, build: Build, in_huge_pages: bool) -> None:
+    """Adds in blocks, so that a stopping service waits for one block and not for the whole graph.
+
+    With `in_huge_pages` all of the graph lies in such at once, else whenever the system gets to it.
+    """
     for start in range(0, len(vectors), ADD_ROWS):
         if build.is_cancelled():
             raise BuildCancelled
         build.report(start / len(vectors))
         index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS], dtype=np.float32))
+        use_huge_pages_for_graph(index, at_once=in_huge_pages)

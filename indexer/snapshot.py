@@ -21,7 +21,7 @@ from core.types import Collection
 from indexer.collection_index import IndexState
 from indexer.delta import DeltaRows
 from indexer.gpu import copied_to_gpu
-from indexer.main_index import MainIndex, is_lossless, stored_vectors
+from indexer.main_index import MainIndex, is_lossless, stored_vectors, use_huge_pages_for_graph
 from indexer.search_index import SearchIndex, SearchState
 from indexer.snapshot_files import sha256, sync_folder, write_array, write_index, write_text
 from indexer.term_sets import Arrays
@@ -221,6 +221,7 @@ def _read_vectors(folder: Path, manifest: Mapping[str, Any], collection: Collect
     index = faiss.read_index(str(folder / Layout.MAIN))
     d = collection.encoder.dim
     _expect("vectors in main", (index.ntotal, index.d), (main_rows, d))
+    use_huge_pages_for_graph(index)
     vectors = stored_vectors(index) if is_lossless(index) else _load(folder / Layout.ORIGINALS)
     passage_ids, document_ids = _load(folder / Layout.PASSAGE_IDS), _load(folder / Layout.DOCUMENT_IDS)
     alive, delta = _load(folder / Layout.ALIVE), _load(folder / Layout.DELTA).astype(np.float32)
