@@ -143,10 +143,11 @@ class Run:
         began = time.perf_counter()
         rate = learning_rate(self._share_done(), self._settings)
         losses, tokens = self._update(rate)
+        loss = losses.total.item()  # waits for a GPU, whose time is to count
         self.done += 1
         self.tokens += tokens
         self.seconds += time.perf_counter() - began
-        report = self._report(rate, losses)
+        report = self._report(rate, loss, losses.parts())
         self.progress.append(report)
         if self.done % self._settings.checkpoint_every == 0:
             self._save()
@@ -190,7 +191,7 @@ class Run:
         limit = self._settings.max_seconds
         return max(self.done / self._settings.steps, self.seconds / limit if limit else 0.0)
 
-    def _report(self, rate: float, losses: StepLosses) -> Progress:
+    def _report(self, rate: float, loss: float, parts: Mapping[str, float]) -> Progress:
         is_measured = self.done % self._settings.dev_every == 0
         return Progress(
             step=self.done,
@@ -198,8 +199,8 @@ class Run:
             seconds=self.seconds,
             tokens=self.tokens,
             learning_rate=rate,
-            loss=losses.total.item(),
-            parts=losses.parts(),
+            loss=loss,
+            parts=parts,
             dev_mrr=self.dev_mrr() if is_measured else None,
         )
 

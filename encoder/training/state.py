@@ -41,23 +41,30 @@ def _sha256(path: Path) -> str:
 def save_state(folder: Path, key: str, state: RunState) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     content = {name: getattr(state, name) for name in RunState.__slots__}
-    content |= {"key": key, "rng": torch.get_rng_state()}
+    content |= {"key": key, "rng": torch.get_rng_state(), "gpu_rng": _gpu_rng()}
     aside = folder / f"{STATE}.new"
     torch.save(content, aside)
     os.replace(aside, folder / STATE)
 
 
 def load_state(folder: Path, key: str) -> RunState | None:
-    """The state of the same run, None where there is none; restores torch's random numbers.
+    """The state of the same run, None where there is none; restores torch's random numbers, of GPUs too.
 
     Raises CheckpointError for the state of another run and for a damaged file.
     """
     found = _read_state(folder, key)
     if found is None:
         return None
-    state, rng = found
+    state, rng, gpu_rng = found
     torch.set_rng_state(rng)
+    if len(gpu_rng) == len(_gpu_rng()):  # else the run goes on elsewhere, with other random numbers
+        torch.cuda.set_rng_state_all(gpu_rng)
     return state
+
+
+def _gpu_rng() -> list[torch.Tensor]:
+    """Of each GPU there is; dropout there draws from these."""
+    return torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
 
 
 def require_same_run(folder: Path, key: str) -> None:
@@ -65,13 +72,13 @@ def require_same_run(folder: Path, key: str) -> None:
     _read_state(folder, key)
 
 
-def _read_state(folder: Path, key: str) -> tuple[RunState, torch.Tensor] | None:
+def _read_state(folder: Path, key: str) -> tuple[RunState, torch.Tensor, list[torch.Tensor]] | None:
     path = folder / STATE
     if not path.is_file():
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found, rng = content.pop("key"), content.pop("rng")
+        found, rng, gpu_rng = content.pop("key"), content.pop("rng"), content.pop("gpu_rng", [])
         state = RunState(**content)
     except Exception as error:  # torch raises what its parts raise
         raise CheckpointError(f"{path} is damaged: {error}. Delete it to start again.") from error
@@ -80,7 +87,7 @@ def _read_state(folder: Path, key: str) -> tuple[RunState, torch.Tensor] | None:
             f"{path} belongs to a run with other settings, files, contents of files, encoder or start; give "
             f"the same to go on, another output folder, or delete the file to start again."
         )
-    return state, rng
+    return state, rng, gpu_rng
 
 
 def delete_state(folder: Path) -> None:

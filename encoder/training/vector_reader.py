@@ -176,10 +176,11 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._trained.values(), settings.max_gradient_norm)
         self._optimizer.step()
+        value = loss.item()  # waits for a GPU, whose time is to count
         self.done, self.tokens = self.done + 1, self.tokens + tokens
         self.seconds += min(time.perf_counter() - began, _LONGEST_STEP_S)
         held = self.held_out_loss() if self.done % settings.dev_every == 0 else None
-        report = Progress(self.done, settings.steps, self.seconds, self.tokens, rate, loss.item(), held)
+        report = Progress(self.done, settings.steps, self.seconds, self.tokens, rate, value, held)
         self.progress.append(report)
         if self.done % settings.checkpoint_every == 0:
             self._save()
