@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
 from core.types import Span
 
-WORD = re.compile(r"[^\W_]+")
+ASCII_WORD = re.compile(r"[^\W_]+")
+# Where combining marks are: of most scripts, of rare ones.
+MARKS, RARE_MARKS = (range(0x10000),), (range(0x10000, 0x20000), range(0xE0100, 0xE01F0))
 Stem = Callable[[str], str]
 # Stems that begin otherwise than some of their words: dying, lying, tying.
 OTHER_BEGINNINGS = {"die": "dy", "lie": "ly", "tie": "ty"}
@@ -18,7 +22,7 @@ def query_stems(query: str, stem: Stem) -> frozenset[str]:
 
     A run of a script without spaces has no stem but parts, which are all given; see `highlights`.
     """
-    return frozenset(part for word in WORD.findall(query) for part in _parts(stem(word)))
+    return frozenset(part for word in words().findall(query) for part in _parts(stem(word)))
 
 
 def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]:
@@ -29,7 +33,7 @@ def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]
     letters.
     """
     if not text.isascii():  # stems of other letters may begin otherwise: haus of Häuser
-        return tuple(span for match in WORD.finditer(text) for span in _within(match, stems, stem))
+        return tuple(span for match in words().finditer(text) for span in _within(match, stems, stem))
     lowered = text.lower()
     beginnings = {one[: _beginning(one)] for one in stems} | {
         OTHER_BEGINNINGS[one] for one in stems & OTHER_BEGINNINGS.keys()
@@ -37,6 +41,19 @@ def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]
     found = {span for start in beginnings for span in _words(start, lowered)}
     spans = [Span(start, end) for start, end in sorted(found) if stem(text[start:end]) in stems]
     return tuple(spans)
+
+
+@cache
+def words() -> re.Pattern[str]:
+    """Runs of letters, digits and marks, as words are indexed: vowel signs and accents of their own, too."""
+    # Few letters may be rare marks; to look for them among these takes ten times as long as all else.
+    rare = f"(?=[\U00010000-\U000e01ef])[{_marks(RARE_MARKS)}]"
+    return re.compile(rf"(?:[^\W_]+|[{_marks(MARKS)}]+|{rare})+")
+
+
+def _marks(codes: Iterable[range]) -> str:
+    letters = (chr(code) for some in codes for code in some)
+    return "".join(letter for letter in letters if unicodedata.category(letter)[0] == "M")
 
 
 def _parts(stemmed: str) -> Iterable[str]:
@@ -94,6 +111,6 @@ def _words(beginning: str, text: str) -> Iterator[tuple[int, int]]:
     """Where words stand that begin so."""
     start = text.find(beginning)
     while start >= 0:
-        if not text[start - 1 : start].isalnum() and (word := WORD.match(text, start)):
+        if not text[start - 1 : start].isalnum() and (word := ASCII_WORD.match(text, start)):
             yield word.span()
         start = text.find(beginning, start + 1)

@@ -23,7 +23,7 @@ from indexer.collection_index import RECALL_TARGET
 from indexer.followed import Followed
 from indexer.lexical_files import DamagedIndex
 from indexer.main_index import BuildCancelled
-from indexer.search_index import SearchView
+from indexer.search_index import REST_AFTER_S, SearchView
 from indexer.snapshot import SnapshotStore
 from indexer.snapshot_files import write_text
 
@@ -314,10 +314,12 @@ class IndexFollower:
 
     def _keep_up(self) -> None:
         while not self._stopping.is_set():
-            self._chores.wait(self._settings.snapshot_interval_s)
+            is_resting = all(followed.index.is_resting for followed in self._all())
+            interval_s = self._settings.snapshot_interval_s
+            self._chores.wait(interval_s if is_resting else min(interval_s, REST_AFTER_S))
             self._chores.clear()
             for followed in self._all():
-                for chore in (self._compact, self._rest, self._save_when_due):
+                for chore in (self._rest, self._compact, self._save_when_due):
                     self._guard(chore, followed)
             self._stopping.wait(self._settings.poll_interval_s)
 

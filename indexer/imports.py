@@ -71,12 +71,23 @@ def to_item(number: int, row: Row | RejectedItem, plan: ImportPlan) -> Mapping[s
     values = _plain_row(number, row, plan)
     if isinstance(values, RejectedItem):
         return values
-    id_ = to_text(values.get(plan.id_field)) if plan.id_field else f"row-{number}"
+    try:
+        id_, title, text = (_text(values, one) for one in (plan.id_field, plan.title_field, plan.text_field))
+    except ValueError as error:
+        return RejectedItem(None, f"row {number}: {error}")
+    if not plan.id_field:
+        id_ = f"row-{number}"
     if not id_:
         return RejectedItem(None, f"row {number}: column {plan.id_field!r}, which holds the id, is empty")
-    title = to_text(values.get(plan.title_field)) if plan.title_field else None
-    text = to_text(values.get(plan.text_field)) or ""
-    return {"id": id_, "text": text, "title": title or "", "metadata": _metadata(values, plan)}
+    return {"id": id_, "text": text or "", "title": title or "", "metadata": _metadata(values, plan)}
+
+
+def _text(values: Mapping[str, object], column: str | None) -> str | None:
+    """Raises ValueError for what is no text."""
+    try:
+        return to_text(values.get(column)) if column else None
+    except ValueError as error:
+        raise ValueError(f"column {column!r} holds {error}") from error
 
 
 def _metadata(values: Mapping[str, object], plan: ImportPlan) -> dict[str, object]:

@@ -17,7 +17,7 @@ from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_files import check_about, committed_bytes, dead_passages, link_committed
 from indexer.lexical_store import LexicalStore, StoredPassage, known_digests, stored_passages
 from indexer.lexical_view import LexicalView
-from indexer.upkeep import Occasion, has_many_dead
+from indexer.upkeep import Occasion, has_bent_scores
 
 ABSENT: Final = 0  # the digest of a document without passages
 
@@ -49,7 +49,7 @@ class LexicalIndex:
         self._changed: dict[int, int] = {}  # digests of documents changed since the last commit
         self._since: list[LogEntry] | None = None  # entries applied while a compaction runs
         self._searcher = self._store.searcher()  # of what was committed last
-        self._view = LexicalView(self._searcher, self._analyzer)
+        self._view = LexicalView(self._searcher, self._analyzer, self._dead())
 
     @property
     def view(self) -> LexicalView:
@@ -75,7 +75,7 @@ class LexicalIndex:
         with self._lock:
             self._commit()
             if self._view.searcher is not self._searcher:
-                self._view = LexicalView(self._searcher, self._analyzer)
+                self._view = LexicalView(self._searcher, self._analyzer, self._dead())
             return self._view
 
     def save(self, folder: Path) -> None:
@@ -93,11 +93,8 @@ class LexicalIndex:
 
     def is_compaction_due(self, occasion: Occasion = Occasion.WRITING) -> bool:
         """Whether so many deleted passages are kept that they take room and bend the scores."""
-        try:
-            dead = dead_passages(self._store.folder)
-        except OSError:  # closed, or just replaced
-            return False
-        return has_many_dead(dead, dead + self._searcher.num_docs, occasion)
+        dead = self._dead()
+        return has_bent_scores(dead, dead + self._searcher.num_docs, occasion)
 
     def compact(self) -> bool:
         """Builds the index anew from its living passages, so that scores are those of a fresh build.
@@ -174,6 +171,13 @@ class LexicalIndex:
             self._store.commit()
             self._searcher = self._store.searcher()
             self._changed.clear()
+
+    def _dead(self) -> int:
+        """Deleted passages that are still counted; 0 of an index that is closed, or just replaced."""
+        try:
+            return dead_passages(self._store.folder)
+        except OSError:
+            return 0
 
     def _place(self) -> Path:
         return self._folder / str(self._generation)

@@ -56,9 +56,11 @@ class LexicalView:
     100,000 characters are read, and of more than 512 distinct terms the rarest are searched.
     """
 
-    def __init__(self, searcher: tantivy.Searcher, analyzer: Analyzer) -> None:
+    def __init__(self, searcher: tantivy.Searcher, analyzer: Analyzer, dead: int) -> None:
+        """`dead` passages are deleted but not yet merged away."""
         self.searcher = searcher
         self._analyzer = analyzer
+        self._counted = searcher.num_docs + dead  # N
 
     @property
     def passages(self) -> int:
@@ -95,7 +97,7 @@ class LexicalView:
 
     def _idf(self, term: str) -> float:
         n = self.searcher.doc_freq("text", term)
-        return math.log1p(max(self.passages - n + 0.5, 0.5) / (n + 0.5))
+        return math.log1p(max(self._counted - n + 0.5, 0.5) / (n + 0.5))  # n > N if merged away meanwhile
 
     def _filtered(self, query: tantivy.Query, k: int, allowed: DocumentSet, count: int) -> list[IndexHit]:
         """Fetches more and keeps the allowed while that is cheaper than to search only the allowed ones."""

@@ -41,7 +41,7 @@ def _written() -> tantivy.TextAnalyzer:
 @lru_cache(maxsize=32)
 def _shown(language: str) -> tantivy.TextAnalyzer:
     """Words of text that `prepare` made: without stop words, stemmed."""
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple()).filter(tantivy.Filter.lowercase())
+    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(WORD)).filter(tantivy.Filter.lowercase())
     if language in STOP_WORDS:
         builder = builder.filter(tantivy.Filter.stopword(STEMMERS[language]))
     if language in STEMMERS:

@@ -93,9 +93,16 @@ def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
 
 
 def to_text(value: Any) -> str | None:
-    """A plain value as text for an id, a text or a title; 3.0 is "3": some tools turn ids into floats."""
+    """A plain value as text for an id, a text or a title; 3.0 is "3": some tools turn ids into floats.
+
+    Raises ValueError for lists and objects, which are no text.
+    """
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, list | dict):
+        raise ValueError(f"{'a list' if isinstance(value, list) else 'an object'}, which is no text")
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, WrittenNaN):
         return None
     if isinstance(value, float) and value.is_integer():

@@ -188,10 +188,15 @@ class SearchIndex:
             self._publish()
         return is_done
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing was applied since `rest` found that nothing had been for a while."""
+        return self._applied_s == math.inf
+
     def _occasion(self, is_requested: bool) -> Occasion:
         if is_requested:
             return Occasion.REQUESTED
-        return Occasion.RESTING if self._applied_s == math.inf else Occasion.WRITING
+        return Occasion.RESTING if self.is_resting else Occasion.WRITING
 
     def rest(self) -> None:
         """Gives memory for writing back when nothing was applied for a while."""

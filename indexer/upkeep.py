@@ -13,6 +13,7 @@ MIN_DEAD: Final = 1_000
 MAX_DEAD_SHARE: Final = 0.20
 MIN_REQUESTED_DEAD: Final = 50
 REQUESTED_DEAD_SHARE: Final = 0.10  # from which a compaction leaves the dead behind
+RESTING_DEAD_WORDS_SHARE: Final = 0.02
 
 
 class Occasion(Enum):
@@ -35,3 +36,10 @@ def has_many_dead(dead: int, total: int, occasion: Occasion = Occasion.WRITING) 
     if occasion is Occasion.REQUESTED:
         return dead > max(MIN_REQUESTED_DEAD, REQUESTED_DEAD_SHARE * total)
     return dead > max(MIN_DEAD, MAX_DEAD_SHARE * total)
+
+
+def has_bent_scores(dead: int, total: int, occasion: Occasion) -> bool:
+    """Whether so many of `total` passages are dead that frequencies of words, which count them, mislead."""
+    if occasion is Occasion.RESTING:
+        return dead > RESTING_DEAD_WORDS_SHARE * total
+    return has_many_dead(dead, total, occasion)

@@ -39,6 +39,30 @@ def test_runs_without_spaces_are_highlighted_by_what_they_share_with_the_query(
     assert found(query, text, language) == expected
 
 
+@pytest.mark.parametrize(
+    ("query", "text", "language", "expected"),
+    [
+        ("हिन्दी", "हिन्दी भाषा में मौसम", "hi", ["हिन्दी"]),
+        ("मौसम", "हिन्दी भाषा में मौसम", "en", ["मौसम"]),
+        ("தமிழ்", "தமிழ் மொழி", "ta", ["தமிழ்"]),
+        ("مُحَمَّد", "هذا مُحَمَّد هنا", "ar", ["مُحَمَّد"]),
+        ("שָׁלוֹם", "שָׁלוֹם לך", "he", ["שָׁלוֹם"]),
+        ("สวัสดี", "สวัสดีครับ", "th", ["สวัสดี"]),
+        ("𑄌𑄋𑄴𑄟𑄳𑄦", "a 𑄌𑄋𑄴𑄟𑄳𑄦 b", "en", ["𑄌𑄋𑄴𑄟𑄳𑄦"]),
+    ],
+)
+def test_words_are_highlighted_whole_with_their_marks(
+    query: str, text: str, language: str, expected: list[str]
+) -> None:
+    assert found(query, text, language) == expected
+
+
+@pytest.mark.parametrize("query", ["caf\u00e9", "cafe\u0301", "CAF\u00c9"])
+@pytest.mark.parametrize("word", ["caf\u00e9", "cafe\u0301"])
+def test_words_are_highlighted_in_whatever_form_their_accents_are_written(query: str, word: str) -> None:
+    assert found(query, f"le {word}, l\u00e0") == [word]
+
+
 @given(st.text("İ言語Aß学ŉ", max_size=20))
 def test_highlights_stand_within_the_passage_in_order_without_overlap(text: str) -> None:
     stem = partial(shown_stem, "en")

@@ -24,12 +24,12 @@ from hypothesis import strategies as st
 
 from core.documents import DocumentLimits, validate_document
 from core.errors import CognateError, InvalidInput
-from core.job_types import ImportFields
+from core.job_types import ImportFields, ImportPlan
 from core.ports.work import ImportReader, OpenFile
 from core.types import RejectedItem
 from indexer import plain_values, readers
 from indexer.fields import plan_fields
-from indexer.imports import FileImportReader
+from indexer.imports import FileImportReader, to_item
 from indexer.plain_values import to_plain
 
 ROWS: list[dict[str, Any]] = [
@@ -237,6 +237,27 @@ def test_our_own_document_shape_maps_onto_itself_and_late_columns_are_kept(tmp_p
     items = read_all(written(tmp_path, json_lines(rows)), "x.jsonl")
     assert items[0] == {"id": "1", "text": "x", "title": "", "metadata": {"year": 1}}
     assert items[-1] == {"id": "2", "text": "y", "title": "", "metadata": {"late": True}}
+
+
+def test_lists_and_objects_are_no_text_and_truths_are_spelled_as_in_json() -> None:
+    rows: list[dict[str, object]] = [
+        {"id": True, "title": False, "text": 3.0},
+        {"id": "a", "text": ["x", "y"]},
+        {"id": "b", "text": {"a": 1}},
+        {"id": [1], "text": "t"},
+        {"id": "c", "title": [], "text": "t"},
+        {"id": "d", "text": "whole"},
+    ]
+    plan = ImportPlan("id", "text", "title", (), ())
+    items = [to_item(number, row, plan) for number, row in enumerate(rows)]
+    assert [one["id"] for one in items if not isinstance(one, RejectedItem)] == ["true", "d"]
+    assert items[0] == {"id": "true", "title": "false", "text": "3", "metadata": {}}
+    assert [one.reason for one in items if isinstance(one, RejectedItem)] == [
+        "row 1: column 'text' holds a list, which is no text",
+        "row 2: column 'text' holds an object, which is no text",
+        "row 3: column 'id' holds a list, which is no text",
+        "row 4: column 'title' holds a list, which is no text",
+    ]
 
 
 def test_only_named_metadata_is_kept(tmp_path: Path) -> None:

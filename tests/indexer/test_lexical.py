@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from indexer.lexical import LexicalIndex
 from indexer.lexical_files import ABOUT, META, DamagedIndex, dead_passages
 from indexer.lexical_store import StoredPassage, stored_passages
 from indexer.lexical_view import MAX_QUERY_TERMS
+from indexer.upkeep import Occasion
 from tests.indexer.lexical_entries import bm25, entry
 
 WORDS = [
@@ -289,6 +291,24 @@ def test_compaction_is_due_when_many_passages_are_deleted(
     assert not index.is_compaction_due()
     (folder,) = (tmp_path / "work").iterdir()
     assert dead_passages(folder) == 0
+
+
+def test_at_rest_scores_become_those_of_the_living_passages(index: LexicalIndex) -> None:
+    index.apply([entry(document_id, "boat") for document_id in range(1, 31)] + [entry(31, "harbour boat")])
+    index.publish()
+    index.apply([entry(document_id) for document_id in range(1, 28)])
+    view = index.publish()
+    assert view.worth("boat")["boat"] == pytest.approx(math.log1p((31 - 31 + 0.5) / (31 + 0.5)))
+    assert not index.is_compaction_due(Occasion.WRITING)
+    assert index.is_compaction_due(Occasion.RESTING)
+    assert index.compact()
+    view = index.publish()
+    assert view.worth("boat")["boat"] == pytest.approx(math.log1p((4 - 4 + 0.5) / (4 + 0.5)))
+    living = [entry(document_id, "boat") for document_id in range(28, 31)] + [entry(31, "harbour boat")]
+    scores = {hit.document_id: hit.score for hit in view.search("harbour boat", 9)}
+    expected = {hit.document_id: hit.score for hit in bm25(living, "harbour boat")}
+    assert scores == pytest.approx(expected)
+    assert not index.is_compaction_due(Occasion.RESTING)
 
 
 def test_what_is_applied_during_a_compaction_is_kept(

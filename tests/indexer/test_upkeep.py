@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.upkeep import Occasion, has_large_delta, has_many_dead
+from indexer.upkeep import Occasion, has_bent_scores, has_large_delta, has_many_dead
 
 WRITING, RESTING, REQUESTED = Occasion.WRITING, Occasion.RESTING, Occasion.REQUESTED
 
@@ -31,3 +31,14 @@ def test_fewer_dead_rows_are_enough_when_a_compaction_is_requested(
     dead: int, total: int, occasion: Occasion, is_many: bool
 ) -> None:
     assert has_many_dead(dead, total, occasion) is is_many
+
+
+@pytest.mark.parametrize(
+    ("dead", "total", "occasion", "is_bent"),
+    [(1, 4, RESTING, True), (2, 100, RESTING, False), (3, 100, RESTING, True), (900, 1000, WRITING, False),
+     (1001, 3000, WRITING, True), (51, 60, REQUESTED, True), (50, 60, REQUESTED, False)],
+)  # fmt: skip
+def test_a_few_dead_passages_bend_the_scores_of_words_which_are_made_new_at_rest(
+    dead: int, total: int, occasion: Occasion, is_bent: bool
+) -> None:
+    assert has_bent_scores(dead, total, occasion) is is_bent
