@@ -18,7 +18,7 @@ import numpy as np
 
 from classifier.calibration import expected_calibration_error, fit_temperature
 from classifier.measures import macro_f1, micro_f1
-from classifier.zero_shot import MULTI_CHOSEN, ZeroShotScorer, one_of, prior_odds, several_of, softmax
+from classifier.zero_shot import ZeroShotScorer, given_of_several, one_of, prior_odds, several_of, softmax
 from core.classifier_types import Bools
 from core.classify import ClassifyLimits
 from core.label_types import Label, ZeroShotOptions
@@ -28,6 +28,8 @@ from evaluation.rows import read_jsonl
 from evaluation.systems import RememberingEncoder
 
 LIMIT = 4000
+FEW = (2, 3, 5)
+DRAWS = 20
 ALONE = ZeroShotOptions()
 NAME_ONLY = ZeroShotOptions(templates=("{}",))
 TOGETHER = ZeroShotOptions(transductive=True)
@@ -152,15 +154,35 @@ def report(scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str]) ->
         print(f"  {name}: accuracy {right:.3f}, macro-F1 {f1:.3f}, calibration error {error:.3f}")
     scores = similarities(scorer, data, ALONE)
     p, _ = several_of(scores)
-    given = p >= MULTI_CHOSEN
+    given = given_of_several(scores, p)
     pairs = np.stack([1 - p.ravel(), p.ravel()], axis=1)
     gap = expected_calibration_error(pairs, data.truth.ravel().astype(np.int64))
     f1s = f"macro-F1 {macro_f1(data.truth, given):.3f}, micro-F1 {micro_f1(data.truth, given):.3f}"
     print(f"  multi-label: {f1s}, {given.sum(axis=1).mean():.2f} labels a text, calibration error {gap:.3f}")
+    few = ", ".join(f"{c}: {of_few_labels(scorer, data, c):.3f}" for c in FEW)
+    print(f"  multi-label, macro-F1 of so many of the labels, half of the texts without any: {few}")
     inside = _is_none(scores, scorer.temperature)
     far = _is_none(similarities(scorer, data, ALONE, outside), scorer.temperature)
     shares = f"of {len(outside):,} texts of other sets {far.mean():.3f}, of its own {inside.mean():.3f}"
     print(f"  none of these: {shares}")
+
+
+def of_few_labels(scorer: ZeroShotScorer, data: LabelledSet, count: int) -> float:
+    """Mean macro-F1 over draws of `count` labels; as many texts have none of them as have one."""
+    rng, found = np.random.default_rng(count), []
+    for _ in range(DRAWS):
+        columns = np.sort(rng.permutation(len(data.labels))[:count])
+        has_one = data.truth[:, columns].any(axis=1)
+        inside, others = np.flatnonzero(has_one), np.flatnonzero(~has_one)
+        rows = np.concatenate([inside, rng.permutation(others)[: len(inside)]])
+        scores = scorer.similarities(
+            [data.texts[i] for i in rows],
+            [data.labels[j] for j in columns],
+            ZeroShotOptions(multi_label=True),
+        )
+        given = given_of_several(scores, several_of(scores)[0])
+        found.append(macro_f1(data.truth[np.ix_(rows, columns)], given))
+    return float(np.mean(found))
 
 
 def _is_none(scores: Float32, temperature: float) -> Bools:

@@ -16,6 +16,7 @@ import numpy as np
 from classifier.label_wordings import TEMPLATES, PrototypeCache, is_one_word
 from classifier.refinement import refined
 from classifier.word_similarity import WordVectors, word_similarities
+from core.classifier_types import Bools
 from core.label_types import Classification, Label, ZeroShotOptions
 from core.lengths import truncated
 from core.ports.models import Encoder
@@ -50,7 +51,9 @@ class ZeroShotScorer:
         similarities = self.similarities(texts, labels, options)  # (n, c)
         if options.multi_label:
             probabilities, none = several_of(similarities)
-            is_chosen = probabilities >= MULTI_CHOSEN
+            is_chosen = given_of_several(similarities, probabilities)
+            if options.none_of_these:
+                is_chosen &= (probabilities.max(axis=1) >= none)[:, None]
         else:
             probabilities, none = one_of(similarities, self.temperature, options.none_of_these)
             is_best = np.arange(len(labels)) == probabilities.argmax(axis=1)[:, None]
@@ -107,6 +110,11 @@ def several_of(similarities: Float32) -> tuple[Float32, Float32]:
     against = (MULTI_MIDDLE - similarities) / MULTI_TEMPERATURE + prior_odds(similarities.shape[1])
     probabilities = 1 / (1 + np.exp(against))
     return np.asarray(probabilities, dtype=np.float32), np.prod(1 - probabilities, axis=1)
+
+
+def given_of_several(similarities: Float32, probabilities: Float32) -> Bools:
+    """(n, c): the labels that are probable enough, and nearer to the text than "none of these" is."""
+    return np.asarray((probabilities >= MULTI_CHOSEN) & (similarities >= NONE_SIMILARITY))
 
 
 def prior_odds(c: int) -> float:

@@ -12,7 +12,7 @@ from classifier.calibration import fit_temperature, negative_log_likelihood
 from classifier.label_wordings import KEPT_ROWS, PrototypeCache, as_words, make_prototypes, wordings_of
 from classifier.refinement import LEAST_TEXTS, refined
 from classifier.word_similarity import WordVectors, word_similarities, words_of
-from classifier.zero_shot import ZeroShotScorer, one_of, several_of, softmax
+from classifier.zero_shot import MULTI_CHOSEN, ZeroShotScorer, given_of_several, one_of, several_of, softmax
 from core.label_types import Label, ZeroShotOptions
 from core.types import Float32, Lane
 from tests.fakes import FakeEncoder, word_vector
@@ -146,6 +146,26 @@ def test_several_labels_have_probabilities_of_their_own() -> None:
     assert neither.none is not None
     assert both.none is not None
     assert neither.none > both.none
+
+
+def test_of_two_labels_one_that_is_hardly_near_is_not_given() -> None:
+    similarities = np.array([[0.1, 0.2], [0.1, 0.4]], np.float32)
+    probabilities, _ = several_of(similarities)
+    assert (probabilities > MULTI_CHOSEN).all()  # among two labels the odds are even beforehand
+    assert given_of_several(similarities, probabilities).tolist() == [[False, False], [False, True]]
+
+
+def test_where_none_is_likelier_than_every_label_none_is_given_if_that_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    near = np.array([[0.3, 0.1, 0.1]], np.float32)
+    monkeypatch.setattr(ZeroShotScorer, "similarities", lambda *_: near)
+    labels = [Label("a cat"), Label("a dog"), Label("tax law")]
+    (plain,) = SCORER.classify(["text"], labels, ZeroShotOptions(multi_label=True))
+    (asked,) = SCORER.classify(["text"], labels, ZeroShotOptions(multi_label=True, none_of_these=True))
+    assert asked.none is not None
+    assert asked.none > max(asked.scores.values())
+    assert (plain.labels, asked.labels) == (("a cat",), ())
 
 
 def test_that_no_label_fits_is_as_probable_as_that_each_does_not() -> None:
