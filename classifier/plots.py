@@ -27,7 +27,10 @@ def plot(report: Mapping[str, Any], name: str) -> bytes:
     if name not in _PLOTS:
         raise NotFound(f"There is no plot {name!r}; there are {', '.join(sorted(_PLOTS))}.")
     if not _DATA[name](report):
-        raise NotFound(f"This version's report holds no {name.replace('_', ' ')}; train it anew to get one.")
+        raise NotFound(
+            f"This version's report holds no {name.replace('_', ' ')}: it was made by feedback, or of too few"
+            " examples to hold some out. Train on at least two, better eight or more, of each label."
+        )
     with _DRAWING, catch_warnings():
         simplefilter("ignore", UserWarning)  # letters that the font lacks are drawn as boxes
         return _PLOTS[name](report)

@@ -116,6 +116,31 @@ def test_what_is_said_of_a_fold_does_not_depend_on_its_own_labels(
     assert not np.array_equal(first, second)
 
 
+def test_a_label_of_three_examples_is_not_given_to_nearly_all() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random((1000, 4)) < np.array([0.3, 0.3, 0.3, 0])
+    truth[:3, 3] = True
+    logits = (rng.normal(size=truth.shape) + 3 * truth - 1.5).astype(np.float32)
+    logits[:, 3] = rng.normal(size=len(truth)) - 6  # what tells nothing of it
+    logits[:3, 3] = -9  # as low as any
+    thresholds = best_thresholds(sigmoid(logits), truth)
+    chosen = (sigmoid(logits) >= thresholds).mean(axis=0)
+    assert chosen[3] < 0.01
+    assert 0.2 < chosen[:3].min() < chosen[:3].max() < 0.4
+
+
+def test_a_threshold_of_many_examples_is_their_own() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random((20_000, 2)) < 0.3
+    truth[:, 1] = truth[:, 0]
+    logits = np.repeat(
+        (rng.normal(size=(len(truth), 1)) + 2 * truth[:, :1] - 1).astype(np.float32), 2, axis=1
+    )
+    logits[:, 1] -= 2  # the same, lower
+    chosen = sigmoid(logits) >= best_thresholds(sigmoid(logits), truth)
+    assert (chosen[:, 0] == chosen[:, 1]).mean() > 0.97
+
+
 def test_a_single_fold_is_judged_in_halves() -> None:
     logits, truth, _ = predictions()
     probabilities = sigmoid(logits)
