@@ -68,9 +68,9 @@ class Followed:
 
     @property
     def is_behind(self) -> bool:
-        """Whether there is something to read now; false while waiting to try again."""
+        """Whether there is something to read now; false while waiting to try again, and once dropped."""
         is_due = self._aside is not None or self.index.applied_seq < self.collection.seq
-        return is_due and time.monotonic() >= self._retry_at
+        return is_due and not self.is_dropped.is_set() and time.monotonic() >= self._retry_at
 
     @property
     def unsaved(self) -> int:
@@ -122,9 +122,9 @@ class Followed:
         if not self.index.is_compaction_due(is_requested):
             return False
         build = Build(self.collection.settings.index, self._build_threads, is_cancelled)
-        if self.index.compact(build, is_requested):
-            self._saved_changes -= 1
-        return True
+        is_done = self.index.compact(build, is_requested)
+        self._saved_changes -= is_done
+        return is_done
 
     def saved(self, state: SearchState, now: float) -> None:
         """Notes that a snapshot of `state` is on disk."""
@@ -133,6 +133,11 @@ class Followed:
     def refused(self, now: float) -> None:
         """Notes that the disk took no snapshot; the next is tried when it would be due anyway."""
         self.saved_at, self.is_refused = now, True
+
+    def drop(self) -> None:
+        """Ends all work on it and frees what its indexes hold; the newest view stays as it is."""
+        self.is_dropped.set()
+        self.close()
 
     def close(self) -> None:
         """Frees what the indexes hold on the disk."""

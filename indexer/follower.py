@@ -85,6 +85,7 @@ class IndexFollower:
         self._news = threading.Event()
         self._is_awaited = threading.Event()  # somebody waits for a change: it is not to be gathered
         self._gather_until_s = -math.inf
+        self._listed_s = -math.inf  # when the collections were last asked for
         self._chores = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -96,7 +97,7 @@ class IndexFollower:
         self._snapshots.drop_others({collection.uid for collection in listed})
         self._notifier.subscribe(self._on_news)
         self._notifier.subscribe_compaction(self._on_compaction_request)
-        self._catch_up(listed)
+        self._catch_up(self._see_all(listed))
         for name, work in (("index-follower", self._follow), ("index-upkeep", self._keep_up)):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
@@ -108,8 +109,7 @@ class IndexFollower:
         self._news.set()
         self._is_awaited.set()
         self._chores.set()
-        with self._applied:
-            self._applied.notify_all()
+        self._tell_waiting()
         for thread in self._threads:
             thread.join(self._settings.stop_timeout_s)
         for followed in self._all():
@@ -208,7 +208,8 @@ class IndexFollower:
                 return known
             followed = self._start_following(collection, with_snapshot)
             if known is not None and known.collection.created_at > collection.created_at:
-                return followed  # asked for by a caller who has not yet seen that it was replaced
+                followed.drop()  # the caller has not yet seen that it was replaced: an empty view is enough
+                return followed
             if known is not None:
                 self._drop(collection.id)
             self._followed[collection.id] = followed
@@ -240,21 +241,23 @@ class IndexFollower:
         while not self._stopping.is_set():
             self._news.wait(self._settings.poll_interval_s)
             self._is_awaited.wait(max(0.0, self._gather_until_s - time.monotonic()))
-            self._is_awaited.clear()
-            self._news.clear()
-            self._follow_once()
+            self._catch_up(self._look())  # neither raises anything: this thread must never end
 
-    def _follow_once(self) -> None:
+    def _look(self) -> list[Followed]:
+        """Lists the collections, drops those that are gone, opens those that are new; which are behind."""
+        self._is_awaited.clear()
+        self._news.clear()
+        self._listed_s = time.monotonic()
         known, released = set(self._followed), set(self._released)
         try:
             listed = self._collections.list()
         except Exception:
             logger.exception("collections_not_listed")
-            return
+            return []
         wanted = self._with_prepared(listed, released)
         for gone in known - {collection.id for collection in wanted}:
             self._drop(gone)
-        self._catch_up(wanted)  # which raises nothing: this thread must never end
+        return self._see_all(wanted)
 
     def _with_prepared(self, listed: list[Collection], released: set[str]) -> list[Collection]:
         """Those listed and those not listed yet; `released` were so before the listing."""
@@ -264,11 +267,25 @@ class IndexFollower:
         shown = {collection.uid for collection in listed}
         return [*listed, *(one for one in list(self._prepared.values()) if one.uid not in shown)]
 
-    def _catch_up(self, listed: list[Collection]) -> None:
-        """Brings collections up to date, a page of each in turn, so that a long log delays no other."""
+    def _see_all(self, listed: list[Collection]) -> list[Followed]:
+        """Those of which there is something to read."""
         behind = [followed for collection in listed if (followed := self._see(collection))]
+        self._tell_waiting()  # one that was just opened may be as far as somebody waits for
+        return behind
+
+    def _catch_up(self, behind: list[Followed]) -> None:
+        """Brings collections up to date, a page of each in turn, so that a long log delays no other.
+
+        Between two rounds those are looked for that changed, came or went meanwhile.
+        """
         while behind and not self._stopping.is_set():
             behind = [followed for followed in behind if self._advance(followed)]
+            if behind and self._is_look_due():
+                behind = self._look()
+
+    def _is_look_due(self) -> bool:
+        is_old = time.monotonic() - self._listed_s >= self._settings.poll_interval_s
+        return is_old or self._news.is_set()
 
     def _see(self, collection: Collection) -> Followed | None:
         """The followed collection if there is something to read for it."""
@@ -299,16 +316,18 @@ class IndexFollower:
             return False
         if len(page.entries) >= self._settings.bulk_from:
             self._gather_until_s = time.monotonic() + self._settings.gather_s
-        with self._applied:
-            self._applied.notify_all()
+        self._tell_waiting()
         self._chores.set()
         return not page.is_last
+
+    def _tell_waiting(self) -> None:
+        with self._applied:
+            self._applied.notify_all()
 
     def _drop(self, collection_id: int) -> None:
         followed = self._followed.pop(collection_id, None)
         if followed is not None:
-            followed.is_dropped.set()
-            followed.close()
+            followed.drop()
             self._snapshots.drop(followed.collection.uid)
             logger.info("index_dropped", extra={"collection": followed.collection.name})
 

@@ -175,15 +175,17 @@ class SearchIndex:
         return self._vectors.is_compaction_due(occasion) or self._words.is_compaction_due(occasion)
 
     def compact(self, build: Build | None = None, is_requested: bool = False) -> bool:
-        """Compacts what needs it; searches and `apply` go on meanwhile. False if that is running already.
+        """Compacts vectors or words, each if it is due itself; searches and `apply` go on meanwhile.
 
-        Raises BuildCancelled, leaving the vectors as they were.
+        Whether anything was compacted: not what is being compacted already. Raises BuildCancelled, leaving
+        the vectors as they were.
         """
         if self._is_broken:
             return False
-        is_done = self._vectors.compact(build)
-        if self._words.is_compaction_due(self._occasion(is_requested)):
-            self._words.compact()
+        occasion = self._occasion(is_requested)
+        is_done = self._vectors.is_compaction_due(occasion) and self._vectors.compact(build)
+        if self._words.is_compaction_due(occasion):
+            is_done = self._words.compact() or is_done
         with self._lock:
             self._publish()
         return is_done

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from core.errors import NotFound
 from core.index_types import IndexHit, LogEntry, LogPage
@@ -24,6 +25,9 @@ from core.types import (
     Int64,
     SearchDefaults,
 )
+from indexer.collection_index import CollectionIndex
+from indexer.lexical import LexicalIndex
+from indexer.main_index import Build
 from indexer.search_index import SearchIndex, SearchState
 
 D = 8
@@ -184,6 +188,14 @@ def search_index(
 
 
 _live = itertools.count()
+
+
+def compact_all(index: SearchIndex, build: Build | None = None) -> None:
+    """Compacts vectors and words, due or not."""
+    with pytest.MonkeyPatch.context() as patch:
+        for part in (CollectionIndex, LexicalIndex):
+            patch.setattr(part, "is_compaction_due", lambda *_: True)
+        assert index.compact(build)
 
 
 def _without_held(entry: LogEntry, held: HeldPassages) -> LogEntry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.index_types import LogPage
+from core.ports.stores import HeldPassages, holds_nothing
 from core.types import Collection
 from indexer.follower import FollowerSettings, IndexFollower
 from indexer.snapshot import Layout
@@ -60,6 +63,31 @@ class World:
         return sorted(
             home / name for home, names in homes for name in names if name.startswith(Layout.PREFIX)
         )
+
+
+class Gate:
+    """Lets so many pages of one collection's log be read, and holds back the next until it is opened."""
+
+    def __init__(self, world: World, collection: Collection, pages: int) -> None:
+        self.opened, self.reached, self._pages = threading.Event(), threading.Event(), pages
+        self._read, self._of = world.database.read, collection.id
+        self._order: list[int] = []
+        world.database.read = self.read  # type: ignore[method-assign]
+
+    def read_when(self, other: Collection) -> int:
+        """How many pages of this log had been read when the first of another was."""
+        return self._order[: self._order.index(other.id)].count(self._of)
+
+    def read(
+        self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
+    ) -> LogPage:
+        if collection_id == self._of:
+            self._pages -= 1
+            if self._pages < 0:
+                self.reached.set()
+                assert self.opened.wait(WAIT_S)
+        self._order.append(collection_id)
+        return self._read(collection_id, cursor, limit, held)
 
 
 def eventually(condition: Callable[[], bool]) -> None:

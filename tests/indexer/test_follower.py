@@ -13,9 +13,10 @@ import pytest
 
 from core.errors import Unavailable
 from core.index_types import LogPage
-from core.ports.stores import HeldPassages, holds_nothing
+from core.ports.stores import HeldPassages
 from core.types import Collection, SearchDefaults
-from tests.indexer.following import DEAF, QUICK, WAIT_S, World, eventually
+from indexer.follower import WORKING
+from tests.indexer.following import DEAF, QUICK, WAIT_S, Gate, World, eventually
 
 
 @pytest.fixture
@@ -169,9 +170,18 @@ def test_a_collection_made_again_under_the_same_id_starts_empty(world: World) ->
         seq = world.put(new, 7)
         assert follower.wait_for(new, seq, WAIT_S)
         world.assert_served(follower, new)
-        follower.view(old)  # a caller that has not noticed yet
+        folders = working_folders(world)
+        for _ in range(3):  # a caller that has not noticed yet
+            assert follower.view(old).document_ids().tolist() == []
+        assert follower._see(replace(old, seq=5)) is None  # nor has a listing of a moment ago
+        assert working_folders(world) == folders
         world.assert_served(follower, new)
     assert [path.parent.name for path in world.snapshots()] == ["uid-2"]
+
+
+def working_folders(world: World) -> list[Path]:
+    """Of indexes that are not closed."""
+    return sorted(world.root.with_name(WORKING).iterdir())
 
 
 def test_a_restart_reads_only_what_is_newer_than_the_snapshot(world: World) -> None:
@@ -264,25 +274,6 @@ def test_a_collection_that_misses_its_recall_target_is_counted(world: World) -> 
         assert follower.recall()["coarse"] < 1.0
 
 
-class Gate:
-    """Lets so many pages of one collection's log be read, and holds back the next until it is opened."""
-
-    def __init__(self, world: World, collection: Collection, pages: int) -> None:
-        self.opened, self.reached, self._pages = threading.Event(), threading.Event(), pages
-        self._read, self._of = world.database.read, collection.id
-        world.database.read = self.read  # type: ignore[method-assign]
-
-    def read(
-        self, collection_id: int, cursor: tuple[int, int], limit: int, held: HeldPassages = holds_nothing
-    ) -> LogPage:
-        if collection_id == self._of:
-            self._pages -= 1
-            if self._pages < 0:
-                self.reached.set()
-                assert self.opened.wait(WAIT_S)
-        return self._read(collection_id, cursor, limit, held)
-
-
 def add_restored(world: World, name: str = "a", seqs: int = 6) -> Collection:
     """A collection of 5 documents a seq, whose log begins at its present seq; it is not listed yet."""
     made = world.database.add_collection(name, uid=f"restored-{name}")
@@ -347,6 +338,14 @@ def test_a_prepared_collection_is_whole_when_it_is_listed(world: World) -> None:
         assert follower.wait_for(restored, seq, WAIT_S)
         world.assert_served(follower, restored)
         eventually(lambda: [one.collection.uid for one in follower._all()] == [restored.uid])
+
+
+def test_a_prepared_collection_without_any_change_is_whole_at_once(world: World) -> None:
+    with world.following(replace(DEAF, poll_interval_s=1000.0)) as follower:
+        empty = add_restored(world, seqs=0)
+        started = time.monotonic()
+        assert follower.prepare(empty, WAIT_S)
+        assert time.monotonic() - started < WAIT_S / 2
 
 
 def test_a_prepared_collection_that_is_never_listed_is_dropped(world: World) -> None:

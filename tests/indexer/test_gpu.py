@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import faiss
@@ -19,27 +22,88 @@ D = 16
 KINDS = ["Flat", "IVF64,Flat", "IVF64,SQ8", "IVF64,PQ8"]
 
 
-class Device:
-    """Counts the copies it is given, and takes none while it is full."""
+class Resources:
+    """Notes what is set aside of the device and of the host."""
 
     def __init__(self) -> None:
-        self.copies = 0
-        self.is_full = False
+        self.temp_bytes, self.pinned_bytes = 1536 << 20, 256 << 20  # as FAISS has them
 
-    def take(self, _resources: object, _device: int, index: Any) -> Any:
+    def setTempMemory(self, count: int) -> None:  # noqa: N802
+        self.temp_bytes = count
+
+    def setPinnedMemory(self, count: int) -> None:  # noqa: N802
+        self.pinned_bytes = count
+
+
+class Device:
+    """Notes the copies it is given and with which resources, and takes none while it is full.
+
+    What is done to it without its turn is noted, too.
+    """
+
+    def __init__(self) -> None:
+        self.resources: list[Resources] = []
+        self.is_full = False
+        self.freed = 0
+        self.out_of_turn: list[str] = []
+
+    @property
+    def copies(self) -> int:
+        return len(self.resources)
+
+    def take(self, resources: Resources, _device: int, index: Any) -> Any:
+        self._note("copied")
         if self.is_full:
             raise RuntimeError("out of memory")
-        self.copies += 1
-        return faiss.clone_index(index)
+        self.resources.append(resources)
+        copy = Copy(self, faiss.clone_index(index))
+        weakref.finalize(copy, self._free)
+        return copy
+
+    def _free(self) -> None:
+        self.freed += 1
+        self._note("freed")
+
+    def _note(self, what: str) -> None:
+        if is_free(gpu.shared_device().turn):
+            self.out_of_turn.append(what)
+
+
+class Copy:
+    def __init__(self, device: Device, index: Any) -> None:
+        self._device = device
+        self._index = index
+
+    def search(self, *given: Any, **named: Any) -> Any:
+        self._device._note("searched")
+        return self._index.search(*given, **named)
+
+
+def is_free(lock: Any) -> bool:
+    """Whether another thread could take it."""
+    taken: list[bool] = []
+
+    def take() -> None:
+        taken.append(lock.acquire(blocking=False))
+        if taken[0]:
+            lock.release()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join()
+    return taken[0]
 
 
 @pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     device = Device()
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
     monkeypatch.setattr(faiss, "index_cpu_to_gpu", device.take, raising=False)
-    return device
+    gpu._device.cache_clear()
+    yield device
+    gpu._device.cache_clear()
+    assert not device.out_of_turn
 
 
 def main_of(setting: str, n: int) -> MainIndex:
@@ -102,9 +166,9 @@ def test_a_search_of_more_lists_than_a_gpu_chooses_stays_on_the_processor(
 
 
 def test_an_index_that_grows_is_copied_again(device: Device) -> None:
-    main = main_of("Flat", 100)
+    main = main_of("Flat", 10_000)
     more = np.eye(3, D, dtype=np.float32)
-    grown = extend_main(main, more, np.arange(3) + 900, np.arange(3) + 900, Build("Flat"))
+    grown = extend_main(main, more, np.arange(3) + 90_000, np.arange(3) + 90_000, Build("Flat"))
     assert device.copies == 2
     assert grown.gpu is not None
     assert found(grown)
@@ -112,7 +176,7 @@ def test_an_index_that_grows_is_copied_again(device: Device) -> None:
 
 def test_without_room_on_the_device_the_processor_searches(device: Device) -> None:
     device.is_full = True
-    main = main_of("Flat", 100)
+    main = main_of("Flat", 10_000)
     assert main.gpu is None
     assert all(len(hits) == 10 for hits in found(main))
 
@@ -122,5 +186,75 @@ def test_graphs_and_machines_without_a_gpu_have_no_copy(
 ) -> None:
     assert main_of("HNSW16", 12_000).gpu is None
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    assert main_of("Flat", 100).gpu is None
+    assert main_of("Flat", 10_000).gpu is None
     assert not device.copies
+
+
+def test_few_rows_stay_on_the_processor(device: Device) -> None:
+    assert main_of("Flat", 9_999).gpu is None
+    assert main_of("Flat", 10_000).gpu is not None
+    assert device.copies == 1
+
+
+def test_all_copies_share_the_memory_that_is_set_aside_on_a_device(device: Device) -> None:
+    mains = [main_of("Flat", 10_000) for _ in range(3)]
+    assert all(found(main) for main in mains)
+    (resources,) = set(device.resources)
+    assert (resources.temp_bytes, resources.pinned_bytes) == (gpu.TEMP_BYTES, gpu.PINNED_BYTES)
+
+
+def test_a_device_asked_for_by_several_at_once_is_made_once(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, entered, go_on = Resources(), threading.Event(), threading.Event()
+
+    def slow() -> Resources:
+        entered.set()
+        assert go_on.wait(20)
+        return first
+
+    monkeypatch.setattr(faiss, "StandardGpuResources", slow)
+    made: list[gpu.Device] = []
+    threads = [threading.Thread(target=lambda: made.append(gpu.shared_device())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert entered.wait(20)
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert len(made) == 4
+    assert len(set(made)) == 1
+
+
+def test_a_copy_is_made_searched_and_freed_in_its_turn(device: Device) -> None:
+    main = main_of("Flat", 10_000)
+    assert found(main)
+    assert device.freed == 0
+    del main
+    assert (device.copies, device.freed, device.out_of_turn) == (1, 1, [])
+
+
+def test_a_copy_that_is_freed_in_the_middle_of_a_search_does_not_stop_it(device: Device) -> None:
+    mains = [main_of("Flat", 10_000)]
+
+    def collect() -> None:
+        with gpu.shared_device().turn:  # as when Python collects garbage there
+            mains.clear()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert device.freed == 1
+
+
+def test_a_search_waits_while_another_copy_is_used(device: Device) -> None:
+    main, other = main_of("Flat", 10_000), main_of("Flat", 10_000)
+    assert other.gpu is not None
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.extend(found(main)))
+    with gpu.shared_device().turn:
+        thread.start()
+        thread.join(0.2)
+        assert not answers
+    thread.join(20)
+    assert answers

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +18,21 @@ from core.filters import AnyOf, Bound, Exists, Not, Range
 from core.index_types import IndexHit
 from core.ports.stores import holds_nothing
 from core.types import Collection
+from indexer import collection_index
+from indexer.collection_index import CollectionIndex
 from indexer.lexical import LexicalIndex
 from indexer.lexical_store import LexicalStore
 from indexer.search_index import SearchIndex, SearchView
 from indexer.snapshot import SnapshotStore
-from tests.indexer.fakes import WORDS, FakeDatabase, assert_same_hits, brute_force, search_index, unit_rows
+from tests.indexer.fakes import (
+    WORDS,
+    FakeDatabase,
+    assert_same_hits,
+    brute_force,
+    compact_all,
+    search_index,
+    unit_rows,
+)
 
 FILTERS = (
     AnyOf("kind", ("alpha", "beta")),
@@ -74,7 +86,7 @@ class RandomProgram(RuleBasedStateMachine):
 
     @rule()
     def compact(self) -> None:
-        assert self.index.compact()
+        compact_all(self.index)
 
     @rule()
     def restart(self) -> None:
@@ -131,10 +143,75 @@ def test_a_search_of_an_older_view_goes_on_after_changes_compaction_and_close(tm
     before = view.dense(query, 50), view.lexical("alpha", 50), view.select(FILTERS[0]).ids().tolist()
     database.put(id_, {i: unit_rows(rng, i % 2) for i in range(1, 40)})
     catch_up(index, database, id_)
-    index.compact()
+    compact_all(index)
     index.close()
     after = view.dense(query, 50), view.lexical("alpha", 50), view.select(FILTERS[0]).ids().tolist()
     assert after == before
+
+
+@pytest.fixture
+def builders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what was called to make a main index or to measure it, or the words anew."""
+    called: list[str] = []
+    places = [(collection_index, name) for name in ("build_main", "extend_main", "with_measured_recall")]
+    for place, name in (*places, (LexicalIndex, "_rebuilt")):
+        monkeypatch.setattr(place, name, noted(getattr(place, name), name, called))
+    return called
+
+
+def noted(work: Callable[..., Any], name: str, called: list[str]) -> Callable[..., Any]:
+    def call(*given: Any) -> Any:
+        called.append(name)
+        return work(*given)
+
+    return call
+
+
+def put(index: SearchIndex, database: FakeDatabase, changed: range, passages: int = 1) -> None:
+    rng = np.random.default_rng(0)
+    database.put(1, {i: unit_rows(rng, passages) for i in changed})
+    catch_up(index, database, 1, limit=10_000)
+
+
+@pytest.mark.parametrize("removed", [range(90), range(500)])
+def test_at_rest_words_are_compacted_without_vectors_that_are_not_due(
+    tmp_path: Path, builders: list[str], monkeypatch: pytest.MonkeyPatch, removed: range
+) -> None:
+    database, index = FakeDatabase(), search_index(tmp_path)
+    database.add_collection("news")
+    put(index, database, range(3000))
+    assert index.compact()
+    put(index, database, removed, passages=0)
+    builders.clear()
+    assert not index.is_compaction_due()
+    monkeypatch.setattr("indexer.search_index.REST_AFTER_S", 0.0)
+    index.rest()
+    assert index.is_compaction_due()
+    assert index.compact()
+    assert builders == ["_rebuilt"]
+    assert len(index.view.document_ids()) == len(index.view.lexical("common", 5000)) == 3000 - len(removed)
+    assert not index.is_compaction_due()
+    index.close()
+
+
+def test_while_writing_vectors_are_compacted_without_words_that_are_not_due(
+    tmp_path: Path, builders: list[str]
+) -> None:
+    database, index = FakeDatabase(), search_index(tmp_path)
+    database.add_collection("news")
+    put(index, database, range(3000))
+    assert index.compact()
+    assert builders == ["build_main", "with_measured_recall"]
+    index.close()
+
+
+def test_nothing_is_compacted_that_is_not_due(tmp_path: Path, builders: list[str]) -> None:
+    database, index = FakeDatabase(), search_index(tmp_path)
+    database.add_collection("news")
+    put(index, database, range(50))
+    assert not index.compact()
+    assert builders == []
+    index.close()
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])
@@ -147,7 +224,7 @@ def test_a_change_of_metadata_alone_leaves_vectors_and_words_as_they_are(
     database.put(id_, {i: unit_rows(rng, 2) for i in range(1, 40)})
     catch_up(index, database, id_)
     if is_compacted:
-        index.compact()
+        compact_all(index)
     query, before, stats = unit_rows(rng, 1).astype(np.float32), index.view, index.stats()
     for document in range(1, 30):
         database.touch(id_, document)
@@ -184,7 +261,9 @@ def test_an_index_that_took_a_page_by_halves_shows_and_saves_nothing_of_it(
         patch.setattr(LexicalIndex, "apply", refuse)
         with pytest.raises(OSError, match="full"):
             index.apply(database.read(id_, index.cursor, 10))
-    assert not index.compact()
+    with monkeypatch.context() as patch:
+        patch.setattr(CollectionIndex, "is_compaction_due", lambda *_: True)
+        assert not index.compact()
     index.rest()
     assert index.view is view
     with pytest.raises(RuntimeError, match="by halves"):

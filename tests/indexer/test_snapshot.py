@@ -17,7 +17,7 @@ from indexer import snapshot_files
 from indexer.main_index import Build
 from indexer.search_index import SearchIndex
 from indexer.snapshot import Layout, SnapshotStore
-from tests.indexer.fakes import D, FakeDatabase, search_index, unit_rows
+from tests.indexer.fakes import D, FakeDatabase, compact_all, search_index, unit_rows
 
 FILES = (Layout.MAIN, Layout.PASSAGE_IDS, Layout.DOCUMENT_IDS, Layout.ALIVE, Layout.DELTA, Layout.MANIFEST)
 
@@ -32,7 +32,7 @@ def sample(folder: Path, index: str = "auto", documents: int = 60) -> tuple[Coll
         database.put(id_, {3 + step: unit_rows(rng, 0)})
         owner.apply(database.read(id_, owner.cursor, 100_000))
         if step == 0:
-            owner.compact(Build(index))
+            compact_all(owner, Build(index))
     return database.collections[id_], owner
 
 
