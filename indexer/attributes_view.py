@@ -130,7 +130,7 @@ class AttributeView:
         return DocumentSet.of(self._rows.document_ids[rows])
 
     def _keep(self, filter_: Filter, found: DocumentSet) -> None:
-        most = min(MAX_RECENT, 1 + MAX_RECENT_BYTES // (1 + len(found.is_member)))
+        most = min(MAX_RECENT, 1 + MAX_RECENT_BYTES // (1 + found.nbytes))
         with self._recent_lock:
             self._recent[filter_] = found
             while len(self._recent) > most:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +77,16 @@ def to_item(number: int, row: Row | RejectedItem, plan: ImportPlan) -> Mapping[s
         id_, title, text = (_text(values, one) for one in (plan.id_field, plan.title_field, plan.text_field))
     except ValueError as error:
         return RejectedItem(None, f"row {number}: {error}")
-    if not plan.id_field:
-        id_ = f"row-{number}"
-    if not id_:
+    if plan.id_field and not id_:
         return RejectedItem(None, f"row {number}: column {plan.id_field!r}, which holds the id, is empty")
-    return {"id": id_, "text": text or "", "title": title or "", "metadata": _metadata(values, plan)}
+    content = {"text": text or "", "title": title or "", "metadata": _metadata(values, plan)}
+    return {"id": id_ or _row_id(number, content), **content}
+
+
+def _row_id(number: int, content: Mapping[str, object]) -> str:
+    """Of a row without one: the same whenever the file is read, and not that of another file's row."""
+    told = json.dumps(content, sort_keys=True, default=str).encode()
+    return f"row-{number}-{blake2b(told, digest_size=6).hexdigest()}"
 
 
 def _text(values: Mapping[str, object], column: str | None) -> str | None:
