@@ -192,6 +192,9 @@ def jobs(
     """List jobs, or show, follow or cancel one."""
     from cognate.progress import follow_jobs, summarise
 
+    if job_id is None and (cancel or follow):
+        option = "--cancel" if cancel else "--follow"
+        raise typer.BadParameter(f"{option} takes the id of a job: cognate jobs ID {option}")
     client = Client(url, api_key)
     if job_id is None:
         listed = client.jobs(state=state)

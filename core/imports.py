@@ -65,7 +65,7 @@ class ImportService:
     def run(self, job_id: str) -> None:
         """Imports the rest of the file; a damaged file ends the job, what was read before stays.
 
-        Any other error is raised, to be tried again; at the fifth without progress the job fails with it. An
+        Any other error is raised, to be tried again; at the tenth without progress the job fails with it. An
         attempt that ended with the process counts too; an outage or a stop does not.
         """
         try:

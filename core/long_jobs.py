@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core.errors import CognateError, Conflict, NotFound, Overloaded, Unavailable
@@ -16,7 +16,7 @@ from core.ports.work import TaskQueue
 
 log = logging.getLogger(__name__)
 
-MAX_ATTEMPTS: Final = 10  # also those that ended with the process
+MAX_ATTEMPTS: Final = 10  # that ended with the process, in a row that came no further
 ADVANCE_EVERY_S: Final = 0.5
 
 # What a kind of job does; returns how many items were done.
@@ -29,12 +29,16 @@ class _Over(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LongJobRunner:
-    """Accepts long jobs and works on them."""
+    """Accepts long jobs and works on them.
+
+    `owed` are jobs whose attempt could not be taken back while the database was away.
+    """
 
     work: LongJobs
     jobs: JobStore
     queue: TaskQueue
     is_stopping: Callable[[], bool]
+    owed: set[str] = field(default_factory=set)
 
     def open(self, kind: JobKind, about: str, details: Mapping[str, Any], request_id: str = "") -> Job:
         """A queued job; `about` is the collection, or empty."""
@@ -50,7 +54,9 @@ class LongJobRunner:
     def run(self, job_id: str, steps: Mapping[JobKind, Step]) -> bool:
         """Works on a job, from its beginning if it was begun before; whether it succeeded now.
 
-        Raises Unavailable or Overloaded, to be tried again; any other error ends the job with its reason.
+        Raises Unavailable or Overloaded, to be tried again after a pause, as often as it takes: these are no
+        attempts. Any other error ends the job with its reason. What is counted is attempts that ended with
+        the process; after `MAX_ATTEMPTS` that came no further than those before, the job fails.
         """
         try:
             job = self.jobs.get(job_id)
@@ -84,10 +90,8 @@ class LongJobRunner:
             raise Unavailable("This process stops; the job goes on after the next start.")
 
     def _attempt(self, job: Job, step: Step) -> bool:
-        try:
-            attempts = self.work.begin(job.id)
-        except Conflict:
-            raise _Over from None
+        self.require_process()
+        attempts = self._begin(job.id)
         log.info("job begun", extra={"kind": job.kind, "attempt": attempts})
         try:
             if attempts > MAX_ATTEMPTS:
@@ -96,10 +100,9 @@ class LongJobRunner:
             self.work.succeed(job.id, done)
             log.info("job done", extra={"kind": job.kind, "done": done})
             return True
-        except (Unavailable, Overloaded) as error:
-            if attempts < MAX_ATTEMPTS:
-                raise
-            self.work.fail(job.id, str(error))
+        except (Unavailable, Overloaded):
+            self._take_back(job.id)
+            raise
         except CognateError as error:
             if self.jobs.get(job.id).state.is_final:  # cancelled, and noticed at the next step
                 raise _Over from None
@@ -109,3 +112,21 @@ class LongJobRunner:
             log.exception("job failed", extra={"kind": job.kind})
             self.work.fail(job.id, describe_error(error))
         return False
+
+    def _begin(self, job_id: str) -> int:
+        """Counts an attempt on the job, where it outlives the process; how many that makes."""
+        try:
+            if job_id in self.owed:
+                self.work.take_back(job_id)
+                self.owed.discard(job_id)
+            return self.work.begin(job_id)
+        except Conflict:
+            raise _Over from None
+
+    def _take_back(self, job_id: str) -> None:
+        """Makes the attempt uncounted; if the database is away, at the next attempt."""
+        try:
+            self.work.take_back(job_id)
+        except Exception:  # what led here is to be told
+            log.warning("attempt not taken back yet", extra={"job_id": job_id}, exc_info=True)
+            self.owed.add(job_id)

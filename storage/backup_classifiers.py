@@ -19,14 +19,13 @@ from storage.clock import new_id
 from storage.collections import HIDDEN
 from storage.database import Database, chunked
 from storage.faults import repeated
-from storage.long_jobs import lock_open
+from storage.long_jobs import lock_open, note_details
 from storage.schema import (
     Base,
     ClassifierExamples,
     Classifiers,
     ClassifierVersions,
     Collections,
-    Jobs,
     LabelingRules,
 )
 
@@ -94,7 +93,7 @@ def load_classifier(
         ready = [rule for rule in saved["rules"] if rule["collection"] not in awaited]
         load_rules(connection, ready, classifier_id)
         details[RESTORED_CLASSIFIERS] = [*details.get(RESTORED_CLASSIFIERS, []), name]
-        connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
+        note_details(connection, job_id, details)
 
 
 def taken_classifier(name: str) -> Conflict:

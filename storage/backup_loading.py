@@ -32,7 +32,7 @@ from storage.collections import (
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.jobs import OPEN_STATES, insert_job
-from storage.long_jobs import lock_open
+from storage.long_jobs import lock_open, note_details
 from storage.schema import Base, Batches, Collections, Documents, Jobs, RevisionJobs
 
 CHUNK_ROWS: Final = 1000
@@ -212,7 +212,7 @@ def _note_restored(connection: Connection, job_id: str, collection: str) -> dict
     """Notes on an open job that a collection is there again; its details. Raises Conflict when it is over."""
     details = lock_open(connection, job_id)
     details[RESTORED] = [*details.get(RESTORED, []), collection]
-    connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=details))
+    note_details(connection, job_id, details)
     return details
 
 

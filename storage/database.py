@@ -123,8 +123,11 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Connection]:
-        """A connection outside of any transaction, for what belongs to the session itself."""
-        with self._engine.connect() as connection:
+        """A connection outside of any transaction, for what belongs to the session itself.
+
+        Raises as `read` does.
+        """
+        with translated(self._busy_timeout_s), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:

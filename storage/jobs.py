@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
-from core.errors import Conflict, NotFound, Overtaken
+from core.errors import Conflict, InvalidInput, NotFound, Overtaken
 from core.job_types import LONG_JOBS, BatchState, Job, JobKind, JobState
 from core.types import DocumentState, RejectedItem
 from storage.clock import Clock, new_id, utc_now
@@ -72,13 +72,18 @@ class SqlJobStore:
             return read_job(connection, job_id)
 
     def list(self, limit: int, state: JobState | None = None, before: str | None = None) -> list[Job]:
-        """Newest first, each with its first errors; those in `state`, older than the job `before`."""
+        """Newest first, each with its first errors; those in `state`, older than the job `before`.
+
+        Raises InvalidInput when `before` is no job, or not any more.
+        """
         query = select(_TABLE).order_by(Jobs.id.desc()).limit(limit)  # ids sort by time
         if state is not None:
             query = query.where(Jobs.state == state)
         if before is not None:
             query = query.where(Jobs.id < before)
         with self._database.read() as connection:
+            if before is not None:
+                _require_place(connection, before)
             rows = connection.execute(query).all()
             errors = _first_errors(connection, [row.id for row in rows])
         return [_to_job(row, errors.get(row.id, ())) for row in rows]
@@ -279,6 +284,16 @@ def _drop_revisions(connection: Connection, job_id: str, now: datetime) -> None:
 
 def _no_job(job_id: str) -> NotFound:
     return NotFound(f"job {job_id!r} does not exist; check the id")
+
+
+def _require_place(connection: Connection, before: str) -> None:
+    """Raises InvalidInput unless a list of jobs can go on behind this one."""
+    query = select(Jobs.id).where(Jobs.id == before)
+    if not can_be_stored(before) or connection.execute(query).first() is None:
+        raise InvalidInput(
+            f"before is {before!r}, and there is no such job: finished jobs are removed after a while. Give"
+            " the id of a job that is listed, or none to begin with the newest."
+        )
 
 
 def read_job(connection: Connection, job_id: str) -> Job:

@@ -17,7 +17,10 @@ from storage.faults import repeated
 from storage.jobs import OPEN_STATES, add_errors, read_job
 from storage.schema import Jobs
 
-ATTEMPTS = "attempts"  # in the details: how often the job was begun
+# In the details: how often the job was begun since it last came further, and the most that was ever done. A
+# job that begins anew at each attempt passes again what it did before: only more than that is progress.
+ATTEMPTS = "attempts"
+FURTHEST = "furthest"
 
 
 class SqlLongJobs:
@@ -36,7 +39,10 @@ class SqlLongJobs:
 
     @repeated
     def begin(self, job_id: str) -> int:
-        """Marks it as running; how often that was done. Raises Conflict when it is over."""
+        """Marks it as running and counts the attempt; how many there were since the job last came further.
+
+        Raises Conflict when it is over.
+        """
         with self._database.write() as connection:
             details = lock_open(connection, job_id)
             attempts = details.get(ATTEMPTS, 0) + 1
@@ -47,11 +53,26 @@ class SqlLongJobs:
         return int(attempts)
 
     @repeated
-    def advance(self, job_id: str, done: int, total: int) -> None:
-        """Notes what is done of all there is to do. Raises Conflict when the job is over: cancelled, say."""
+    def take_back(self, job_id: str) -> None:
+        """Makes the last attempt uncounted, unless it came further. Does nothing to a job that is over."""
         with self._database.write() as connection:
-            lock_open(connection, job_id)
-            values = {"done": done, "total": max(done, total)}  # more may have come since it began
+            query = select(Jobs.details).where(Jobs.id == job_id, Jobs.state.in_(OPEN_STATES))
+            details = connection.execute(query.with_for_update()).scalar()
+            if details is not None and details.get(ATTEMPTS):
+                counted = details | {ATTEMPTS: details[ATTEMPTS] - 1}
+                connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=counted))
+
+    @repeated
+    def advance(self, job_id: str, done: int, total: int) -> None:
+        """Notes what is done of all there is to do; more than ever before makes all attempts uncounted.
+
+        Raises Conflict when the job is over: cancelled, say.
+        """
+        with self._database.write() as connection:
+            details = lock_open(connection, job_id)
+            values: dict[str, Any] = {"done": done, "total": max(done, total)}  # more may have come meanwhile
+            if done > details.get(FURTHEST, 0):
+                values["details"] = _uncounted(details) | {FURTHEST: done}
             connection.execute(update(Jobs).where(Jobs.id == job_id).values(**values))
 
     @repeated
@@ -96,16 +117,26 @@ def end_well(connection: Connection, job_id: str, done: int, now: datetime) -> b
 def note_step(connection: Connection, step: JobStep, seq: int) -> None:
     """Notes how far a job has come with a change of its collection; the job keeps the greatest `seq`.
 
-    Raises Conflict when the job is over, for example cancelled: the change is not to be made then.
+    That makes its attempts uncounted. Raises Conflict when the job is over, for example cancelled: the change
+    is not to be made then.
     """
     details = lock_open(connection, step.job_id)
     values = {
         "done": step.done,
         "total": max(step.done, step.total),  # more may have come since it began
         "seq": case((Jobs.seq < seq, seq), else_=Jobs.seq),
-        "details": details | dict(step.position),
+        "details": _uncounted(details) | dict(step.position),
     }
     connection.execute(update(Jobs).where(Jobs.id == step.job_id).values(**values))
+
+
+def note_details(connection: Connection, job_id: str, details: Mapping[str, Any]) -> None:
+    """Keeps the details of a locked job that has come further, which makes its attempts uncounted."""
+    connection.execute(update(Jobs).where(Jobs.id == job_id).values(details=_uncounted(details)))
+
+
+def _uncounted(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in details.items() if name != ATTEMPTS}
 
 
 def lock_open(connection: Connection, job_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from core.types import DocumentState
 from storage.collections import lock_collection
 from storage.database import Database, chunked
 from storage.faults import repeated
-from storage.schema import Batches, Collections, Documents, JobErrors, Jobs
+from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
 
 MAX_ROWS = 1000  # of one transaction: searches and ingestion never wait long for it
 
@@ -40,8 +40,8 @@ class SqlRetention:
     def purge(self, older_than: datetime) -> PurgedCounts:
         """Removes tombstones, done batches and finished jobs with their errors of before `older_than`.
 
-        A follower or snapshot that had not applied `purged_seq` of its collection must start anew. Jobs
-        that still own an unfinished batch stay.
+        A follower or snapshot that had not applied `purged_seq` of its collection must start anew. Batches
+        that still have documents stay, and jobs that still own a batch.
         """
         with self._database.read() as connection:
             collections = list(connection.execute(select(Collections.id)).scalars())
@@ -81,7 +81,9 @@ class SqlRetention:
         return len(seqs)
 
     def _purge_batches(self, older_than: datetime) -> int:
-        is_old = (Batches.state == BatchState.DONE, Batches.created_at < older_than)
+        # A restore keeps pending documents in done batches until their collection is shown.
+        has_documents = exists().where(Revisions.batch_id == Batches.id)
+        is_old = (Batches.state == BatchState.DONE, Batches.created_at < older_than, ~has_documents)
         return sum(self._drop(Batches.id, ids) for ids in self._pages(Batches.id, *is_old))
 
     def _purge_jobs(self, older_than: datetime) -> int:

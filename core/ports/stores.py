@@ -227,7 +227,10 @@ class JobStore(Protocol):
         ...
 
     def list(self, limit: int, state: JobState | None = None, before: str | None = None) -> list[Job]:
-        """Newest first, each with its first errors; those in `state`, older than the job `before`."""
+        """Newest first, each with its first errors; those in `state`, older than the job `before`.
+
+        Raises InvalidInput when `before` is no job, or not any more.
+        """
         ...
 
     def progress(self, job_ids: Sequence[str]) -> dict[str, Job]:
@@ -258,11 +261,21 @@ class LongJobs(Protocol):
         ...
 
     def begin(self, job_id: str) -> int:
-        """Marks it as running; how often that was done. Raises Conflict when it is over."""
+        """Marks it as running and counts the attempt; how many there were since the job last came further.
+
+        Raises Conflict when it is over.
+        """
+        ...
+
+    def take_back(self, job_id: str) -> None:
+        """Makes the last attempt uncounted, unless it came further. Does nothing to a job that is over."""
         ...
 
     def advance(self, job_id: str, done: int, total: int) -> None:
-        """Notes what is done of all there is to do. Raises Conflict when the job is over: cancelled, say."""
+        """Notes what is done of all there is to do; more than ever before makes all attempts uncounted.
+
+        Raises Conflict when the job is over: cancelled, say.
+        """
         ...
 
     def succeed(self, job_id: str, done: int) -> None:

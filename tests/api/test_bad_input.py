@@ -304,6 +304,15 @@ def test_a_bad_limit_is_a_422(client: TestClient, value: str) -> None:
     check_problem(client.get(f"/v1/jobs?limit={value}"), 422, "limit")
 
 
+@pytest.mark.parametrize("before", ["abc", "", "a%00b", "0" * 32, "x" * 101])
+def test_a_list_of_jobs_behind_an_unknown_one_is_a_422(client: TestClient, news: str, before: str) -> None:
+    client.post(f"{D}?wait=true", json={"documents": [{"id": "a", "text": "t"}]})
+    answer = client.get(f"/v1/jobs?before={before}")
+    check_problem(answer, 422, "before")
+    if len(before) <= 100:
+        check_problem(answer, 422, "there is no such job", "removed after a while", "that is listed")
+
+
 def test_attribute_names_must_be_valid_text(client: TestClient) -> None:
     content = '{"attributes": {"\\ud800": "number"}}'
     answer = client.put("/v1/collections/c", content=content, headers={"Content-Type": "application/json"})

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from cognate import cli
 from cognate.client import Client
@@ -60,3 +61,11 @@ def test_jobs_are_listed_with_whole_ids_in_a_narrow_terminal_and_why_they_failed
     told = capsys.readouterr().out.splitlines()
     assert any({job_id, "failed", "documents", "news"} <= set(line.split()) for line in told)
     assert told[-1] == f"{job_id}: the file is [damaged]"
+
+
+@pytest.mark.parametrize("option", ["--cancel", "--follow"])
+def test_what_is_done_with_one_job_takes_its_id(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "jobs", lambda self, limit=100, state=None: [])
+    refused = CliRunner().invoke(cli.app, ["jobs", option])
+    assert refused.exit_code == 2
+    assert f"{option} takes the id of a job" in refused.output

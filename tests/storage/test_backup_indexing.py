@@ -8,13 +8,13 @@ import pytest
 
 from core.backup_types import Move
 from core.errors import Conflict
-from core.job_types import JobKind
+from core.job_types import JobKind, TaskKind
 from core.types import Collection
 from storage.backups import SqlBackups
 from storage.long_jobs import SqlLongJobs
 from storage.uploads import FsspecUploadStore
 from tests.storage.backed_up import make
-from tests.storage.world import World, new
+from tests.storage.world import World, encode, new
 
 
 @dataclass
@@ -73,3 +73,32 @@ def test_a_collection_that_cannot_be_shown_is_let_go_of(world: World, files: Fss
         restore(world, files, indexes, replace=False)
     assert indexes.released == [indexes.prepared[0].uid]
     assert world.collections.list() == [world.collection]
+
+
+class Purging(Indexes):
+    """All that is old is purged while the collection is indexed, which takes longer than things are kept."""
+
+    def prepare(self, collection: Collection, timeout_s: float) -> bool:
+        self.world.clock.advance(100)
+        self.world.retention.purge(self.world.clock.now)
+        return super().prepare(collection, timeout_s)
+
+
+def test_what_was_pending_outlasts_a_restore_that_takes_longer_than_done_work_is_kept(
+    world: World, files: FsspecUploadStore
+) -> None:
+    world.add(new("old", "first text"))
+    world.send(new("old", "second text"), new("fresh"))
+    make(world, files)
+    restore(world, files, Purging(world, calls=3))
+    again = World(world.database, clock=world.clock)
+    assert again.counts() == (1, 1, 0)
+    batch_ids = [task.id for task in again.batches.unfinished() if task.kind is TaskKind.INGEST_BATCH]
+    for batch_id in batch_ids:
+        batch = again.claim(batch_id)
+        assert again.batches.complete(batch, encode(batch.items), []) is not None
+    assert again.found() == {"old": "second text", "fresh": "some text"}
+    (job,) = (job for job in again.jobs.list(10) if "restored_by" in job.details)
+    assert again.progress(job.id) == ("succeeded", 2, 2, 0)
+    again.clock.advance(100)
+    assert again.retention.purge(again.clock.now).batches == 1, "once it is done it goes as any"

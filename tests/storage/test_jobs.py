@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import Connection
 
-from core.errors import Conflict, NotFound, Unavailable
+from core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from core.job_types import JobKind, JobState
 from core.types import RejectedItem
 from storage.acceptance import MAX_BATCH_DOCUMENTS
@@ -72,6 +72,21 @@ def test_a_list_of_jobs_goes_on_behind_a_job_and_may_be_of_one_state(world: Worl
         (jobs[0], f"damaged {jobs[0]}"),
     ]
     assert [job.id for job in world.jobs.list(10, JobState.FAILED, jobs[2])] == [jobs[0]]
+
+
+@pytest.mark.parametrize("before", ["abc", "", "a\0b", "\ud800"])
+def test_a_list_does_not_go_on_behind_a_job_that_is_not_there(world: World, before: str) -> None:
+    world.start_job()
+    with pytest.raises(InvalidInput, match="there is no such job: finished jobs are removed"):
+        world.jobs.list(10, before=before)
+
+
+def test_a_list_does_not_go_on_behind_a_job_that_was_removed(world: World) -> None:
+    accepted = world.add(new("a"))
+    world.clock.advance(1)
+    assert world.retention.purge(world.clock.now).jobs == 1
+    with pytest.raises(InvalidInput, match=f"{accepted.job_id}.*there is no such job"):
+        world.jobs.list(10, before=accepted.job_id)
 
 
 def test_a_list_has_the_first_errors_of_each_job_and_the_job_all(world: World) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from core.errors import Overloaded, Unavailable
 from storage.schema import Embeddings, Passages
+from storage.task_lock import SqlTaskLock
 from tests.postgres import PostgresServer
 from tests.storage.world import World, encode, new, opened
 
@@ -193,3 +194,30 @@ def test_a_connection_that_died_right_after_its_use_is_told_once(
             backend(connection)
         with database.glance() as connection:
             assert backend(connection) != dead
+
+
+def test_a_task_that_cannot_be_locked_is_given_back_until_the_database_is_there(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    with opened(postgres_url) as database:
+        lock = SqlTaskLock(database)
+        postgres.stop()
+        try:
+            with pytest.raises(Unavailable, match="away or restarting"), lock.hold("t"):
+                raise AssertionError("it was begun")
+        finally:
+            postgres.start()
+        with lock.hold("t") as is_ours, lock.hold("t") as is_ours_again:
+            assert (is_ours, is_ours_again) == (True, False)
+
+
+def test_a_task_whose_lock_is_lost_while_it_runs_ends_as_it_would(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    with opened(postgres_url) as database:
+        with SqlTaskLock(database).hold("t") as is_ours:
+            postgres.stop()
+            postgres.start()
+        assert is_ours
+        with pytest.raises(ValueError, match="of the task"), SqlTaskLock(database).hold("t"):
+            raise ValueError("of the task")
