@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from encoder.backends.cuda_generator import Room, StaticSteps
 from encoder.backends.torch_generator import read_sources
@@ -50,3 +53,21 @@ def test_steps_of_fixed_shapes_equal_those_that_grow(model: EncoderDecoder, orde
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_replayed_graphs_equal_steps_that_grow(model: EncoderDecoder, orders: list[list[int]]) -> None:
     compare(random_model(tiny_generator()).cuda(), orders, max(map(len, orders)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_step_is_captured_while_another_thread_takes_memory_of_the_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compute, beside = StaticSteps._compute, []
+
+    def compute_beside(steps: StaticSteps) -> Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            with ThreadPoolExecutor(1) as pool:
+                taken = pool.submit(lambda: torch.empty(2**28, dtype=torch.uint8, device="cuda"))
+                beside.append(taken.result())
+        return compute(steps)
+
+    monkeypatch.setattr(StaticSteps, "_compute", compute_beside)
+    compare(random_model(tiny_generator()).cuda(), ORDERS[0], 3)
+    assert len(beside) == 1

@@ -48,7 +48,7 @@ def greedy(generator: PublicGenerator, reference: Any, source: str) -> str:
             logits = reference(input_ids=ids, decoder_input_ids=given).logits[0, -1]
         else:
             logits = reference(torch.cat((ids, given.long()), 1)).logits[0, -1]
-        logits[generator._silent] = -torch.inf
+        logits[generator._silent.cpu()] = -torch.inf
         said.append(int(logits.argmax()))
         if said[-1] == END:
             break
