@@ -19,7 +19,8 @@ Json = dict[str, Any]
 TIMEOUT_S = 120.0
 REWRITING_TIMEOUT_S = 1800.0
 POLL_S = 0.2  # where it is not known when the work will be done
-SHORTEST_POLL_S, LONGEST_POLL_S = 0.05, 1.0
+SHORTEST_POLL_S, LONGEST_POLL_S = 0.05, 0.25  # of a job at work, whose ETA can be far off
+QUEUED_POLL_S = 1.0
 POLL_ALL_S = 2.0
 OPEN_STATES = ("queued", "running")
 MAX_JOBS = 1000  # that the server lists at once
@@ -145,7 +146,7 @@ class Client:
             if all(is_over(job) for job in jobs):
                 return jobs
             is_behind = last["state"] == "queued" and len(jobs) > 1
-            time.sleep(LONGEST_POLL_S if is_behind else pause_s(last))
+            time.sleep(QUEUED_POLL_S if is_behind else pause_s(last))
         return []
 
     def _look_at_all(self, job_ids: Sequence[str], known: dict[str, Json]) -> None:
@@ -180,7 +181,7 @@ class Client:
 
 
 def pause_s(job: Json) -> float:
-    """How long to wait before asking again: long while much is left to do."""
+    """How long to wait before asking again: short when little is left to do."""
     if job["eta_s"] is None:
         return POLL_S
     return max(SHORTEST_POLL_S, min(LONGEST_POLL_S, float(job["eta_s"]) / 2))

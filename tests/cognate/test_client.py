@@ -62,6 +62,6 @@ def test_many_jobs_are_followed_with_one_question_and_the_failed_ones_tell_their
     assert len(asked) == 2 * 2 + 1 + 5
 
 
-@pytest.mark.parametrize(("eta_s", "expected"), [(None, 0.2), (100.0, 1.0), (0.3, 0.15), (0.0, 0.05)])
+@pytest.mark.parametrize(("eta_s", "expected"), [(None, 0.2), (100.0, 0.25), (0.3, 0.15), (0.0, 0.05)])
 def test_a_job_is_asked_for_the_more_often_the_sooner_it_ends(eta_s: float | None, expected: float) -> None:
     assert pause_s({"eta_s": eta_s}) == expected
