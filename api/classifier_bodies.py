@@ -13,6 +13,7 @@ from core.classifier_types import (
     CollectionSource,
     HeadKind,
     LabelledText,
+    Labelling,
     TrainingOptions,
     TrainRequest,
 )
@@ -112,6 +113,10 @@ class LabelCollectionBody(Body):
     classifier: str
     write_to: str = Field(min_length=1, description="Metadata field that gets the label or labels.")
     on_arrival: bool = Field(default=False, description="Also label documents that come later.")
+    overwrite: bool = Field(default=False, description="Hide what documents' own metadata hold in the field.")
+
+    def asked(self) -> Labelling:
+        return Labelling(self.classifier, self.write_to, self.on_arrival, self.overwrite)
 
 
 def read_examples(items: Sequence[Any]) -> tuple[LabelledText, ...]:

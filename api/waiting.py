@@ -1,4 +1,4 @@
-"""Waiting until a job's documents are searchable in this process, without holding a thread."""
+"""Waiting until a job is over, or its documents are searchable here, without holding a thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def wait_for_job(
     documents are not served. Raises NotFound when the collection is deleted meanwhile.
     """
     deadline = time.monotonic() + limit_s
-    job = await _over(services, feed, job, deadline)
+    job = await until_over(services, feed, job, limit_s)
     pause_s = FIRST_POLL_S
     while job.state.is_final:
         is_cancelled = job.state is JobState.CANCELLED
@@ -39,12 +39,13 @@ async def wait_for_job(
     return job, False
 
 
-async def _over(services: Services, feed: JobFeed, job: Job, deadline: float) -> Job:
-    """The job when it is over, or the deadline is.
+async def until_over(services: Services, feed: JobFeed, job: Job, limit_s: float) -> Job:
+    """The job when it is over, or after `limit_s`; sooner when the server stops.
 
     Who waits for a short job asks for it alone, and soon. Later all ask together: many questions would take
     the processor from the work that is waited for.
     """
+    deadline = time.monotonic() + limit_s
     pause_s = FIRST_POLL_S
     while not job.state.is_final and pause_s < LAST_POLL_S:
         job = await feed.writers.run(services.jobs.get, job.id)

@@ -83,7 +83,7 @@ def label_s(client: ClassifierClient) -> float:
     """Seconds until all documents are labelled and searches see it."""
 
     def label() -> None:
-        _finish(client, client.label(COLLECTION, NAME, FIELD, on_arrival=False))
+        _finish(client, client.label(COLLECTION, {"classifier": NAME, "write_to": FIELD}))
         while (index := client.collection(COLLECTION)["index"])["applied_seq"] < index["seq"]:
             time.sleep(0.05)
 

@@ -58,9 +58,8 @@ class ClassifierClient(Client):
         asked = {"collection": collection, "k": k}
         return list(self._call("GET", f"{_path(name)}/suggest", params=asked)["suggestions"])
 
-    def label(self, collection: str, classifier: str, write_to: str, on_arrival: bool) -> Json:
+    def label(self, collection: str, body: Json) -> Json:
         """The job that labels the collection."""
-        body = {"classifier": classifier, "write_to": write_to, "on_arrival": on_arrival}
         return dict(self._call("POST", f"/v1/collections/{quoted(collection)}/classify", json=body)["job"])
 
     def rules(self, collection: str) -> list[Json]:
@@ -69,6 +68,11 @@ class ClassifierClient(Client):
 
     def remove_rule(self, collection: str, field: str) -> None:
         self._call("DELETE", f"/v1/collections/{quoted(collection)}/classify/{quoted(field)}")
+
+    def remove_labels(self, collection: str, field: str) -> Json:
+        """The job that takes the labels off; the rule ends too."""
+        path = f"/v1/collections/{quoted(collection)}/classify/{quoted(field)}"
+        return dict(self._call("DELETE", path, params={"labels": "true"})["job"])
 
 
 def _path(name: str) -> str:

@@ -63,7 +63,7 @@ def train(
     if file and from_collection:
         raise typer.BadParameter("give either --file or --from-collection")
     client = ClassifierClient(url, api_key)
-    body: Json = _source(file, text_field, label_field, separator, from_collection)
+    body: Json = _source(file, text_field, label_field, separator, from_collection, multi)
     given = {"head": head, "target_precision": target_precision}
     options = {key: value for key, value in given.items() if value is not None}
     options |= {"multi_label": True} if multi else {}
@@ -75,14 +75,19 @@ def train(
 
 
 def _source(
-    file: Path | None, text_field: str | None, label_field: str, separator: str, collection: str | None
+    file: Path | None,
+    text_field: str | None,
+    label_field: str,
+    separator: str,
+    collection: str | None,
+    multi: bool,
 ) -> Json:
     """The part of the request that tells what to train on."""
     if collection is not None:
         return {"from_collection": {"collection": collection, "label_field": label_field}}
     if file is None:
         return {}
-    read = read_labelled(file, text_field, label_field, separator)
+    read = read_labelled(file, text_field, label_field, separator, multi)
     if read.left_out:
         console.print(f"{read.left_out:,} rows have no text or no label and are left out.")
     return {"examples": read.examples}
@@ -245,12 +250,16 @@ def label(
     on_arrival: Annotated[
         bool, typer.Option("--on-arrival", help="Also label documents that come later.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Hide what documents' own metadata hold in the field.")
+    ] = False,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
     """Label all documents of a collection from their stored vectors."""
     client = ClassifierClient(url, api_key)
-    job = client.label(collection, name, write_to, on_arrival)
+    asked = {"classifier": name, "write_to": write_to, "on_arrival": on_arrival, "overwrite": overwrite}
+    job = client.label(collection, asked)
     job = finish_job(client, job, console, f"labelling {collection}")
     console.print(f"{job['done']:,} documents have {write_to} and {write_to}_confidence.")
 
@@ -259,13 +268,22 @@ def label(
 def rules(
     collection: CollectionName,
     remove: Annotated[str | None, typer.Option(help="Field that is no longer labelled on arrival.")] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="With --remove: take the labels written off again.")
+    ] = False,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
     """List which fields of a collection are labelled on arrival, and by what; or end one of these rules."""
     client = ClassifierClient(url, api_key)
+    if labels and remove is None:
+        raise typer.BadParameter("it needs --remove FIELD.", param_hint="--labels")
     if remove is not None:
-        client.remove_rule(collection, remove)
+        if labels:
+            job = finish_job(client, client.remove_labels(collection, remove), console, f"clearing {remove}")
+            console.print(f"{job['done']:,} documents have no {remove} any more.")
+        else:
+            client.remove_rule(collection, remove)
         console.print(f"{remove} is no longer labelled on arrival.")
         return
     table = Table("field", "classifier")

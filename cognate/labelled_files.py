@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from core.errors import InvalidInput
 from core.job_types import ImportFields
 from core.types import RejectedItem
+
+TABLES: Final = frozenset({".csv", ".tsv"})  # files in which null and empty are the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,21 @@ def read_texts(path: Path, text_field: str | None) -> Iterator[dict[str, str]]:
             yield {"id": str(item["id"]), "text": str(item["text"])}
 
 
-def read_labelled(path: Path, text_field: str | None, label_field: str, separator: str) -> LabelledFile:
+def read_labelled(
+    path: Path, text_field: str | None, label_field: str, separator: str, may_be_none: bool = False
+) -> LabelledFile:
     """All rows with text and label. `separator` splits texts that hold several labels; empty splits none.
 
+    `may_be_none`: an empty list or cell of a table says that the text has no label; null says nothing.
     Raises InvalidInput, TooLarge.
     """
     examples, left_out = [], 0
+    has_cells = not TABLES.isdisjoint(suffix.lower() for suffix in path.suffixes)
     for item in _rows(path, text_field, (label_field,)):
-        labels = _labels(item["metadata"].get(label_field), separator)
-        if labels and item["text"].strip():
+        value = item["metadata"].get(label_field)
+        labels = _labels(value, separator)
+        is_labelled = labels or (may_be_none and (has_cells or value is not None))
+        if is_labelled and item["text"].strip():
             examples.append({"text": item["text"], "labels": labels})
         else:
             left_out += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from core.classifier_types import GivenLabel
@@ -21,6 +21,17 @@ def annotated(metadata: Metadata, annotations: Mapping[str, Any] | None) -> Meta
     if not annotations:
         return metadata
     return {**_without(metadata, annotations, ""), **annotations}
+
+
+def held(values: Mapping[str, Any], field: str, path: str = "") -> Iterator[Any]:
+    """What the metadata hold in a field of that name, also in nested objects, whose own path is `path`."""
+    for key, value in values.items():
+        inner = joined_path(path, key)
+        if inner == field:
+            yield value
+        elif field.startswith(f"{inner}."):
+            for one in value if isinstance(value, list) else [value]:
+                yield from held(one, field, inner) if isinstance(one, Mapping) else ()
 
 
 def _without(values: Mapping[str, Any], fields: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -49,3 +60,10 @@ def label_annotations(field: str, label: GivenLabel) -> dict[str, Any]:
     """A label as annotations: its text, or a list where there may be several; null when none was given."""
     value: Any = list(label.labels) if label.is_multi else next(iter(label.labels), None)
     return {field: value, field + CONFIDENCE_SUFFIX: round(float(label.confidence), CONFIDENCE_DIGITS)}
+
+
+def without_label(annotations: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """The annotations without the label of that field."""
+    return {
+        name: value for name, value in annotations.items() if name not in (field, field + CONFIDENCE_SUFFIX)
+    }

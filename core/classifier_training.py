@@ -315,7 +315,11 @@ class ClassifierTraining:
         )
         self.active.forget(classifier.name)
         told = {"classifier": classifier.name, "version": version.number, "origin": version.origin}
-        log.info("classifier version active", extra=told | {"examples": count})
+        told["examples"] = count
+        if self.store.get(classifier.name).active == version.number:
+            log.info("classifier version active", extra=told)
+        else:
+            log.info("classifier version made; the one activated meanwhile serves on", extra=told)
         return version
 
 

@@ -338,6 +338,20 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Labelling:
+    """What is asked of a labelling: labels of `classifier` into metadata `field` of all documents.
+
+    `on_arrival`: documents that become searchable later get the label of the version then active.
+    `may_hide`: what documents hold in the field may go out of sight.
+    """
+
+    classifier: str
+    field: str
+    on_arrival: bool = False
+    may_hide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LabelingRule:
     """Documents of a collection get the classifier's label in metadata `field` when they are encoded."""
 

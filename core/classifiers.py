@@ -18,6 +18,7 @@ from core.classifier_types import (
     Feedback,
     LabelingRule,
     LabelledText,
+    Labelling,
     Predictions,
     StoredExample,
     Suggestion,
@@ -137,15 +138,16 @@ class ClassifierService:
         """
         return self.suggesting.suggest(name, collection, k)
 
-    def label_collection(
-        self, collection: str, classifier: str, field: str, on_arrival: bool = False, request_id: str = ""
-    ) -> Job:
+    def label_collection(self, collection: str, asked: Labelling, request_id: str = "") -> Job:
         """Queues the labelling of all searchable documents by the version that is active now.
 
-        `on_arrival`: documents that become searchable later get the label of the version then active.
         Raises NotFound, InvalidInput, Conflict, EncoderMismatch.
         """
-        return self.labelling.start(collection, classifier, field, on_arrival, request_id)
+        return self.labelling.start(collection, asked, request_id)
+
+    def remove_labels(self, collection: str, field: str, request_id: str = "") -> Job:
+        """Queues that the labels of a field are taken off again; its rule ends. Raises NotFound."""
+        return self.labelling.remove_labels(collection, field, request_id)
 
     def rules(self, collection: str) -> Sequence[LabelingRule]:
         """Which labels the collection's documents get on arrival. Raises NotFound."""

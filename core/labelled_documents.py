@@ -16,7 +16,7 @@ from core.filters import MAX_FIELD_BYTES
 from core.ports.classifiers import LabelStore
 from core.ports.models import Encoder
 from core.ports.stores import CollectionStore
-from core.types import Float32
+from core.types import Collection, Float32
 
 PAGE: Final = 1000  # documents
 
@@ -31,9 +31,10 @@ class LabelledDocuments:
     limits: ClassifierLimits
 
     def check(self, source: CollectionSource) -> None:
-        """Raises NotFound, EncoderMismatch, InvalidInput."""
-        check_one(source.label_field, "from_collection.label_field", MAX_FIELD_BYTES)
-        check_encoder(self.collections.get(source.collection), self.encoder)
+        """Raises NotFound, EncoderMismatch, InvalidInput, also where no document has a label in the field."""
+        collection = self._collection(source)
+        if not self.labels.labelled(collection.id, source.label_field, 0, 1)[0]:
+            raise self._without_labels(collection.id, source)
 
     def take(
         self, source: CollectionSource, going: Callable[[int], None]
@@ -43,8 +44,7 @@ class LabelledDocuments:
         Nothing is stored. Of documents with the same text the first is taken; if their labels differ, none.
         Raises NotFound, EncoderMismatch, InvalidInput when there are none, too many, or a label is too long.
         """
-        self.check(source)
-        collection = self.collections.get(source.collection)
+        collection = self._collection(source)
         found: dict[str, tuple[LabelledText, Float32]] = {}
         contradicted: set[str] = set()
         after, read = 0, 0
@@ -67,6 +67,12 @@ class LabelledDocuments:
         stacked = np.stack([vector for _, vector in kept]).astype(np.float16).astype(np.float32)
         encoded = EncodedExamples(tuple(example for example, _ in kept), stacked)
         return CollectedExamples(source, encoded), _problems(len(contradicted), read - len(found))
+
+    def _collection(self, source: CollectionSource) -> Collection:
+        check_one(source.label_field, "from_collection.label_field", MAX_FIELD_BYTES)
+        collection = self.collections.get(source.collection)
+        check_encoder(collection, self.encoder)
+        return collection
 
     def _without_labels(self, collection_id: int, source: CollectionSource) -> InvalidInput:
         field, where = source.label_field, f"of collection {source.collection!r}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from core.active_heads import ActiveHeads, ServedHead
 from core.annotations import CONFIDENCE_SUFFIX, label_annotations
-from core.classifier_types import DocumentVectors, GivenLabel, Head, HeadScores, LabelingRule
+from core.classifier_types import DocumentVectors, GivenLabel, Head, HeadScores, LabelingRule, Labelling
 from core.collections import check_encoder, in_use
 from core.errors import CognateError, Conflict, InvalidInput, NotFound, Overloaded, Unavailable
 from core.example_checks import check_one
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 1000  # documents
 AFTER: Final = "after"  # in the details of a job: the last document labelled
+REMOVES: Final = "removes"  # in the details of a job that takes labels off
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +46,20 @@ class LabellingService:
     long: LongJobRunner
     meter: ClassifierMeter
 
-    def start(
-        self, collection: str, classifier: str, field: str, on_arrival: bool = False, request_id: str = ""
-    ) -> Job:
+    def start(self, collection: str, asked: Labelling, request_id: str = "") -> Job:
         """Queues the labelling of all searchable documents by the version that is active now.
 
-        `on_arrival`: documents that become searchable later get the label of the version then active.
-        Raises NotFound, InvalidInput, Conflict, EncoderMismatch.
+        Raises NotFound, InvalidInput, EncoderMismatch, and Conflict where documents hold something of their
+        own in the field.
         """
+        classifier, field = asked.classifier, asked.field
         _check_field(field)
         target = self.collections.get(collection)
         check_encoder(target, self.encoder)
         served = self._of_stored_vectors(classifier)
-        if on_arrival:  # before the job, so that no document falls between the two
+        if not asked.may_hide:
+            self._check_free(target, field)
+        if asked.on_arrival:  # before the job, so that no document falls between the two
             with in_use(target):
                 self.store.add_rule(LabelingRule(target.id, classifier, field))
         details = {
@@ -75,6 +77,21 @@ class LabellingService:
     def remove_rule(self, collection: str, field: str) -> None:
         """Documents keep what they have. Raises NotFound."""
         self.store.remove_rule(self.collections.get(collection).id, field)
+
+    def remove_labels(self, collection: str, field: str, request_id: str = "") -> Job:
+        """Queues that what labelling wrote to the field is taken off again; its rule ends.
+
+        Raises InvalidInput, and NotFound where there is neither.
+        """
+        _check_field(field)
+        target = self.collections.get(collection)
+        try:
+            self.store.remove_rule(target.id, field)
+        except NotFound:
+            if not self.labels.annotated(target.id, field, 0, 1):
+                raise
+        details = {"field": field, "collection_id": target.id, REMOVES: True}
+        return self.long.open(JobKind.LABEL, collection, details, request_id)
 
     def run(self, job_id: str) -> None:
         """Works on a labelling; raises Unavailable or Overloaded, to be tried again."""
@@ -116,14 +133,40 @@ class LabellingService:
         self.meter.labelled(len(given))
         return given
 
-    def _label(self, job: Job) -> int:
-        details = job.details
+    def _check_free(self, collection: Collection, field: str) -> None:
+        """Labels are shown over what the caller sent, which would be out of sight. Raises Conflict."""
+        for name in (field, field + CONFIDENCE_SUFFIX):
+            held_by = self.labels.holder(collection.id, name)
+            if held_by is not None and not self.labels.annotated(collection.id, field, 0, 1):
+                raise Conflict(
+                    f"Document {held_by!r} has metadata of its own in the field {name!r}, which labels would"
+                    " hide. Choose another write_to, or send overwrite: true to have it hidden."
+                )
+
+    def _collection_of(self, job: Job) -> Collection:
         collection = self.collections.get(job.collection)
-        if collection.id != details["collection_id"]:
+        if collection.id != job.details["collection_id"]:
             raise NotFound(f"Collection {job.collection!r} was made anew since this job was accepted.")
+        return collection
+
+    def _unlabel(self, job: Job) -> int:
+        collection, field = self._collection_of(job), job.details["field"]
+        done, after = _place(job)
+        while ids := self.labels.annotated(collection.id, field, after, PAGE):
+            done, after = done + len(ids), ids[-1]
+            step = JobStep(job.id, done, done, {AFTER: after})
+            seq = self.labels.write(collection.id, field, dict.fromkeys(ids), step)
+            self.notifier.publish(collection.id, seq)
+            self.long.require_process()
+        return done
+
+    def _label(self, job: Job) -> int:
+        if REMOVES in job.details:
+            return self._unlabel(job)
+        details, collection = job.details, self._collection_of(job)
         check_encoder(collection, self.encoder)
         served = self._of_stored_vectors(details["classifier"], details["version"])
-        done, after = (job.done, details[AFTER]) if AFTER in details else (0, 0)
+        done, after = _place(job)
         while len((page := self.labels.document_vectors(collection.id, after, PAGE)).ids):
             done, after = done + len(page.ids), int(page.ids[-1])
             total = max(done, self.collections.counts(collection.id).searchable)
@@ -161,12 +204,17 @@ def given_labels(head: Head, scores: HeadScores) -> list[GivenLabel]:
         GivenLabel(
             () if abstention is not None else tuple(head.labels[i] for i in chosen.nonzero()[0]),
             float(row.max()),
-            head.is_multi,
+            head.is_multi and abstention is None,  # of several labels, none is an answer; abstaining is null
         )
         for row, chosen, abstention in zip(
             scores.probabilities, scores.is_chosen, scores.abstentions, strict=True
         )
     ]
+
+
+def _place(job: Job) -> tuple[int, int]:
+    """How many documents are done, and the last of them."""
+    return (job.done, job.details[AFTER]) if AFTER in job.details else (0, 0)
 
 
 def _mean(document: EncodedDocument) -> Float32:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
 
@@ -54,6 +54,9 @@ def find_locked(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(select(_TABLE).where(Classifiers.name == name).with_for_update()).first()
 
 
+ACTIVE: Final = "active"  # in the details of a training: the version that served when it was accepted
+
+
 def lock_classifier(connection: Connection, classifier_id: int) -> Row[Any]:
     """The locked row. Raises NotFound."""
     query = select(_TABLE).where(Classifiers.id == classifier_id).with_for_update()
@@ -81,6 +84,14 @@ def require_made_by(connection: Connection, found: Row[Any], made_by: MadeBy) ->
         raise training_is_over(found, made_by)
     elif made_by.as_of not in (None, found.updated_at):
         raise ExamplesChanged(f"classifier {found.name!r} was changed since its examples were read")
+
+
+def was_rolled_back_since(connection: Connection, found: Row[Any], made_by: MadeBy) -> bool:
+    """Whether an earlier version than the newest was activated since the training was accepted."""
+    if not isinstance(made_by, ByTraining):
+        return False
+    details = connection.execute(select(Jobs.details).where(Jobs.id == made_by.job_id)).scalar_one()
+    return ACTIVE in details and found.active not in (details[ACTIVE], found.last_number)
 
 
 def training_is_over(found: Row[Any], made_by: ByTraining) -> Overtaken:

@@ -31,6 +31,7 @@ from core.job_types import EXAMPLES_SENT, FROM_COLLECTION, ArrivalRule, JobKind,
 from core.types import EncoderInfo, Float32
 from storage import classifier_examples, classifier_rules, classifier_versions
 from storage.classifier_rows import (
+    ACTIVE,
     behind_query,
     classifier_query,
     find_locked,
@@ -44,6 +45,7 @@ from storage.classifier_rows import (
     to_classifier,
     touch,
     training_is_over,
+    was_rolled_back_since,
 )
 from storage.classifier_versions import encoder_columns
 from storage.clock import Clock, utc_now
@@ -107,7 +109,8 @@ class SqlClassifierStore:
             if examples is not None:
                 classifier_examples.put_in_place(connection, id_, examples, now)
             collection = job_details.get(FROM_COLLECTION, {}).get("collection", "")
-            details = {**job_details, CLASSIFIER: name}
+            active = read_classifier(connection, id_).active
+            details = {**job_details, CLASSIFIER: name, ACTIVE: active}
             job_id = open_job(connection, JobKind.TRAIN, collection, details, now)
             this = update(Classifiers).where(Classifiers.id == id_)
             connection.execute(this.values(job_id=job_id, updated_at=now))
@@ -174,6 +177,8 @@ class SqlClassifierStore:
     ) -> ClassifierVersion:
         """Adds a version and makes it the active one. Of those that feedback made only the newest are kept.
 
+        An earlier version that was activated while a training went on stays the active one.
+
         The training that made it ends with it, and what that collected takes the place of the examples: a
         cancel comes before all of it, or after and changes nothing; a training that failed, or whose process
         was killed, leaves the examples as they were. Raises NotFound when the classifier is gone, Overtaken
@@ -195,8 +200,9 @@ class SqlClassifierStore:
             classifier_versions.insert_version(connection, classifier_id, version, trained, adapters)
             # The version's own time only if it knows all examples: see `behind_query`.
             changed_at = now if made_by.as_of == found.updated_at else found.updated_at
-            set_active(connection, classifier_id, number, last_number=number, updated_at=changed_at)
-            classifier_versions.delete_old_feedback(connection, classifier_id, number)
+            active = found.active if was_rolled_back_since(connection, found, made_by) else number
+            set_active(connection, classifier_id, active, last_number=number, updated_at=changed_at)
+            classifier_versions.delete_old_feedback(connection, classifier_id, active)
         return version
 
     def behind(self) -> Sequence[Classifier]:

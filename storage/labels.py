@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from sqlalchemy import Connection, Select, bindparam, select, update
 
-from core.annotations import label_annotations
+from core.annotations import held, label_annotations, without_label
 from core.classifier_types import DocumentVectors, GivenLabel
 from core.job_types import JobStep
 from core.types import DocumentState, Float32, Int64, Metadata
@@ -65,20 +66,40 @@ class SqlLabelStore:
     def has_annotations(self, collection_id: int, field: str) -> bool:
         """Whether labelling wrote a value to metadata `field` of any searchable document."""
         query = _searchable(collection_id, Documents.id, Documents.annotations)
-        query = query.where(Documents.annotations.is_not(None)).order_by(Documents.id).limit(SCAN_ROWS)
-        after = 0
+        query = query.where(Documents.annotations.is_not(None))
         with self._database.read() as connection:
-            while rows := connection.execute(query.where(Documents.id > after)).all():
-                if any(values_as_text(row.annotations, field) for row in rows):
-                    return True
-                after = rows[-1].id
-        return False
+            rows = _scanned(connection, query, 0)
+            return any(values_as_text(row.annotations, field) for row in rows)
+
+    def holder(self, collection_id: int, field: str) -> str | None:
+        """The external id of a searchable document whose caller sent a value in metadata `field`."""
+        columns = (Documents.external_id, Documents.metadata_)
+        with self._database.read() as connection:
+            rows = _scanned(connection, _searchable(collection_id, Documents.id, *columns), 0)
+            for _, external_id, metadata in rows:
+                if any(value is not None for value in held(metadata, field)):
+                    return str(external_id)
+        return None
+
+    def annotated(self, collection_id: int, field: str, after: int, limit: int) -> list[int]:
+        """At most `limit` searchable documents with an id greater than `after` that labelling wrote to."""
+        query = _searchable(collection_id, Documents.id, Documents.annotations)
+        query = query.where(Documents.annotations.is_not(None))
+        with self._database.read() as connection:
+            rows = _scanned(connection, query, after)
+            return list(islice((row.id for row in rows if field in row.annotations), limit))
 
     @repeated
     def write(
-        self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
+        self,
+        collection_id: int,
+        field: str,
+        labels: Mapping[int, GivenLabel | None],
+        step: JobStep | None = None,
     ) -> int:
         """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
+
+        None takes off what labelling wrote.
 
         One transaction and one step of the log; none when all said so already. Stays when the caller sends
         the document's metadata anew, and goes with its content. Documents gone meanwhile, or with other
@@ -108,6 +129,14 @@ class SqlLabelStore:
 def _searchable(collection_id: int, *columns: Any) -> Select[Any]:
     is_shown = Documents.state == DocumentState.SEARCHABLE
     return select(*columns).where(Documents.collection_id == collection_id, is_shown)
+
+
+def _scanned(connection: Connection, query: Select[Any], after: int) -> Iterator[Any]:
+    """Rows of documents with an id greater than `after`, in order of id, read in pages."""
+    page = query.order_by(Documents.id).limit(SCAN_ROWS)
+    while rows := connection.execute(page.where(Documents.id > after)).all():
+        yield from rows
+        after = rows[-1].id
 
 
 def _vectors(connection: Connection, collection_id: int, ids: Sequence[int]) -> DocumentVectors:
@@ -218,17 +247,20 @@ def _whole(title: str, text: str) -> str:
 
 
 def _changes(
-    connection: Connection, collection_id: int, field: str, labels: Mapping[int, GivenLabel]
-) -> Iterator[tuple[int, dict[str, Any]]]:
+    connection: Connection, collection_id: int, field: str, labels: Mapping[int, GivenLabel | None]
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Documents that are still what was labelled, with annotations that differ from those they have."""
     query = _searchable(collection_id, Documents.id, Documents.annotations)
     for chunk in chunked(sorted(labels)):
         first = _first_passages(connection, chunk)
         for id_, before in connection.execute(query.where(Documents.id.in_(chunk))):
             label = labels[id_]
-            after = {**(before or {}), **label_annotations(field, label)}
-            if label.passage in (None, first.get(id_)) and after != before:
-                yield id_, after
+            after = without_label(before or {}, field) | (
+                {} if label is None else label_annotations(field, label)
+            )
+            is_of_content = label is None or label.passage in (None, first.get(id_))
+            if is_of_content and after != (before or {}):
+                yield id_, after or None
 
 
 def _first_passages(connection: Connection, document_ids: Sequence[int]) -> dict[int, int]:
@@ -239,7 +271,7 @@ def _first_passages(connection: Connection, document_ids: Sequence[int]) -> dict
 
 
 def _annotate(
-    connection: Connection, changes: Sequence[tuple[int, dict[str, Any]]], seq: int, now: datetime
+    connection: Connection, changes: Sequence[tuple[int, dict[str, Any] | None]], seq: int, now: datetime
 ) -> None:
     rows = [
         {"row_id": id_, "annotations": annotations, "seq": seq, "updated_at": now}

@@ -16,11 +16,12 @@ from api.classifier_answers import (
     version_body,
 )
 from api.classifier_bodies import ClassifierBody, ExamplesBody, read_examples
-from api.deps import RequestIdDep, ServicesDep, WritersDep
+from api.deps import ConfigDep, JobFeedDep, RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
+from api.waiting import until_over
 from core.classifier_types import Classifier
 from core.errors import NotFound
-from core.job_types import Job
+from core.job_types import Job, JobState
 from core.services import Services
 
 router = APIRouter(prefix="/v1/classifiers", tags=["classifiers"], route_class=StrictRoute)
@@ -33,15 +34,25 @@ VersionNumber = Annotated[
 ]
 
 
-@router.put("/{name}", status_code=202)
+@router.put("/{name}", status_code=202, responses={200: {"description": "The training succeeded (wait)."}})
 async def put_classifier(
-    name: str, body: ClassifierBody, services: ServicesDep, writers: WritersDep, request_id: RequestIdDep
+    name: str,
+    body: ClassifierBody,
+    services: ServicesDep,
+    config: ConfigDep,
+    writers: WritersDep,
+    feed: JobFeedDep,
+    request_id: RequestIdDep,
+    wait: bool = False,
 ) -> Response:
     def put() -> Job:
         stored = _stored(services, name) if body.is_repetition else None
         return services.classifiers.put(name, body.request(stored), request_id)
 
-    return json_response({"job": job_body(await writers.run(put))}, 202)
+    job = await writers.run(put)
+    if wait:
+        job = await until_over(services, feed, job, config.wait_limit_s)
+    return json_response({"job": job_body(job)}, 200 if job.state is JobState.SUCCEEDED else 202)
 
 
 def _stored(services: Services, name: str) -> Classifier | None:

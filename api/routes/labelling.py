@@ -17,9 +17,7 @@ router = APIRouter(prefix="/v1/collections/{name}/classify", tags=["classify"], 
 def label_collection(
     name: str, body: LabelCollectionBody, services: ServicesDep, request_id: RequestIdDep
 ) -> Response:
-    job = services.classifiers.label_collection(
-        name, body.classifier, body.write_to, body.on_arrival, request_id
-    )
+    job = services.classifiers.label_collection(name, body.asked(), request_id)
     return json_response({"job": job_body(job)}, 202)
 
 
@@ -29,6 +27,12 @@ def list_rules(name: str, services: ServicesDep) -> Response:
 
 
 @router.delete("/{field:path}", status_code=204)
-def delete_rule(name: str, field: str, services: ServicesDep) -> Response:
+def delete_rule(
+    name: str, field: str, services: ServicesDep, request_id: RequestIdDep, labels: bool = False
+) -> Response:
+    """With `labels`, what was written is taken off too, as a job (202)."""
+    if labels:
+        job = services.classifiers.remove_labels(name, field, request_id)
+        return json_response({"job": job_body(job)}, 202)
     services.classifiers.remove_rule(name, field)
     return Response(status_code=204)

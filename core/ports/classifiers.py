@@ -221,10 +221,24 @@ class LabelStore(Protocol):
         """Whether labelling wrote a value to metadata `field` of any searchable document."""
         ...
 
+    def holder(self, collection_id: int, field: str) -> str | None:
+        """The external id of a searchable document whose caller sent a value in metadata `field`."""
+        ...
+
+    def annotated(self, collection_id: int, field: str, after: int, limit: int) -> list[int]:
+        """At most `limit` searchable documents with an id greater than `after` that labelling wrote to."""
+        ...
+
     def write(
-        self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
+        self,
+        collection_id: int,
+        field: str,
+        labels: Mapping[int, GivenLabel | None],
+        step: JobStep | None = None,
     ) -> int:
         """Document id -> what metadata `field` and `{field}_confidence` are to say; the seq of the change.
+
+        None takes off what labelling wrote.
 
         Stays when the caller sends the document's metadata anew, and goes with its content. Documents gone
         meanwhile are left out. The `step` of the job that labels is noted with the change, or neither is

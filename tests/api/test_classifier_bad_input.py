@@ -271,3 +271,33 @@ def test_bad_labellings_are_refused(
 ) -> None:
     check_problem(served.post(f"/v1/collections/{collection}/classify", json=body), status)
     check_problem(served.delete("/v1/collections/news/classify/never"), 404)
+
+
+def test_a_field_that_documents_hold_is_labelled_only_when_it_may_be_hidden(served: TestClient) -> None:
+    document = {"id": "held", "text": "a cat", "metadata": {"topic": "mine"}}
+    served.post("/v1/collections/news/documents?wait=true", json={"documents": [document]})
+    asked: dict[str, Any] = {"classifier": "topics", "write_to": "topic"}
+    path = "/v1/collections/news/classify"
+    check_problem(served.post(path, json=asked), 409, "'held'", "overwrite")
+    job = served.post(path, json={**asked, "overwrite": True})
+    assert job.status_code == 202
+    finished(served, job)
+    shown = "/v1/collections/news/documents/held"
+    assert served.get(shown).json()["metadata"]["topic"] != "mine"
+    removed = served.delete(f"{path}/topic?labels=true")
+    assert removed.status_code == 202
+    finished(served, removed)
+    assert served.get(shown).json()["metadata"] == {"topic": "mine"}
+    check_problem(served.delete(f"{path}/topic?labels=true"), 404)
+
+
+def test_a_training_that_is_waited_for_serves_then(client: TestClient) -> None:
+    answer = client.put(f"{TOPICS}?wait=true", json={"examples": examples()})
+    assert (answer.status_code, answer.json()["job"]["state"]) == (200, "succeeded")
+    assert client.post("/v1/classify", json={"classifier": "topics", "texts": ["a cat"]}).status_code == 200
+
+
+def test_a_field_without_labels_is_refused_and_leaves_no_classifier(served: TestClient) -> None:
+    source = {"from_collection": {"collection": "news", "label_field": "never"}}
+    check_problem(served.put("/v1/classifiers/other", json=source), 422, "'never'")
+    check_problem(served.get("/v1/classifiers/other"), 404)

@@ -17,6 +17,7 @@ from cognate.bootstrap import open_runtime
 from cognate.classifier_client import ClassifierClient
 from cognate.cli import app
 from cognate.client import RequestFailed
+from cognate.labelled_files import read_labelled
 from cognate.server import make_app
 from cognate.settings import Settings
 from core.errors import InvalidInput
@@ -257,3 +258,20 @@ def test_a_collection_is_labelled_and_suggested_from(topics: Result, server: Tes
     assert server.get("/v1/collections/news/classify").json() == {"rules": []}
     with pytest.raises(RequestFailed, match="topic"):
         run("classifier", "rules", "-c", "news", "--remove", "topic")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.jsonl", '{"text":"a","labels":["x"]}\n{"text":"b","labels":[]}\n{"text":"c","labels":null}\n'),
+        ("rows.csv", "text,labels\na,x\nb,\n"),
+    ],
+)
+def test_an_empty_list_of_labels_says_that_a_text_has_none_if_it_may(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    labelled = [{"text": "a", "labels": ["x"]}]
+    assert read_labelled(path, None, "labels", "").examples == labelled
+    assert read_labelled(path, None, "labels", "", True).examples == [*labelled, {"text": "b", "labels": []}]

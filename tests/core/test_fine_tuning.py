@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core import long_jobs
-from core.classifier_types import LabelledText
+from core.classifier_types import LabelledText, Labelling
 from core.errors import Conflict, Unavailable
 from core.example_memory import ExampleMemory, KnownExamples, Space
 from core.job_types import JobState
@@ -193,7 +193,7 @@ def test_a_tuned_version_cannot_label_stored_vectors(database: Database) -> None
     news = world.collection()
     world.add(news, {"a": "a plum"})
     with pytest.raises(Conflict, match="activate a version without fine_tune"):
-        world.service.label_collection("news", "topic", "topic")
+        world.service.label_collection("news", Labelling("topic", "topic"))
     with pytest.raises(Conflict, match="activate a version without fine_tune"):
         world.service.suggest("topic", "news", 1)
     with pytest.raises(Conflict, match="which this process cannot"):

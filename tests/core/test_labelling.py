@@ -5,13 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 
 from core import labelling
-from core.classifier_types import GivenLabel, Head, HeadScores, LabelingRule, LabelledText
+from core.annotations import label_annotations
+from core.classifier_types import (
+    Abstention,
+    GivenLabel,
+    Head,
+    HeadKind,
+    HeadScores,
+    LabelingRule,
+    LabelledText,
+    Labelling,
+)
 from core.errors import Conflict, EncoderMismatch, InvalidInput, NotFound, Unavailable
 from core.job_types import Annotated, EncodedDocument, JobKind, JobState, JobStep, Task, TaskKind
+from core.labelling import given_labels
 from core.types import Collection, DocumentState, EncoderInfo, Float32
 from storage.batches import SqlBatchStore
 from storage.database import Database
@@ -44,7 +57,7 @@ def topics(world: ClassifierWorld, collection: Collection) -> Mapping[str, objec
 
 
 def test_a_whole_collection_is_labelled_from_stored_vectors(world: ClassifierWorld, news: Collection) -> None:
-    job = world.service.label_collection("news", "topic", "topic", request_id="r1")
+    job = world.service.label_collection("news", Labelling("topic", "topic"), request_id="r1")
     assert (job.kind, job.collection, job.details["version"]) == (JobKind.LABEL, "news", 1)
     assert world.queue.tasks == [Task(TaskKind.LABEL, job.id)] == SqlBatchStore(world.database).unfinished()
     world.work()
@@ -66,7 +79,7 @@ def test_a_labelling_keeps_the_seq_of_its_last_change(
 ) -> None:
     monkeypatch.setattr(labelling, "PAGE", 1)
     before = world.collections.get("news").seq
-    jobs = [world.service.label_collection("news", "topic", "topic").id for _ in range(2)]
+    jobs = [world.service.label_collection("news", Labelling("topic", "topic")).id for _ in range(2)]
     assert world.jobs.get(jobs[0]).seq == 0
     world.work()
     head = world.collections.get("news").seq
@@ -76,10 +89,10 @@ def test_a_labelling_keeps_the_seq_of_its_last_change(
 
 def test_labelling_again_changes_nothing(world: ClassifierWorld, news: Collection) -> None:
     for _ in range(2):
-        world.service.label_collection("news", "topic", "topic")
+        world.service.label_collection("news", Labelling("topic", "topic"))
         world.work()
         seq = world.collections.get("news").seq
-    world.service.labelling.run(world.service.label_collection("news", "topic", "topic").id)
+    world.service.labelling.run(world.service.label_collection("news", Labelling("topic", "topic")).id)
     assert world.collections.get("news").seq == seq
 
 
@@ -89,7 +102,11 @@ class Dying(SqlLabelStore):
     pages = 0
 
     def write(
-        self, collection_id: int, field: str, labels: Mapping[int, GivenLabel], step: JobStep | None = None
+        self,
+        collection_id: int,
+        field: str,
+        labels: Mapping[int, GivenLabel | None],
+        step: JobStep | None = None,
     ) -> int:
         self.pages += 1
         if self.pages == 2:
@@ -103,7 +120,7 @@ def test_after_a_crash_labelling_goes_on_where_it_was(
     monkeypatch.setattr(labelling, "PAGE", 1)
     dying = ClassifierWorld(world.database)
     object.__setattr__(dying.service.labelling, "labels", Dying(world.database))
-    job = dying.service.label_collection("news", "topic", "topic")
+    job = dying.service.label_collection("news", Labelling("topic", "topic"))
     with pytest.raises(KeyboardInterrupt):
         dying.work()
     assert world.jobs.get(job.id).done == 1
@@ -117,7 +134,7 @@ def test_the_seq_of_a_labelling_cancelled_behind_a_page_covers_that_page(
     world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(labelling, "PAGE", 1)
-    job = world.service.label_collection("news", "topic", "topic")
+    job = world.service.label_collection("news", Labelling("topic", "topic"))
     monkeypatch.setattr(type(world.notifier), "publish", lambda *_: world.jobs.cancel(job.id))
     world.work()
     cancelled = world.jobs.get(job.id)
@@ -130,7 +147,7 @@ def test_a_labelling_cancelled_before_a_page_is_written_writes_nothing_of_it(
     world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = world.collections.get("news").seq
-    job = world.service.label_collection("news", "topic", "topic")
+    job = world.service.label_collection("news", Labelling("topic", "topic"))
     scores = CentroidHeads.scores
 
     def cancelled_meanwhile(heads: CentroidHeads, head: Head, vectors: Float32) -> HeadScores:
@@ -146,7 +163,7 @@ def test_a_labelling_cancelled_before_a_page_is_written_writes_nothing_of_it(
 
 
 def test_a_stopping_process_leaves_labelling_to_the_next(world: ClassifierWorld, news: Collection) -> None:
-    job = world.service.label_collection("news", "topic", "topic")
+    job = world.service.label_collection("news", Labelling("topic", "topic"))
     world.is_stopping = True
     with pytest.raises(Unavailable, match="stops"):
         world.work()
@@ -159,17 +176,62 @@ def test_what_an_abstaining_head_leaves_out_has_a_confidence_and_no_label(
     world: ClassifierWorld, news: Collection
 ) -> None:
     world.train(abstain_below=0.999999)
-    world.service.label_collection("news", "topic", "topic")
+    world.service.label_collection("news", Labelling("topic", "topic"))
     world.work()
     found = world.metadata(news)["a"]
     assert found["topic"] is None
     assert found["topic_confidence"] < 0.999999
 
 
+def test_that_a_head_of_several_labels_abstained_differs_from_that_no_label_fits() -> None:
+    head = Head(HeadKind.PROTOTYPES, ("a", "b"), True, {}, {})
+    probabilities = np.array([[0.2, 0.1], [0.2, 0.1]], np.float32)
+    chosen = np.zeros((2, 2), np.bool_)
+    scores = HeadScores(probabilities, probabilities, chosen, (None, Abstention.LOW_CONFIDENCE))
+    none_fits, abstained = (label_annotations("x", one)["x"] for one in given_labels(head, scores))
+    assert (none_fits, abstained) == ([], None)
+
+
+def test_a_field_that_documents_hold_themselves_is_not_hidden_unasked(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    for held in ("year", "topic"):
+        world.add(news, {"d": "shares and interest"}, {"topic": {"confidence": 1}, "year": 1})
+        start = partial(world.service.label_collection, "news")
+        refused = "year" if held == "year" else "topic.confidence"
+        with pytest.raises(Conflict, match=rf"'[a-d]' has metadata of its own in the field '{refused}'"):
+            start(Labelling("topic", refused, on_arrival=True))
+        assert world.service.rules("news") == []
+    start(Labelling("topic", "year", may_hide=True))
+    world.work()
+    assert world.metadata(news)["a"]["year"] == "sports"
+    start(Labelling("topic", "year"))  # the field is labelling's by now
+
+
+def test_labels_are_taken_off_again_with_their_rule(
+    world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "PAGE", 2)
+    before = world.metadata(news)
+    world.service.label_collection("news", Labelling("topic", "year", may_hide=True))
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
+    world.work()
+    for field in ("year", "topic"):
+        job = world.service.remove_labels("news", field)
+        world.work()
+        done = world.jobs.get(job.id)
+        assert (done.state, done.done, done.seq) == (JobState.SUCCEEDED, 3, world.collections.get("news").seq)
+    assert world.metadata(news) == before
+    assert world.service.rules("news") == []
+    assert world.notifier.published[-1] == (news.id, world.collections.get("news").seq)
+    with pytest.raises(NotFound):
+        world.service.remove_labels("news", "topic")
+
+
 def test_documents_are_labelled_on_arrival_with_their_vectors(
     world: ClassifierWorld, news: Collection
 ) -> None:
-    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
     world.work()
     assert world.service.rules("news") == [LabelingRule(news.id, "topic", "topic")]
     seq = world.collections.get("news").seq
@@ -185,7 +247,7 @@ def test_documents_are_labelled_on_arrival_with_their_vectors(
 
 
 def test_arrival_uses_the_version_that_is_active_then(world: ClassifierWorld, news: Collection) -> None:
-    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
     world.work()
     world.service.change_examples("topic", [LabelledText("rain and sun", ("weather",))])
     world.add(news, {"d": "sun after rain"})
@@ -214,7 +276,7 @@ def test_no_document_falls_between_a_new_rule_and_its_labelling(
     world: ClassifierWorld, news: Collection, caplog: pytest.LogCaptureFixture
 ) -> None:
     def label_all() -> None:
-        job = world.service.label_collection("news", "topic", "topic", on_arrival=True)
+        job = world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
         world.service.labelling.run(job.id)
         assert world.jobs.get(job.id).done == 3
 
@@ -227,7 +289,7 @@ def test_no_document_falls_between_a_new_rule_and_its_labelling(
 def test_no_document_is_labelled_by_a_rule_that_was_removed_before_it_arrived(
     world: ClassifierWorld, news: Collection
 ) -> None:
-    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
     world.work()
     add_while_annotated(world, news, "d", lambda: world.service.remove_rule("news", "topic"))
     assert topics(world, news) == TOPICS | {"d": None}
@@ -236,7 +298,7 @@ def test_no_document_is_labelled_by_a_rule_that_was_removed_before_it_arrived(
 def test_arrival_uses_the_version_that_another_process_activated_just_before(
     world: ClassifierWorld, news: Collection
 ) -> None:
-    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
     world.work()
     other = ClassifierWorld(world.database)
     learned = [LabelledText("shares and interest", ("finance",))]
@@ -247,7 +309,7 @@ def test_arrival_uses_the_version_that_another_process_activated_just_before(
 def test_a_rule_that_cannot_be_followed_leaves_documents_unlabelled(
     world: ClassifierWorld, news: Collection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
     world.work()
     other = ClassifierWorld(
         world.database, encoder=FakeEncoder(info=EncoderInfo("other", "e" * 64, DIM, 256))
@@ -261,7 +323,7 @@ def test_a_rule_that_cannot_be_followed_leaves_documents_unlabelled(
 
 
 def test_a_deleted_classifier_leaves_documents_unlabelled(world: ClassifierWorld, news: Collection) -> None:
-    world.service.label_collection("news", "topic", "topic", on_arrival=True)
+    world.service.label_collection("news", Labelling("topic", "topic", on_arrival=True))
     world.work()
     world.service.delete("topic")
     world.add(news, {"d": "shares and interest"})
@@ -272,23 +334,23 @@ def test_a_deleted_classifier_leaves_documents_unlabelled(world: ClassifierWorld
 def test_what_cannot_be_labelled_is_refused_at_once(world: ClassifierWorld, news: Collection) -> None:
     start = world.service.label_collection
     with pytest.raises(NotFound):
-        start("gone", "topic", "topic")
+        start("gone", Labelling("topic", "topic"))
     with pytest.raises(NotFound):
-        start("news", "gone", "topic")
+        start("news", Labelling("gone", "topic"))
     with pytest.raises(InvalidInput, match="write_to is empty"):
-        start("news", "topic", " ")
+        start("news", Labelling("topic", " "))
     with pytest.raises(InvalidInput, match="is where confidences are kept"):
-        start("news", "topic", "topic_confidence")
+        start("news", Labelling("topic", "topic_confidence"))
     other = ClassifierWorld(
         world.database, encoder=FakeEncoder(info=EncoderInfo("other", "e" * 64, DIM, 256))
     )
     with pytest.raises(EncoderMismatch):
-        other.service.label_collection("news", "topic", "topic")
+        other.service.label_collection("news", Labelling("topic", "topic"))
     assert world.service.rules("news") == []
 
 
 def test_a_job_of_a_collection_that_was_made_anew_fails(world: ClassifierWorld, news: Collection) -> None:
-    job = world.service.label_collection("news", "topic", "topic")
+    job = world.service.label_collection("news", Labelling("topic", "topic"))
     world.collections.delete("news")
     world.collection()
     world.work()

@@ -130,6 +130,25 @@ def test_feedback_that_a_killed_process_left_is_learned_at_the_next_sweep(world:
     assert len(other.service.versions("topic")) == 2
 
 
+@pytest.mark.parametrize(("before", "during", "after"), [(2, 1, 1), (1, None, 3), (1, 2, 3), (2, None, 3)])
+def test_a_version_that_is_activated_during_a_training_stands(
+    world: ClassifierWorld, before: int, during: int | None, after: int
+) -> None:
+    world.train()
+    world.service.change_examples("topic", [RAIN])
+    world.service.activate("topic", before)
+
+    def tell(step: int) -> None:
+        if step == 1 and during is not None:
+            teller.service.activate("topic", during)
+
+    teller = ClassifierWorld(world.database, CentroidHeads(tell))
+    assert teller.train().state is JobState.SUCCEEDED
+    assert [version.number for version in teller.service.versions("topic")] == [3, 2, 1]
+    assert teller.service.get("topic").active == after
+    assert teller.service.classify("topic", ["rain"]).version == after
+
+
 def test_what_was_rolled_back_is_not_brought_back_by_a_sweep(world: ClassifierWorld) -> None:
     world.train()
     world.service.change_examples("topic", [RAIN])

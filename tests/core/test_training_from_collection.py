@@ -7,9 +7,10 @@ import pytest
 from core.classifier_types import (
     CollectionSource,
     LabelledText,
+    Labelling,
     TrainRequest,
 )
-from core.errors import NotFound, Unavailable
+from core.errors import InvalidInput, NotFound, Unavailable
 from core.job_types import JobState
 from storage.database import Database
 from tests.core.centroid_heads import CentroidHeads
@@ -32,14 +33,11 @@ def texts(world: ClassifierWorld) -> dict[str, str]:
     return {example.text: example.labels[0] for example in world.service.examples("topic")}
 
 
-@pytest.mark.parametrize("field", ["lang", "never"])
-def test_a_training_from_a_collection_that_fails_leaves_the_examples(
-    world: ClassifierWorld, field: str
-) -> None:
+def test_a_training_from_a_collection_that_fails_leaves_the_examples(world: ClassifierWorld) -> None:
     labelled_news(world)
     world.train(examples=[*MOODS, LabelledText("rain and sun", ("weather",))])
     before = texts(world)
-    job = world.service.put("topic", TrainRequest(source=CollectionSource("news", field)))
+    job = world.service.put("topic", TrainRequest(source=CollectionSource("news", "lang")))
     world.work()
     assert world.jobs.get(job.id).state is JobState.FAILED
     assert (texts(world), world.service.get("topic").source) == (before, None)
@@ -149,11 +147,11 @@ def test_documents_with_one_text_and_several_labels_are_left_out_and_told(world:
     assert "2 documents repeat" in repeated
 
 
-def test_a_collection_without_labels_fails_the_training_saying_so(world: ClassifierWorld) -> None:
+def test_a_collection_without_labels_is_refused_and_nothing_stored(world: ClassifierWorld) -> None:
     world.add(world.collection(), {"a": "some text"})
-    job = world.service.put("topic", TrainRequest(source=CollectionSource("news", "topic")))
-    world.work()
-    assert "has a label in metadata field 'topic'" in world.errors(job.id)
+    with pytest.raises(InvalidInput, match="has a label in metadata field 'topic'"):
+        world.service.put("topic", TrainRequest(source=CollectionSource("news", "topic")))
+    assert world.service.list() == []
     with pytest.raises(NotFound):
         world.service.put("topic", TrainRequest(source=CollectionSource("gone", "topic")))
 
@@ -162,8 +160,7 @@ def test_labels_that_a_classifier_wrote_are_not_trained_on_which_is_told(world: 
     news = world.collection()
     world.add(news, {"a": SPORTS[0], "b": MONEY[0]})
     world.train()
-    world.service.label_collection("news", "topic", "kind")
+    world.service.label_collection("news", Labelling("topic", "kind"))
     world.work()
-    job = world.service.put("other", TrainRequest(source=CollectionSource("news", "kind")))
-    world.work()
-    assert "field 'kind' was written by a classifier" in world.errors(job.id)
+    with pytest.raises(InvalidInput, match="field 'kind' was written by a classifier"):
+        world.service.put("other", TrainRequest(source=CollectionSource("news", "kind")))

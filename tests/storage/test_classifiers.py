@@ -38,7 +38,12 @@ def test_putting_a_classifier_stores_it_and_queues_its_training(world: World) ->
     assert world.classifiers.get("mood") == made
     job = world.jobs.get(job_id)
     assert (job.kind, job.state, job.collection) == (JobKind.TRAIN, JobState.QUEUED, "")
-    assert job.details == {"request_id": "r", "classifier": "mood", "examples_sent": True}
+    assert job.details == {
+        "request_id": "r",
+        "classifier": "mood",
+        "examples_sent": True,
+        "active": None,
+    }
     assert world.batches.unfinished() == [Task(TaskKind.TRAIN, job_id)]
 
 

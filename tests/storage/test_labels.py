@@ -274,3 +274,38 @@ def test_of_held_passages_only_the_metadata_are_read(world: World) -> None:
     assert [entry.is_held for entry in (b, c, d)] == [False, False, False]
     assert [len(entry.passage_ids) for entry in (b, c, d)] == [2, 2, 0]
     assert (b.texts, b.metadata, c.texts) == (("t", "wo"), SHOWN, ("ot", "her"))
+
+
+@pytest.mark.parametrize(
+    "field", ["plain", "a.b", 'with "quotes"', "back\\slash", "a'b", "$.x", "[0]", "ä 🙂", "%s", ":x"]
+)
+def test_what_a_field_holds_is_known_by_its_whole_name_or_its_path(world: World, field: str) -> None:
+    unset: dict[str, Any] = {field: None}
+    other: dict[str, Any] = {f"{field}2": 1}
+    value: dict[str, Any] = {field: [False]}
+    world.add(new("null", **unset), new("other", **other))
+    assert world.labels.holder(world.id, field) is None
+    world.add(new("held", **value))
+    assert world.labels.holder(world.id, field) == "held"
+
+
+def test_a_value_in_nested_objects_is_held_too(world: World) -> None:
+    flat: dict[str, Any] = {"a.b": 1}
+    world.add(new("nested", a={"b": {"c": 0}}), new("flat", **flat), new("list", x=[2, {"y": 1}]))
+    assert world.labels.holder(world.id, "a.b.c") == "nested"
+    assert world.labels.holder(world.id, "x.y") == "list"
+    assert world.labels.holder(world.id, "a.c") is None
+
+
+def test_labels_taken_off_leave_the_others_and_show_what_was_sent(world: World) -> None:
+    world.add(new("a", tone="mine"), new("b"))
+    label(world, "a", "b")
+    label(world, "a", field="other")
+    ids = world.labels.annotated(world.id, "tone", 0, 10)
+    assert ids == [world.id_of("a"), world.id_of("b")]
+    assert world.labels.annotated(world.id, "tone", ids[0], 10) == ids[1:]
+    seq = world.labels.write(world.id, "tone", dict.fromkeys(ids))
+    assert seen(world, "a") == {"tone": "mine", "other": "good", "other_confidence": 0.9}
+    assert seen(world, "b") == {}
+    assert world.labels.annotated(world.id, "tone", 0, 10) == []
+    assert world.labels.write(world.id, "tone", dict.fromkeys(ids)) == seq, "nothing is left to take off"
