@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -47,17 +48,19 @@ class LabelledDocuments:
         collection = self._collection(source)
         found: dict[str, tuple[LabelledText, Float32]] = {}
         contradicted: set[str] = set()
-        after, read = 0, 0
+        documents: Counter[str] = Counter()  # of each text
+        after = 0
         while True:
             texts, vectors = self.labels.labelled(collection.id, source.label_field, after, PAGE)
             if not texts:
                 break
             for (text, values), vector in zip(texts, vectors.vectors, strict=True):
                 self._check_labels(values, source)
+                documents[text] += 1
                 before = found.setdefault(text, (LabelledText(text, values), vector))[0]
                 if set(before.labels) != set(values):
                     contradicted.add(text)
-            after, read = int(vectors.ids[-1]), read + len(texts)
+            after = int(vectors.ids[-1])
             going(0)
             self._check_count(len(found), source)
         kept = [one for text, one in found.items() if text not in contradicted]
@@ -66,7 +69,8 @@ class LabelledDocuments:
         # Rounded as they will be stored, so that feedback goes on from what the head was trained on.
         stacked = np.stack([vector for _, vector in kept]).astype(np.float16).astype(np.float32)
         encoded = EncodedExamples(tuple(example for example, _ in kept), stacked)
-        return CollectedExamples(source, encoded), _problems(len(contradicted), read - len(found))
+        repeated = sum(documents[example.text] - 1 for example, _ in kept)
+        return CollectedExamples(source, encoded), _problems(len(contradicted), repeated)
 
     def _collection(self, source: CollectionSource) -> Collection:
         check_one(source.label_field, "from_collection.label_field", MAX_FIELD_BYTES)
