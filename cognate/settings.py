@@ -8,10 +8,12 @@ from pathlib import Path
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.config import stored_digest
 from core.errors import StartRefused
 
 POSTGRES_SCHEME = "postgresql+psycopg"  # as SQLAlchemy names the driver that is installed
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+HOUR_S, DAY_S = 3600, 86_400
 
 
 class Backend(StrEnum):
@@ -42,7 +44,12 @@ class Settings(BaseSettings):
     """Frozen after reading. Sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COGNATE_", env_file=".env", frozen=True, extra="ignore", hide_input_in_errors=True
+        env_prefix="COGNATE_",
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     data_dir: Path = Field(
@@ -94,7 +101,7 @@ class Settings(BaseSettings):
     )
     backend: Backend = Field(default=Backend.OPENVINO, description="What computes encoder and reranker.")
     precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
-    threads: int = Field(default=0, ge=0, description="Encoder threads; 0 = all cores.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Encoder threads; 0 = all cores.")
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
     worker_threads: int = Field(
         default=3, ge=2, le=64, description="Task threads of `cognate worker`; all feed one encoder."
@@ -102,16 +109,26 @@ class Settings(BaseSettings):
     lease_s: float = Field(
         default=60.0,
         ge=1,
+        le=DAY_S,
         description="Seconds after which the batch of a worker that died goes to another.",
     )
     batch_limit_s: float = Field(
-        default=900.0, gt=0, description="A worker with a batch that takes longer is stuck: it ends itself."
+        default=900.0,
+        gt=0,
+        le=DAY_S,
+        description="A worker with a batch that takes longer is stuck: it ends itself.",
     )
     sweep_every_s: float = Field(
-        default=10.0, gt=0, description="How often the scheduler has tasks queued that nobody works on."
+        default=10.0,
+        ge=0.1,
+        le=DAY_S,
+        description="How often the scheduler has tasks queued that nobody works on.",
     )
     snapshot_every_s: float = Field(
-        default=60.0, gt=0, description="How often an index that changed is written to the data folder."
+        default=60.0,
+        ge=0.1,
+        le=30 * DAY_S,
+        description="How often an index that changed is written to the data folder.",
     )
     recall_target: float = Field(
         default=0.95,
@@ -137,14 +154,15 @@ class Settings(BaseSettings):
         default=2 * 1024**3, ge=1024, description="Largest import file; of packed Parquet also unpacked."
     )
     max_text_bytes: int = Field(default=1024**2, ge=1, description="Largest text of one document.")
-    wait_limit_s: float = Field(default=30.0, gt=0, description="Longest `wait=true`.")
+    wait_limit_s: float = Field(default=30.0, gt=0, le=HOUR_S, description="Longest `wait=true`.")
     retention_days: float = Field(
         default=7.0,
         gt=0,
+        le=36_500,
         description="Days for which finished jobs and traces of deleted documents are kept.",
     )
     zero_shot_temperature: float = Field(
-        default=0.057, gt=0, description="Softmax temperature of zero-shot classification."
+        default=0.057, ge=0.001, le=100, description="Softmax temperature of zero-shot classification."
     )
     default_classifier: str = Field(
         default="",
@@ -176,6 +194,12 @@ class Settings(BaseSettings):
     def _need_a_key(cls, keys: SecretStr) -> SecretStr:
         if keys.get_secret_value() and not _split(keys):
             raise ValueError("it is set but holds no key; separate keys by commas, or leave it out")
+        for number, key in enumerate(_split(keys), start=1):
+            try:
+                stored_digest(key)
+            except ValueError:
+                reason = f"key {number}: after 'sha256:' a hex digest of 64 digits is expected"
+                raise ValueError(reason) from None
         return keys
 
     @property
@@ -196,6 +220,10 @@ def read_settings(**overrides: object) -> Settings:
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)  # type: ignore[arg-type]  # pydantic checks the values
+    except UnicodeDecodeError as error:
+        raise StartRefused(
+            f"The file .env of this folder is not in UTF-8: {error}. Save it as UTF-8."
+        ) from None
     except ValidationError as error:
         reasons = "; ".join(f"COGNATE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise StartRefused(f"The settings cannot be used. {reasons}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from core.errors import StartRefused
+from storage.urls import without_secrets
 
 _BUSY_TIMEOUT_S = 30.0
 _CONNECT_TIMEOUT_S = 10
@@ -44,8 +44,7 @@ def _parse(url: str) -> URL:
     try:
         return make_url(url)
     except (ArgumentError, ValueError) as error:
-        shown = re.sub(r"://.*@", "://***@", url)
-        raise StartRefused(f"{shown!r} is no database URL; {_EXPECTED}") from error
+        raise StartRefused(f"{without_secrets(url)!r} is no database URL; {_EXPECTED}") from error
 
 
 def _make_file(url: URL) -> None:
@@ -82,7 +81,7 @@ def _create(url: URL, create: Callable[[], Engine]) -> Engine:
 
 
 def _try(engine: Engine, statement: str) -> None:
-    url = engine.url.render_as_string(hide_password=True)
+    url = without_secrets(engine.url.render_as_string(hide_password=False))
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql(statement)

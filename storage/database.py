@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
 from core.errors import StartRefused
 from storage.faults import busy_with_writes, translated
+from storage.urls import without_secrets
 
 MAX_PARAMETERS = 500  # of one statement's IN list; databases cap it
 
@@ -156,10 +156,9 @@ def _open(url: str, busy_timeout_s: float) -> Engine:
             connection.exec_driver_sql("SELECT 1")
     except (ArgumentError, ValueError, ImportError, DBAPIError) as error:
         found = error.orig if isinstance(error, DBAPIError) else error
-        place = re.sub(r"://.*@", "://***@", url)  # without a password
         raise StartRefused(
-            f"{place!r} cannot be opened as a database: {str(found).strip()}; use sqlite:////folder/file.db "
-            "of an SQLite file that this user may write, or a URL whose database runs and whose driver is "
+            f"{without_secrets(url)!r} cannot be opened as a database: {str(found).strip()}; use "
+            "sqlite:////folder/file.db of an SQLite file that this user may write, or a URL whose database runs and whose driver is "
             "installed"
         ) from error
     return engine

@@ -228,7 +228,7 @@ def values_as_text(metadata: Metadata, field: str) -> tuple[str, ...]:
 def _as_text(value: str | float) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return value if isinstance(value, str) else f"{value:.15g}"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _texts(connection: Connection, collection_id: int, ids: Sequence[int]) -> dict[int, tuple[str, str, str]]:

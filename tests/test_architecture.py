@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "indexer": {"core"},
     "classifier": {"core"},
     "storage": {"core"},
-    "migrations": {"core.errors", "storage.schema", "cognate.settings"},
+    "migrations": {"core.errors", "storage.schema", "storage.urls", "cognate.settings"},
     "workers": {"core"},
     "api": {"core"},
     "cognate": set(ROOMS),

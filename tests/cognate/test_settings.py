@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cognate.settings import read_settings
@@ -42,3 +44,42 @@ def test_keys_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, used in (("", ()), ("a, b,", ("a", "b"))):
         monkeypatch.setenv("COGNATE_API_KEYS", given)
         assert read_settings().keys == used
+
+
+@pytest.mark.parametrize("hashed", ["sha256:xyz", "sha256:ab", "plain, sha256:"])
+def test_a_hash_that_is_none_refuses_the_start_before_anything_is_opened(
+    hashed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGNATE_API_KEYS", hashed)
+    with pytest.raises(StartRefused, match=r"COGNATE_API_KEYS: .* key \d: .* hex digest of 64") as refused:
+        read_settings()
+    assert hashed not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RETENTION_DAYS", "1000000"),
+        ("LEASE_S", "1e12"),
+        ("BATCH_LIMIT_S", "inf"),
+        ("SNAPSHOT_EVERY_S", "inf"),
+        ("SWEEP_EVERY_S", "1e-300"),
+        ("WAIT_LIMIT_S", "nan"),
+        ("ZERO_SHOT_TEMPERATURE", "1e-320"),
+    ],
+)
+def test_numbers_nothing_can_be_done_with_refuse_the_start(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"COGNATE_{name}", value)
+    with pytest.raises(StartRefused, match=f"COGNATE_{name}: "):
+        read_settings()
+
+
+def test_a_file_of_settings_in_another_encoding_refuses_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_bytes("COGNATE_DEFAULT_CLASSIFIER=Größe".encode("latin-1"))
+    with pytest.raises(StartRefused, match=r"\.env .* UTF-8"):
+        read_settings()

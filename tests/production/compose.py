@@ -15,11 +15,18 @@ _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<kind>:[-?])(?P<word>[^}]*)\}")
 
 
 def services(variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Every service with variables filled in. Raises KeyError for one that is required and not given."""
+    """Every service with variables filled in; those without a value are handed on, or left out if not given.
+
+    Raises KeyError for one that is required and not given.
+    """
 
     def fill(node: Any) -> Any:
         if isinstance(node, dict):
-            return {key: fill(value) for key, value in node.items()}
+            return {
+                key: variables[key] if value is None else fill(value)
+                for key, value in node.items()
+                if value is not None or key in variables
+            }
         if isinstance(node, list):
             return [fill(item) for item in node]
         return _VARIABLE.sub(value_of, node) if isinstance(node, str) else node

