@@ -158,8 +158,8 @@ def _open(url: str, busy_timeout_s: float) -> Engine:
         found = error.orig if isinstance(error, DBAPIError) else error
         raise StartRefused(
             f"{without_secrets(url)!r} cannot be opened as a database: {str(found).strip()}; use "
-            "sqlite:////folder/file.db of an SQLite file that this user may write, or a URL whose database runs and whose driver is "
-            "installed"
+            "sqlite:////folder/file.db of an SQLite file that this user may write, or a URL whose database "
+            "runs and whose driver is installed"
         ) from error
     return engine
 
