@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
+
+from core.cores import cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class Searchers:
 
     def _start(self) -> Callable[[], object]:
         """What ends them; called by itself when this object goes."""
-        count = max(2, os.cpu_count() or 2)
+        count = max(2, cores())
         for number in range(count):
             name = f"search-{number}"
             threading.Thread(target=_serve, args=(self._calls,), name=name, daemon=True).start()

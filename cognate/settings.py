@@ -101,7 +101,12 @@ class Settings(BaseSettings):
     )
     backend: Backend = Field(default=Backend.OPENVINO, description="What computes encoder and reranker.")
     precision: Precision = Field(default=Precision.INT8, description="Arithmetic of the OpenVINO backend.")
-    threads: int = Field(default=0, ge=0, le=1024, description="Encoder threads; 0 = all cores.")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="Encoder threads; 0 = all cores of the process or container.",
+    )
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
     worker_threads: int = Field(
         default=3, ge=2, le=64, description="Task threads of `cognate worker`; all feed one encoder."

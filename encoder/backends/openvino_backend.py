@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 import openvino as ov
 
+from core.cores import core_limit
 from core.types import Float32
 from encoder.backends.base import Forward, Int32
 from encoder.backends.openvino_graph import build_graph, float_linear
@@ -50,7 +51,7 @@ class Precision(StrEnum):
 
 
 class OpenVinoBackend:
-    """Padded batches of any shape on `threads` CPU threads (0: all cores)."""
+    """Padded batches of any shape on `threads` CPU threads (0: all cores this process may use)."""
 
     needs_one_thread = False
 
@@ -64,6 +65,7 @@ class OpenVinoBackend:
     ) -> None:
         """`ranges` of the inputs of all matrix products are needed for the precision int8."""
         self._max_positions = config.max_positions
+        threads = threads or core_limit()
         os.environ.setdefault(*_KEPT_PRIMITIVES)  # read when the first model is compiled
         is_int8 = precision is Precision.INT8
         properties = {

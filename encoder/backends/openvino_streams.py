@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 
 import numpy as np
 import openvino as ov
 
+from core.cores import cores
 from core.priority import on_yielding_thread
 from core.types import Float32
 from encoder.backends.base import Forward, Int32
@@ -19,8 +19,8 @@ CALLERS_A_STREAM = 2  # while one hands over its result and fetches new texts, t
 
 
 def stream_count(threads: int) -> int:
-    """How many streams share so many threads (0: all cores)."""
-    return min(threads or os.cpu_count() or 1, _MAX_STREAMS)
+    """How many streams share so many threads (0: all cores this process may use)."""
+    return min(threads or cores(), _MAX_STREAMS)
 
 
 class Bound:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.cores import core_limit
 from core.types import Float32
 from encoder.backends.base import Forward, Int32
 from encoder.bert import Bert, bert_from_weights
@@ -17,14 +18,15 @@ from encoder.parameters import Weights
 
 
 class TorchBackend:
-    """Runs on CUDA when there is one, else on the CPU. `threads` of 0 leaves torch's own choice."""
+    """Runs on CUDA when there is one, else on the CPU. `threads` of 0 leaves torch's own choice, within a
+    container's share."""
 
     needs_one_thread = False
     bulk_streams: tuple[Forward, ...] = ()
     bulk_states: Forward | None = None
 
     def __init__(self, config: ModelConfig, weights: Weights, threads: int = 0) -> None:
-        if threads:
+        if threads := threads or core_limit():
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = _model(config, weights).to(self._device)

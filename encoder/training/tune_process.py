@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
+from core.cores import cores
 from core.errors import CognateError
 from core.types import PassageText
 from encoder.adapters import merge, ranges_to_arrays
@@ -56,7 +57,7 @@ def main(folder: Path) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.nice(_NICENESS)
     task = read_task(folder / TASK)
-    torch.set_num_threads(task.threads or os.cpu_count() or 1)
+    torch.set_num_threads(task.threads or cores())
     try:
         save_file(tune(task), folder / ADAPTERS)
     except CognateError as error:
