@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from classifier.reliability import calibration_error, reliability_bins
-from classifier.scoring import calibrated, sigmoid
+from classifier.scoring import calibrated
 from core.classifier_types import Bools
 from core.types import Float32, Float64, Int64
 
@@ -157,22 +157,29 @@ def _fit_inverse_temperature(logits: Float32, truth: Bools) -> float:
 
 
 def _fit_platt(logits: Float32, truth: Bools) -> tuple[float, float]:
-    """Newton's method on scale and offset of sigmoid(scale z + offset), with smoothed targets."""
+    """Scale (LEAST to MOST) and offset of sigmoid(scale z + offset) with the lowest loss, targets smoothed.
+
+    From no scale and the labels' own frequency on, in units of the logits' spread.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit
+
     z = logits.ravel().astype(np.float64)
     yes, no = int(truth.sum()), int(truth.size - truth.sum())
     targets = np.where(truth.ravel(), (yes + 1) / (yes + 2), 1 / (no + 2))
-    features = np.stack([z, np.ones_like(z)], axis=1)  # (n c, 2)
-    best = np.array([1.0, 0.0])
-    for _ in range(STEPS):
-        p = sigmoid((features @ best).astype(np.float32)).astype(np.float64)
-        gradient = features.T @ (p - targets)
-        curvature = (features * (p * (1 - p))[:, None]).T @ features + 1e-6 * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        step *= min(1.0, 2 / max(1e-12, float(np.abs(step).max())))
-        best = best - step
-        if np.abs(step).max() < 1e-4:
-            break
-    return float(np.clip(best[0], LEAST, MOST)), float(best[1])
+    spread = max(float(z.std()), 1e-6)
+    z /= spread
+
+    def mean_loss(at: Float64) -> tuple[float, Float64]:
+        u = at[0] * z + at[1]
+        error = expit(u) - targets
+        value = float((np.logaddexp(0, u) - targets * u).mean())
+        return value, np.array([float((error * z).mean()), float(error.mean())])
+
+    start = np.array([LEAST * spread, np.log((yes + 1) / (no + 1))])
+    bounds = [(LEAST * spread, MOST * spread), (None, None)]
+    found = minimize(mean_loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(found[0] / spread), float(found[1])
 
 
 def _steps_to_points(x: Float64, y: Float64, counts: Int64) -> tuple[Float64, Float64]:

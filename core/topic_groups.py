@@ -14,6 +14,7 @@ from core.types import Float32, Int64
 
 SAMPLED: Final = 20_000  # documents on which the centres are found
 PAGE: Final = 4_096  # documents whose vectors are read together
+SAME: Final = 1 - 1e-5  # cosine of centres that are one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,7 @@ def group(clusterer: Clusterer, view: IndexView, ids: Int64, k: int) -> Grouped:
     random = np.random.default_rng(0)
     sampled = random.permutation(len(ids))[:SAMPLED]
     vectors = document_vectors(view, ids[np.sort(sampled)])[np.argsort(np.argsort(sampled))]
-    centroids = clusterer.centroids(vectors, min(k, len(vectors)))
+    centroids = _distinct(clusterer.centroids(vectors, min(k, len(vectors))))
     parts = [clusterer.nearest(document_vectors(view, page), centroids) for page in pages(ids, PAGE)]
     groups = np.concatenate([nearest for nearest, _ in parts])
     similarities = np.concatenate([similarity for _, similarity in parts])
@@ -59,6 +60,12 @@ def group(clusterer: Clusterer, view: IndexView, ids: Int64, k: int) -> Grouped:
     rank = np.zeros(len(centroids), dtype=np.int64)
     rank[order] = np.arange(len(order))
     return Grouped(ids, rank[groups], similarities, centroids[order], sampled, vectors)
+
+
+def _distinct(centroids: Float32) -> Float32:
+    """Without those that differ from an earlier one by rounding alone."""
+    is_same = np.triu(centroids @ centroids.T > SAME, k=1).any(axis=0)
+    return np.asarray(centroids[~is_same])
 
 
 def document_vectors(view: IndexView, ids: Int64) -> Float32:

@@ -55,6 +55,13 @@ def test_a_documents_vector_is_the_unit_mean_of_its_passages() -> None:
     assert document_vectors(view_of(means), ids) == pytest.approx(means[ids - 100], abs=1e-6)
 
 
+@pytest.mark.parametrize(("n", "k"), [(500, 100), (10_000, 32)])
+def test_documents_that_are_all_alike_are_one_topic(n: int, k: int) -> None:
+    one = np.random.default_rng(0).standard_normal((1, 384))
+    alike = np.repeat(one / np.linalg.norm(one), n, axis=0).astype(np.float32)
+    assert grouped(alike, k).sizes.tolist() == [n]
+
+
 @pytest.mark.parametrize("sampled", [30, 20_000])
 def test_documents_outside_the_sample_join_the_nearest_centre(
     sampled: int, monkeypatch: pytest.MonkeyPatch
