@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from core.active_heads import ActiveHeads
 from core.classifier_training import ClassifierTraining
 from core.classifier_types import Classifier, Feedback, LabelledText, TrainRequest
 from core.errors import InvalidInput, NotFound
-from core.example_checks import ClassifierLimits, alike_labels, check_examples, check_labels
+from core.example_checks import ClassifierLimits, alike_labels, check_examples, check_label_counts
 from core.job_types import Job
-from core.ports.classifiers import ClassifierStore
+from core.ports.classifiers import ClassifierStore, LabelCounts
 from core.ports.stores import JobStore
 
 AT_ONCE: Final = 500  # examples that a call encodes and fits while its caller waits
@@ -37,20 +37,19 @@ class ClassifierFeedback:
         Raises NotFound, InvalidInput (then nothing is stored), EncoderMismatch.
         """
         classifier = self.store.get(name)
-        stored = {example.text: example.labels for example in self.store.examples(classifier.id)}
-        checked = self._checked(classifier, stored, changed, removed)
-        is_first, is_large = classifier.active is None, len(checked) > AT_ONCE
-        must_train = is_first or is_large or self._outgrown(classifier, stored, checked, removed)
+        check = _LabelsCheck(self._is_multi(classifier), self.limits)
+        checked = self._checked(changed, removed, check.is_multi)
+        must_train = classifier.active is None or len(checked) > AT_ONCE
         job = self._open_job(classifier)
         if job is None and not must_train:
             self.active.get(name)  # raises now rather than after the change
-        changes = self.store.change_examples(classifier.id, checked, removed)
-        changes = replace(changes, problems=(*changes.problems, *_alike(stored, checked)))
+        changes = self.store.change_examples(classifier.id, checked, removed, check)
+        changes = replace(changes, problems=(*changes.problems, *_alike(check.before, checked)))
         self.active.forget(name)
         job = job and self._open_job(classifier)
         if job is not None:
             return Feedback(changes, None, job)
-        if must_train:
+        if must_train or self._is_outgrown(classifier, check.after):
             again = TrainRequest(None, classifier.descriptions, None, classifier.options)
             return Feedback(changes, None, self.training.put(name, again, request_id))
         if not (changes.added or changes.corrected or changes.removed):
@@ -61,47 +60,30 @@ class ClassifierFeedback:
         return Feedback(changes, version or self.active.get(name).version)
 
     def _checked(
-        self,
-        classifier: Classifier,
-        stored: Mapping[str, tuple[str, ...]],
-        changed: Sequence[LabelledText],
-        removed: Sequence[str],
+        self, changed: Sequence[LabelledText], removed: Sequence[str], is_multi: bool | None
     ) -> list[LabelledText]:
-        """Raises InvalidInput unless the examples can be trained on after the change."""
+        """Raises InvalidInput unless what was sent is good whatever is stored."""
         if not changed and not removed:
             raise InvalidInput("Nothing was sent: give examples to add or correct, or texts to remove.")
-        multi = classifier.options.multi_label
-        if multi is None and classifier.active is not None:
-            multi = self.store.version(classifier.id, classifier.active).is_multi
-        checked = check_examples(changed, multi, self.limits)
+        checked = check_examples(changed, is_multi, self.limits)
         both = {example.text for example in checked}.intersection(removed)
         if both:
             raise InvalidInput(f"The text {min(both)[:80]!r} was sent to be both added and removed.")
-        gone = set(removed)
-        labels = {text: labels for text, labels in stored.items() if text not in gone}
-        labels |= {example.text: example.labels for example in checked}
-        if len(labels) > self.limits.max_examples:
-            raise InvalidInput(
-                f"The classifier would have {len(labels):,} examples; the limit is"
-                f" {self.limits.max_examples:,}. Remove some, or train it anew on fewer."
-            )
-        check_labels(labels.values(), multi, self.limits)
         return checked
 
-    def _outgrown(
-        self,
-        classifier: Classifier,
-        stored: dict[str, tuple[str, ...]],
-        checked: Sequence[LabelledText],
-        removed: Sequence[str],
-    ) -> bool:
+    def _is_multi(self, classifier: Classifier) -> bool | None:
+        """Whether examples may have several labels, or none; None where nothing says so yet."""
+        multi = classifier.options.multi_label
+        if multi is None and classifier.active is not None:
+            return self.store.version(classifier.id, classifier.active).is_multi
+        return multi
+
+    def _is_outgrown(self, classifier: Classifier, labels: LabelCounts) -> bool:
         """Whether examples have several labels, or none, but the active head gives one to each.
 
         A training for several labels that was cancelled or failed leaves it so: its examples stay.
         """
-        gone = set(removed)
-        labels = stored | {example.text: example.labels for example in checked}
-        if all(len(one) == 1 for text, one in labels.items() if text not in gone):
+        if all(len(one) == 1 for one in labels):
             return False
         assert classifier.active is not None
         return not self.store.version(classifier.id, classifier.active).is_multi
@@ -117,7 +99,32 @@ class ClassifierFeedback:
         return None if job.state.is_final else job
 
 
-def _alike(stored: Mapping[str, tuple[str, ...]], changed: Sequence[LabelledText]) -> tuple[str, ...]:
+@dataclass(slots=True)
+class _LabelsCheck:
+    """Refuses a change that leaves what cannot be trained on; of one that is made, keeps what it was told.
+
+    It runs while the store lets nobody else change the examples: of two calls that are fine alone, but not
+    together, the second is refused.
+    """
+
+    is_multi: bool | None
+    limits: ClassifierLimits
+    before: LabelCounts = field(default_factory=dict)
+    after: LabelCounts = field(default_factory=dict)
+
+    def __call__(self, before: LabelCounts, after: LabelCounts) -> None:
+        """Raises InvalidInput."""
+        count = sum(after.values())
+        if count > self.limits.max_examples:
+            raise InvalidInput(
+                f"The classifier would have {count:,} examples; the limit is {self.limits.max_examples:,}."
+                " Remove some, or train it anew on fewer."
+            )
+        check_label_counts(after, self.is_multi, self.limits)
+        self.before, self.after = before, after
+
+
+def _alike(before: LabelCounts, changed: Sequence[LabelledText]) -> tuple[str, ...]:
     """Problems of labels that are new with this change."""
-    known = {label for labels in stored.values() for label in labels}
+    known = frozenset().union(*before)
     return alike_labels({label for example in changed for label in example.labels} - known, known)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.classifier_types import LabelledText
@@ -58,24 +58,31 @@ def check_one(text: str, name: str, max_bytes: int) -> None:
 
 def check_labels(labels: Iterable[Sequence[str]], multi_label: bool | None, limits: ClassifierLimits) -> None:
     """Raises InvalidInput unless the labels of all examples of a classifier can be told apart."""
-    of_examples = [frozenset(one) for one in labels]
-    if len(of_examples) < 2:
-        found = "is one example" if of_examples else "are no examples"
+    check_label_counts(Counter(map(frozenset, labels)), multi_label, limits)
+
+
+def check_label_counts(
+    counts: Mapping[frozenset[str], int], multi_label: bool | None, limits: ClassifierLimits
+) -> None:
+    """`check_labels` where it is known of each set of labels how many examples have it."""
+    examples = sum(counts.values())
+    if examples < 2:
+        found = "is one example" if examples else "are no examples"
         raise InvalidInput(f"There {found}; a classifier needs examples of at least two labels.")
-    known = frozenset().union(*of_examples)
+    known = frozenset().union(*counts)
     if len(known) > limits.max_labels:
         raise InvalidInput(
             f"The examples have {len(known):,} different labels; a classifier takes at most"
             f" {limits.max_labels:,}. Is the label field an id or a free text?"
         )
     # One label is enough where some examples have it and others have none.
-    if len(set(of_examples)) < 2:
+    if len(counts) < 2:
         found = ", ".join(map(repr, sorted(known))) or "none"
         raise InvalidInput(
-            f"All {len(of_examples):,} examples have the same label ({found}); a classifier needs examples"
+            f"All {examples:,} examples have the same label ({found}); a classifier needs examples"
             " of at least two."
         )
-    if multi_label is False and any(len(one) != 1 for one in of_examples):
+    if multi_label is False and any(len(one) != 1 for one in counts):
         raise InvalidInput(
             "Some examples have several labels or none, but multi_label is false; give each one label, or"
             " set multi_label to true."

@@ -1,17 +1,19 @@
 """The examples of classifiers with their vectors: read from the store, encoded where that is missing.
 
-Vectors of classifiers used lately stay in memory, so that one new example costs one encoding, not the
-reading of ten thousand vectors.
+Those of classifiers used lately stay in memory, so that one new example costs one encoding, not the reading
+of ten thousand vectors: `max_bytes` of vectors and texts, or what was used last alone where that is larger.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -77,6 +79,7 @@ class _Held:
     ids: Int64
     known: KnownExamples
     as_of: datetime | None
+    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -87,16 +90,20 @@ class ExampleMemory:
     max_bytes: int = MAX_BYTES
     _held: OrderedDict[tuple[int, str], _Held] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    # One for each space that is being read for `recall`.
+    _turns: WeakValueDictionary[tuple[int, str], threading.Lock] = field(default_factory=WeakValueDictionary)
 
     def recall(self, space: Space, changed_at: datetime) -> KnownExamples:
-        """All examples of a classifier that was changed then at last; read only if they are not in memory."""
+        """All examples of a classifier that was changed then at last; read only if they are not in memory.
+
+        Of calls at the same time one reads, and the others wait for it.
+        """
         with self._lock:
-            held = self._held.get(space.key)
-            if held is not None:
-                self._held.move_to_end(space.key)
-        if held is not None and held.as_of == changed_at:
-            return held.known
-        return self.load(space, as_of=changed_at)
+            turn = self._turns.setdefault(space.key, threading.Lock())
+        if (known := self._known(space, changed_at)) is not None:
+            return known
+        with turn:
+            return self._known(space, changed_at) or self.load(space, as_of=changed_at)
 
     def load(
         self, space: Space, encoding: Encoding | None = None, as_of: datetime | None = None
@@ -113,13 +120,21 @@ class ExampleMemory:
             missing = self._read(space, stored, missing, vectors)
         self._encode(space, stored, missing, vectors, encoding)
         known = KnownExamples(stored, vectors)
-        self._remember(space, _Held(ids, known, as_of))
+        self._remember(space, _Held(ids, known, as_of, _size_bytes(known)))
         return known
 
     def forget(self, classifier_id: int) -> None:
         with self._lock:
             for key in [key for key in self._held if key[0] == classifier_id]:
                 del self._held[key]
+
+    def _known(self, space: Space, changed_at: datetime) -> KnownExamples | None:
+        with self._lock:
+            held = self._held.get(space.key)
+            if held is None or held.as_of != changed_at:
+                return None
+            self._held.move_to_end(space.key)
+            return held.known
 
     def _recall(self, space: Space, ids: Int64, vectors: Float32) -> Int64:
         """Fills in what is in memory; the rows that are not."""
@@ -174,5 +189,9 @@ class ExampleMemory:
         with self._lock:
             self._held.pop(space.key, None)
             self._held[space.key] = held
-            while sum(one.known.vectors.nbytes for one in self._held.values()) > self.max_bytes:
+            while len(self._held) > 1 and sum(one.size_bytes for one in self._held.values()) > self.max_bytes:
                 self._held.popitem(last=False)
+
+
+def _size_bytes(known: KnownExamples) -> int:
+    return known.vectors.nbytes + sum(sys.getsizeof(example.text) for example in known.stored)

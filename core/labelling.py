@@ -137,7 +137,7 @@ class LabellingService:
         """Labels are shown over what the caller sent, which would be out of sight. Raises Conflict."""
         for name in (field, field + CONFIDENCE_SUFFIX):
             held_by = self.labels.holder(collection.id, name)
-            if held_by is not None and not self.labels.annotated(collection.id, field, 0, 1):
+            if held_by is not None:
                 raise Conflict(
                     f"Document {held_by!r} has metadata of its own in the field {name!r}, which labels would"
                     " hide. Choose another write_to, or send overwrite: true to have it hidden."

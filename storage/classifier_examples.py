@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, Text, bindparam, cast, delete, func, insert, select, update
 
 from core.classifier_types import EncodedExamples, ExampleChanges, LabelledText, StoredExample
+from core.ports.classifiers import LabelCounts
 from core.types import Float32
 from storage.database import chunked
 from storage.publishing import VECTOR_DTYPE
@@ -24,20 +27,47 @@ class _Stored:
     labels: tuple[str, ...]
 
 
-def change_examples(
-    connection: Connection,
-    classifier_id: int,
-    changed: Sequence[LabelledText],
-    removed: Sequence[str],
-    now: datetime,
-) -> ExampleChanges:
-    """Adds, corrects and removes; a text that is both changed and removed stays."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """By the hashes of their texts: what examples are to be, which are to go, and what is stored of both."""
+
+    latest: Mapping[str, LabelledText]
+    gone: frozenset[str]
+    stored: Mapping[str, _Stored]
+
+    def counts_after(self, before: LabelCounts) -> LabelCounts:
+        """What `label_counts` will be."""
+        counts = Counter(before)
+        counts.subtract(frozenset(found.labels) for found in self.stored.values())
+        counts.update(frozenset(example.labels) for example in self.latest.values())
+        return +counts  # those that no example has are left out
+
+
+def read_change(
+    connection: Connection, classifier_id: int, changed: Sequence[LabelledText], removed: Sequence[str]
+) -> Change:
+    """A change that is still to be written; a text that is both changed and removed stays."""
     latest = _latest(changed)
-    gone = {_hash(text) for text in removed} - latest.keys()
-    stored = _stored(connection, classifier_id, [*latest, *gone])
-    delete_examples(connection, [stored[key].id for key in gone if key in stored])
-    changes = _write(connection, classifier_id, latest, stored, now)
-    return ExampleChanges(*changes, removed=len(gone & stored.keys()))
+    gone = frozenset(_hash(text) for text in removed) - latest.keys()
+    return Change(latest, gone, _stored(connection, classifier_id, [*latest, *gone]))
+
+
+def write_change(connection: Connection, classifier_id: int, change: Change, now: datetime) -> ExampleChanges:
+    """Adds, corrects and removes."""
+    gone = change.gone & change.stored.keys()
+    delete_examples(connection, [change.stored[key].id for key in gone])
+    changes = _write(connection, classifier_id, change.latest, change.stored, now)
+    return ExampleChanges(*changes, removed=len(gone))
+
+
+def label_counts(connection: Connection, classifier_id: int) -> LabelCounts:
+    """Of each set of labels, how many examples have it; neither texts nor vectors are read."""
+    written = cast(ClassifierExamples.labels, Text)  # Postgres cannot group by JSON
+    query = select(written, func.count()).where(ClassifierExamples.classifier_id == classifier_id)
+    counts: Counter[frozenset[str]] = Counter()
+    for labels, count in connection.execute(query.group_by(written)):
+        counts[frozenset(json.loads(labels))] += count
+    return counts
 
 
 def put_in_place(

@@ -28,6 +28,7 @@ from core.classifier_types import (
     VersionOrigin,
 )
 from core.job_types import EXAMPLES_SENT, FROM_COLLECTION, ArrivalRule, JobKind, JobState
+from core.ports.classifiers import LabelsCheck
 from core.types import EncoderInfo, Float32
 from storage import classifier_examples, classifier_rules, classifier_versions
 from storage.classifier_rows import (
@@ -153,16 +154,25 @@ class SqlClassifierStore:
 
     @repeated
     def change_examples(
-        self, classifier_id: int, changed: Sequence[LabelledText], removed: Sequence[str]
+        self,
+        classifier_id: int,
+        changed: Sequence[LabelledText],
+        removed: Sequence[str],
+        check: LabelsCheck | None = None,
     ) -> ExampleChanges:
         """Adds examples, corrects the labels of texts already there, removes those of the given texts.
 
-        Of equal texts the last counts. Raises NotFound when the classifier is gone.
+        Of equal texts the last counts. `check` is called while the classifier is locked, before an example is
+        changed; where it raises, all stays as it was. Raises NotFound when the classifier is gone.
         """
         now = self._clock()
         with self._database.write() as connection:
             touch(connection, classifier_id, now)
-            return classifier_examples.change_examples(connection, classifier_id, changed, removed, now)
+            change = classifier_examples.read_change(connection, classifier_id, changed, removed)
+            if check is not None:
+                before = classifier_examples.label_counts(connection, classifier_id)
+                check(before, change.counts_after(before))
+            return classifier_examples.write_change(connection, classifier_id, change, now)
 
     @repeated
     def add_version(

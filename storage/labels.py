@@ -72,13 +72,17 @@ class SqlLabelStore:
             return any(values_as_text(row.annotations, field) for row in rows)
 
     def holder(self, collection_id: int, field: str) -> str | None:
-        """The external id of a searchable document whose caller sent a value in metadata `field`."""
-        columns = (Documents.external_id, Documents.metadata_)
+        """The external id of a searchable document with passages whose caller sent a value in `field`.
+
+        Left out are those that labelling wrote to in that field: theirs is hidden already.
+        """
+        columns = (Documents.id, Documents.external_id, Documents.metadata_, Documents.annotations)
+        query = _searchable(collection_id, *columns).where(Documents.passage_count > 0)
         with self._database.read() as connection:
-            rows = _scanned(connection, _searchable(collection_id, Documents.id, *columns), 0)
-            for _, external_id, metadata in rows:
-                if any(value is not None for value in held(metadata, field)):
-                    return str(external_id)
+            for row in _scanned(connection, query, 0):
+                is_hidden = field in (row.annotations or {})
+                if not is_hidden and any(value is not None for value in held(row.metadata, field)):
+                    return str(row.external_id)
         return None
 
     def annotated(self, collection_id: int, field: str, after: int, limit: int) -> list[int]:

@@ -31,6 +31,8 @@ from core.types import EncoderInfo, Float32, Int64
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Going = Callable[[float], None]  # told the share done (0 to 1) now and then; raises to end the work
+LabelCounts = Mapping[frozenset[str], int]  # of each set of labels, how many examples have it
+LabelsCheck = Callable[[LabelCounts, LabelCounts], None]  # told before and after a change; may refuse it
 
 
 class Heads(Protocol):
@@ -124,11 +126,16 @@ class ClassifierStore(Protocol):
         ...
 
     def change_examples(
-        self, classifier_id: int, changed: Sequence[LabelledText], removed: Sequence[str]
+        self,
+        classifier_id: int,
+        changed: Sequence[LabelledText],
+        removed: Sequence[str],
+        check: LabelsCheck | None = None,
     ) -> ExampleChanges:
         """Adds examples, corrects the labels of texts already there, removes those of the given texts.
 
-        Of equal texts the last counts. Raises NotFound when the classifier is gone.
+        Of equal texts the last counts. `check` is called while nobody else can change the examples; where it
+        raises, all stays as it was. Raises NotFound when the classifier is gone.
         """
         ...
 
@@ -222,7 +229,10 @@ class LabelStore(Protocol):
         ...
 
     def holder(self, collection_id: int, field: str) -> str | None:
-        """The external id of a searchable document whose caller sent a value in metadata `field`."""
+        """The external id of a searchable document with passages whose caller sent a value in `field`.
+
+        Left out are those that labelling wrote to in that field: theirs is hidden already.
+        """
         ...
 
     def annotated(self, collection_id: int, field: str, after: int, limit: int) -> list[int]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from core.classifier_feedback import AT_ONCE
 from core.classifier_types import (
+    ExampleChanges,
     Examples,
     Head,
     LabelledText,
@@ -29,7 +31,11 @@ from tests.core.centroid_heads import CentroidHeads
 from tests.core.classifier_world import MONEY, MOODS, SPORTS, ClassifierWorld
 from tests.fakes import DIM, FakeEncoder
 
+Change = tuple[list[LabelledText], Sequence[str]]
+
 RAIN = LabelledText("rain and sun", ("weather",))
+SNOW, HAIL, FOG = (LabelledText(text, ("weather",)) for text in ("snow", "hail", "fog"))
+NEW, NEWER = LabelledText("a new film", ("film",)), LabelledText("a newer song", ("song",))
 
 
 @pytest.fixture
@@ -161,6 +167,45 @@ def test_what_cannot_be_taken_in_is_refused_and_not_stored(
         narrow.service.change_examples("topic", changed, removed)
     assert {example.text for example in world.service.examples("topic")} == {*SPORTS, *MONEY}
     assert len(world.service.versions("topic")) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "limits", "told"),
+    [
+        (([], SPORTS), ([], MONEY), ClassifierLimits(), r"All 2 examples have the same label \('weather'\)"),
+        (
+            ([HAIL], []),
+            ([FOG], []),
+            ClassifierLimits(max_examples=9),
+            "would have 10 examples; the limit is 9",
+        ),
+        (([NEW], []), ([NEWER], []), ClassifierLimits(max_labels=4), "have 5 different labels"),
+    ],
+)
+def test_of_two_changes_that_are_fine_alone_but_not_together_the_second_is_refused(
+    world: ClassifierWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    first: Change,
+    second: Change,
+    limits: ClassifierLimits,
+    told: str,
+) -> None:
+    world.train(examples=[*MOODS, RAIN, SNOW])
+    slow, quick = (ClassifierWorld(world.database, limits=limits) for _ in range(2))
+    write, meanwhile = slow.store.change_examples, [lambda: quick.service.change_examples("topic", *first)]
+
+    def write_later(*args: Any) -> ExampleChanges:
+        if meanwhile:
+            meanwhile.pop()()
+        return write(*args)
+
+    monkeypatch.setattr(slow.store, "change_examples", write_later)
+    with pytest.raises(InvalidInput, match=told):
+        slow.service.change_examples("topic", *second)
+    stored = {example.text for example in world.service.examples("topic")}
+    kept = {*SPORTS, *MONEY, RAIN.text, SNOW.text} - {*first[1]}
+    assert stored == kept | {example.text for example in first[0]}
+    assert world.service.versions("topic")[0].examples == len(stored)
 
 
 def test_a_training_that_is_not_over_takes_the_change_in(world: ClassifierWorld) -> None:

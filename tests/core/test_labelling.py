@@ -208,6 +208,22 @@ def test_a_field_that_documents_hold_themselves_is_not_hidden_unasked(
     start(Labelling("topic", "year"))  # the field is labelling's by now
 
 
+def test_a_value_that_came_since_a_labelling_is_not_hidden_unasked(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    start = partial(world.service.label_collection, "news")
+    start(Labelling("topic", "topic"))
+    world.work()
+    world.add(news, {"d": "shares and interest"}, {"topic": "mine"})
+    with pytest.raises(Conflict, match="'d' has metadata of its own in the field 'topic'"):
+        start(Labelling("topic", "topic"))
+    start(Labelling("topic", "topic", on_arrival=True, may_hide=True))
+    world.work()
+    world.add(news, {"e": "the team and its match"}, {"topic": "mine"})
+    assert topics(world, news) == TOPICS | {"d": "money", "e": "sports"}
+    start(Labelling("topic", "topic"))  # what labels hide by now they may go on hiding
+
+
 def test_labels_are_taken_off_again_with_their_rule(
     world: ClassifierWorld, news: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,9 @@ from core.classifier_types import (
     LabelingRule,
     LabelledText,
 )
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, InvalidInput, NotFound
 from core.job_types import JobKind, JobState, Task, TaskKind
+from core.ports.classifiers import LabelCounts
 from core.types import EncoderInfo, RejectedItem
 from storage.arrays import pack, unpack
 from tests.storage.classified import (
@@ -146,6 +147,63 @@ def test_feedback_adds_corrects_and_removes(world: World) -> None:
     assert world.classifiers.get("mood").updated_at == world.clock.now
     with pytest.raises(NotFound):
         world.classifiers.change_examples(99, changed, [])
+
+
+def test_a_change_is_checked_by_the_labels_before_and_after_it(world: World) -> None:
+    several = [LabelledText("d", ("bad", "new")), LabelledText("e", ("new", "bad")), LabelledText("f", ())]
+    made, _ = put(world, given=[*examples(a="good", b="bad", c="bad"), *several])
+    put(world, "other", examples(z="other"))
+    seen: list[LabelCounts] = []
+    changed = [*examples(a="bad", b="bad", g='ünd "new"'), LabelledText("f", ('ünd "new"',))]
+    world.classifiers.change_examples(made.id, changed, ["c", "e", "gone"], lambda *told: seen.extend(told))
+    good, bad, both = frozenset({"good"}), frozenset({"bad"}), frozenset({"bad", "new"})
+    before, after = seen
+    assert before == {good: 1, bad: 2, both: 2, frozenset(): 1}
+    assert after == {bad: 2, both: 1, frozenset({'ünd "new"'}): 2}
+    world.classifiers.change_examples(made.id, [], ["gone"], lambda *told: seen.extend(told))
+    assert seen[2:] == [after, after], "as they were foreseen"
+
+
+def test_a_change_that_is_refused_leaves_all_as_it_was(world: World) -> None:
+    put(world, given=examples(a="good", b="bad"))
+    made = world.classifiers.get("mood")
+    stored = world.classifiers.examples(made.id)
+    world.clock.advance(5)
+
+    def refuse(before: LabelCounts, after: LabelCounts) -> None:
+        raise InvalidInput("not this one")
+
+    with pytest.raises(InvalidInput, match="not this one"):
+        world.classifiers.change_examples(made.id, examples(a="bad", c="new"), ["b"], refuse)
+    assert world.classifiers.get("mood") == made
+    assert world.classifiers.examples(made.id) == stored
+
+
+def test_of_changes_made_at_once_each_is_checked_after_the_one_before(
+    world: World, database_url: str
+) -> None:
+    """Two connections, as two processes have; each removes one of the last two examples."""
+    made, _ = put(world)
+
+    def leave_one(before: LabelCounts, after: LabelCounts) -> None:
+        if not after:
+            raise InvalidInput("none would be left")
+
+    with opened(database_url) as database, ThreadPoolExecutor(2) as pool:
+        together = Barrier(2)
+
+        def remove(mine: World, text: str) -> bool:
+            together.wait()
+            try:
+                mine.classifiers.change_examples(made.id, [], [text], leave_one)
+            except InvalidInput:
+                return False
+            return True
+
+        for _ in range(10):
+            world.classifiers.change_examples(made.id, examples(a="good", b="bad"), [])
+            assert sorted(pool.map(remove, (world, World(database)), "ab")) == [False, True]
+            assert len(world.classifiers.examples(made.id)) == 1
 
 
 def test_examples_come_in_pages(world: World) -> None:

@@ -298,6 +298,17 @@ def test_a_value_in_nested_objects_is_held_too(world: World) -> None:
     assert world.labels.holder(world.id, "a.c") is None
 
 
+def test_a_value_that_labels_hide_already_or_never_will_is_not_held(world: World) -> None:
+    world.add(new("a", tone="mine", tone_confidence=1), new("empty", "", tone="mine"))
+    assert world.labels.holder(world.id, "tone") == "a"
+    label(world, "a", field="other")
+    assert world.labels.holder(world.id, "tone") == "a", "another field was labelled"
+    label(world, "a", given=GivenLabel((), 0.4))
+    assert [world.labels.holder(world.id, field) for field in SHOWN] == [None, None]
+    world.add(new("b", tone="mine"))
+    assert world.labels.holder(world.id, "tone") == "b"
+
+
 def test_labels_taken_off_leave_the_others_and_show_what_was_sent(world: World) -> None:
     world.add(new("a", tone="mine"), new("b"))
     label(world, "a", "b")
