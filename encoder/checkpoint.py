@@ -19,9 +19,12 @@ from safetensors.numpy import load_file, save_file
 
 from core.errors import CheckpointError
 from core.types import Float32
-from encoder.config import ModelConfig, config_to_json, read_config, read_json, read_public_config
+from encoder.config import ModelConfig, config_to_json, read_config, read_public_config
 from encoder.families import AnyArray, own_weights
+from encoder.json_files import read_json
 from encoder.parameters import Weights, expected_shapes
+from encoder.public_folder import in_lower_case
+from encoder.tokenizer import greatest_id
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -71,8 +74,11 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     config = read_config(folder)
     if max_tokens is not None:
         config = config.reading(max_tokens)
-    stored = own_weights(folder, read_public_config(folder), read_tensors(folder))
+    raw = read_public_config(folder)
+    stored = own_weights(folder, raw, read_tensors(folder))
     tokenizer_json = read_tokenizer(folder)
+    if "cognate" not in raw:
+        tokenizer_json = in_lower_case(folder, tokenizer_json)
     weights = in_float32(stored)
     require_shapes(folder, expected_shapes(config), weights)
     whole = fingerprint(config, stored, tokenizer_json)
@@ -215,6 +221,16 @@ def require_shapes(folder: Path, shapes: Mapping[str, tuple[int, ...]], weights:
             raise CheckpointError(
                 f"{folder / WEIGHTS}: '{name}' is {weights[name].shape}, its config says {shape}."
             )
+
+
+def require_ids(folder: Path, tokenizer_json: str, vocab_size: int) -> None:
+    """Raises CheckpointError when the tokenizer has an id beyond the table of word embeddings."""
+    greatest = greatest_id(tokenizer_json)
+    if greatest >= vocab_size:
+        raise CheckpointError(
+            f"{folder / TOKENIZER} has the id {greatest}, but the weights have vectors of {vocab_size} ids, "
+            "from 0 on; they do not belong together, or tokens were added without training them."
+        )
 
 
 def read_tokenizer(folder: Path) -> str:

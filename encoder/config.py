@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 from core.errors import CheckpointError
 from encoder.families import BERT_FIELDS, MODERN_BERT, MODERN_BERT_FIELDS, read_shape
+from encoder.json_files import read_json
+from encoder.public_folder import public_behaviour
 
 
 class Pooling(StrEnum):
@@ -71,6 +72,12 @@ class ModelConfig:
     modern: ModernShape | None = None
 
     def __post_init__(self) -> None:
+        for name in ("vocab_size", "d", "layers", "heads", "intermediate", "max_positions", "pooling_heads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise CheckpointError(
+                    f"Model '{self.id}': {name}={value!r} must be a whole number from 1 on."
+                )
         if self.d % self.heads:
             raise CheckpointError(f"Model '{self.id}': d={self.d} is not a multiple of heads={self.heads}.")
         if self.pooling is Pooling.CLASS_ATTENTION and self.d % self.pooling_heads:
@@ -146,7 +153,7 @@ def read_config(folder: Path) -> ModelConfig:
 
     def behaviour(max_positions: int) -> Mapping[str, Any]:
         own: Mapping[str, Any] | None = raw.get("cognate")
-        return _public_behaviour(folder, max_positions) if own is None else own
+        return public_behaviour(folder, max_positions) if own is None else own
 
     return model_config(folder, raw, behaviour)
 
@@ -163,82 +170,24 @@ def model_config(
         own = behaviour(fields["max_positions"])
         known = (*_OWN_NAMES, "window_tokens", "relative_buckets")
         fields |= {name: own[name] for name in known if own.get(name) is not None}
-        fields["activation"] = Activation(fields["activation"])
+        fields["activation"] = _activation(folder, fields["activation"])
         fields["pooling"] = Pooling(fields["pooling"])
         if "modern" in fields:
             fields["modern"] = ModernShape(**fields["modern"])
         return ModelConfig(**fields)
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} has no field {error}.") from error
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} is damaged: {error}.") from error
+
+
+def _activation(folder: Path, name: str) -> Activation:
+    if name not in list(Activation):
+        raise CheckpointError(f"{folder} computes '{name}'; supported: {', '.join(Activation)}.")
+    return Activation(name)
 
 
 def read_public_config(folder: Path) -> dict[str, Any]:
     """The folder's `config.json` as it stands. Raises CheckpointError when it is missing or damaged."""
     raw: dict[str, Any] = read_json(folder / "config.json")
     return raw
-
-
-def _public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
-    """Pooling, length and prompts as the sentence-transformers files of the folder state them.
-
-    Vectors are always normalised: the index compares by inner product.
-    """
-    modules = read_json(folder / "modules.json", default=[])
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    extra = set(kinds) - {"Transformer", "Pooling", "Normalize"}
-    if extra:
-        raise CheckpointError(f"{folder} adds the modules {sorted(extra)}, which are not supported.")
-    sizes = read_json(folder / "sentence_bert_config.json", default={})
-    query_prompt, passage_prompt = _public_prompts(folder)
-    pooling = _pooling_file(folder, modules)
-    if (query_prompt or passage_prompt) and pooling.get("include_prompt") is False:
-        raise CheckpointError(f"{folder} pools without its prompts (include_prompt), which is not supported.")
-    return {
-        "id": folder.name,
-        "max_tokens": min(sizes.get("max_seq_length") or max_positions, max_positions),
-        "pooling": _public_pooling(folder, pooling),
-        "query_prompt": query_prompt,
-        "passage_prompt": passage_prompt,
-    }
-
-
-def _public_prompts(folder: Path) -> tuple[str, str]:
-    """Of queries and of passages, by the names that sentence-transformers looks for, or the default one."""
-    raw = read_json(folder / "config_sentence_transformers.json", default={})
-    prompts = {name: prompt for name, prompt in raw.get("prompts", {}).items() if prompt}
-    default = prompts.get(raw.get("default_prompt_name"), "")
-    of_passages = (prompts[name] for name in ("document", "passage", "corpus") if name in prompts)
-    return prompts.get("query", default), next(of_passages, default)
-
-
-def _pooling_file(folder: Path, modules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """How the folder says that it pools; a bare encoder, which does not say, is read at CLS."""
-    paths = [
-        module.get("path", "1_Pooling") for module in modules if str(module["type"]).endswith(".Pooling")
-    ]
-    bare = None if paths else {"pooling_mode_cls_token": True}
-    raw: Mapping[str, Any] = read_json(folder / (paths or ["1_Pooling"])[0] / "config.json", default=bare)
-    return raw
-
-
-def _public_pooling(folder: Path, raw: Mapping[str, Any]) -> Pooling:
-    modes = {name for name, chosen in raw.items() if name.startswith("pooling_mode_") and chosen is True}
-    if modes == {"pooling_mode_mean_tokens"} or raw.get("pooling_mode") == "mean":
-        return Pooling.MEAN
-    if modes == {"pooling_mode_cls_token"} or raw.get("pooling_mode") == "cls":
-        return Pooling.CLS
-    raise CheckpointError(f"{folder} pools by {sorted(modes)}; supported: mean or cls alone.")
-
-
-def read_json(path: Path, default: Any = None) -> Any:
-    """Contents of a file; `default`, unless None, where there is none. Raises CheckpointError."""
-    if not path.is_file():
-        if default is not None:
-            return default
-        raise CheckpointError(f"{path} is missing; a model folder needs it.")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}.") from error

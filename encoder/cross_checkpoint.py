@@ -32,12 +32,12 @@ from encoder.config import (
     Pooling,
     config_to_json,
     model_config,
-    read_json,
     read_public_config,
 )
 from encoder.families import own_weights
 from encoder.pair_head import LAYOUTS, PairHead, layout_of, read_head
 from encoder.parameters import SEGMENTS, WORD_EMBEDDINGS, Weights, expected_shapes
+from encoder.public_folder import most_tokens
 
 MAX_TOKENS = 512  # unless the folder says less; attention is quadratic, longer documents are cut in chunks
 
@@ -84,8 +84,7 @@ def load_cross_encoder(folder: Path) -> CrossEncoderCheckpoint:
 def read_cross_config(folder: Path, raw: Mapping[str, Any]) -> ModelConfig:
     """The encoder's config, pooling the last state at CLS (ModernBERT: as the folder says), unnormalised."""
     own = raw.get("cognate", {})
-    sizes = read_json(folder / "tokenizer_config.json", default={})
-    said = own.get("max_tokens") or sizes.get("model_max_length") or MAX_TOKENS
+    said = own.get("max_tokens") or most_tokens(folder)
 
     def behaviour(max_positions: int) -> dict[str, Any]:
         return {

@@ -72,6 +72,9 @@ _DISTILBERT_NAMES = (
 )
 
 
+_FIRST_NAMES = ((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias"))
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """`prefix` stands before the tensors in some exports; `renames` are patterns and what replaces them.
@@ -118,7 +121,7 @@ def own_weights(folder: Path, raw: Mapping[str, Any], stored: Mapping[str, AnyAr
     weights: dict[str, AnyArray] = {}
     for public, array in stored.items():
         name = public.removeprefix(family.prefix)
-        for pattern, replacement in family.renames:
+        for pattern, replacement in (*family.renames, *_FIRST_NAMES):
             name = re.sub(pattern, replacement, name)
         if name.startswith(family.used) and not name.endswith("position_ids"):
             weights[name] = array
@@ -156,6 +159,10 @@ def _modern_fields(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
         "sliding_attention" if i % every else "full_attention" for i in range(raw["num_hidden_layers"])
     ]
     rotations = raw.get("rope_parameters") or {}
+    if not all(isinstance(rotation, Mapping) for rotation in rotations.values()):
+        raise CheckpointError(
+            f"{folder} states one rotation for all layers ({rotations}); one a kind is expected."
+        )
     scaled = [r for r in rotations.values() if r.get("rope_type", "default") != "default"]
     if scaled:
         raise CheckpointError(f"{folder} scales its rotations ({scaled}); supported: rope_type 'default'.")

@@ -20,9 +20,9 @@ from encoder.checkpoint import (
     sealed,
     write_files,
 )
-from encoder.config import read_json
 from encoder.generator_config import GeneratorConfig, generator_from_json, generator_to_json
 from encoder.generator_parameters import generator_shapes
+from encoder.json_files import read_json
 from encoder.parameters import Weights
 
 

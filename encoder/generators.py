@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,9 +9,9 @@ from core.errors import CheckpointError, StartRefused
 from core.generation_types import GeneratorInfo
 from core.ports.generation import Generator
 from encoder.checkpoint import CONFIG
-from encoder.config import read_json
 from encoder.generator import GeneratorLimits, load_generator, read_generator_info
 from encoder.generator_config import MODEL_TYPE
+from encoder.json_files import read_json
 from encoder.service import EncoderService
 
 if TYPE_CHECKING:
@@ -52,10 +51,7 @@ def is_public(folder: Path) -> bool:
     """Whether the folder holds another kind of model than ours. Raises CheckpointError without a config."""
     if not folder.is_dir():
         raise CheckpointError(f"The model folder {folder} does not exist.")
-    found: object = read_json(folder / CONFIG)
-    if not isinstance(found, Mapping):
-        raise CheckpointError(f"{folder / CONFIG} holds no object; a model folder needs its config there.")
-    return found.get("model_type") != MODEL_TYPE
+    return bool(read_json(folder / CONFIG).get("model_type") != MODEL_TYPE)
 
 
 def _open_public(folder: Path, threads: int, limits: GeneratorLimits | None) -> PublicGenerator:

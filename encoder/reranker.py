@@ -12,6 +12,7 @@ from core.memory import return_freed_memory
 from core.types import Float32, Int64, Lane, PassageText, RerankerInfo
 from encoder.backends.base import Backend, Forward, Int32
 from encoder.backends.openvino_backend import Precision
+from encoder.checkpoint import require_ids
 from encoder.cross_checkpoint import CrossEncoderCheckpoint, load_cross_encoder
 from encoder.engine import Engine, EngineSettings, EngineStats
 from encoder.pair_head import PairHead
@@ -103,6 +104,7 @@ def load_reranker(
     folder, StartRefused for cuda without a GPU that can.
     """
     checkpoint = load_cross_encoder(folder)
+    require_ids(folder, checkpoint.encoder.tokenizer_json, checkpoint.vocab_size)
     arithmetic = Precision.BF16 if Precision(precision) is Precision.INT8 else Precision(precision)
     chosen, settings = build_backend(folder, checkpoint.encoder, backend, arithmetic, threads, settings)
     _log.info("Reranker %s on %s", checkpoint.encoder.config.id, backend)

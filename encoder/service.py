@@ -21,7 +21,7 @@ from core.token_types import TokenizedPassage, TokenParts
 from core.types import EncoderInfo, Float32, Int64, Lane, PassageText
 from encoder.backends.base import Backend, Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
-from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference
+from encoder.checkpoint import Checkpoint, Reference, load_checkpoint, load_reference, require_ids
 from encoder.config import Pooling
 from encoder.engine import Engine, EngineSettings, EngineStats
 from encoder.int8 import Ranges, load_ranges
@@ -207,6 +207,7 @@ def load_encoder(
     checkpoint = load_checkpoint(folder, max_tokens)
     if not checkpoint.config.normalize:
         raise CheckpointError(f"{folder} gives vectors that are not normalised; set 'normalize' to true.")
+    require_ids(folder, checkpoint.tokenizer_json, checkpoint.config.vocab_size)
     reference = load_reference(folder)
     chosen, settings = build_backend(folder, checkpoint, backend, Precision(precision), threads, settings)
     parity = None if reference is None else measure_parity(checkpoint, chosen, reference)
@@ -286,8 +287,10 @@ def _build_openvino(
 
 
 def _build_torch(checkpoint: Checkpoint, threads: int) -> Backend:
-    from encoder.backends.torch_backend import TorchBackend  # torch is optional: only its users import it
-
+    try:
+        from encoder.backends.torch_backend import TorchBackend  # torch is optional: only its users import it
+    except ModuleNotFoundError as error:
+        raise StartRefused(f"The backend 'torch' needs torch ({error}): install 'cognate[torch]'.") from error
     return TorchBackend(checkpoint.config, checkpoint.weights, threads)
 
 

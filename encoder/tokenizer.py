@@ -128,6 +128,11 @@ class Tokenizer:
         return cut
 
 
+def greatest_id(tokenizer_json: str) -> int:
+    """Of all tokens, added ones included; -1 of none. Raises CheckpointError when it cannot be read."""
+    return max(load_tokenizer(tokenizer_json).get_vocab(with_added_tokens=True).values(), default=-1)
+
+
 def plain_tokenizer_json(tokenizer_json: str) -> str:
     """The same tokenizer without any truncation or padding of its own."""
     plain: str = load_tokenizer(tokenizer_json).to_str()

@@ -12,9 +12,9 @@ from torch import nn
 
 from core.errors import CheckpointError
 from encoder.checkpoint import CONFIG, read_tensors, read_tokenizer, require_shapes, sealed
-from encoder.config import read_json
 from encoder.families import AnyArray
 from encoder.generator_config import MODEL_TYPE
+from encoder.json_files import read_json
 from encoder.public.bart import Bart, bart_config, bart_weights
 from encoder.public.decoding import PublicModel
 from encoder.public.gpt2 import Gpt2, gpt2_config, gpt2_weights

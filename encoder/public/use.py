@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import CheckpointError
 from core.generation_types import GenerationTask
-from encoder.config import read_json
+from encoder.json_files import read_json
 
 USE = "cognate.json"
 GENERATION_CONFIG = "generation_config.json"

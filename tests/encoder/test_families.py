@@ -164,6 +164,11 @@ def test_older_modernbert_configs_state_their_layers_by_a_period(tmp_path: Path)
     [
         ("attention_bias", True, "sets attention_bias; supported: modernbert without biases"),
         ("rope_parameters", {"full_attention": {"rope_type": "yarn"}}, "supported: rope_type 'default'"),
+        (
+            "rope_parameters",
+            {"rope_type": "default", "rope_theta": 1e4},
+            "states one rotation for all layers",
+        ),
         ("hidden_activation", "silu", "silu"),
     ],
 )

@@ -242,5 +242,5 @@ def test_a_public_folder_is_opened_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         open_generator(tmp_path / "nowhere", encoder)
     (folder / "config.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="holds no object"):
+    with pytest.raises(CheckpointError, match="holds a list"):
         open_generator(folder, encoder)
