@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from classifier.fitting import Trainable
 from classifier.scoring import is_outside
+from classifier.twins import first_rows
 from core.classifier_types import Bools
 from core.types import Float32, Float64, Int64
 
@@ -19,6 +21,9 @@ Z = 1.645  # one-sided 95 %
 MAX_LANDMARKS = 1024
 FAR, DOUBTFUL = 0.002, 0.05  # shares of the training examples that lie so far out themselves
 UNSURE = 0.1  # share of the training examples that are so unsure out of fold
+TAIL = 0.4  # of the t distribution's; chosen on train parts, see docs/classification.md
+NOTHING_BELOW = -1.0  # a cosine
+MOST = 0.999  # an example's cosine to itself, rounded, is not less
 CELLS = 8_000_000
 
 
@@ -101,29 +106,51 @@ class Scope:
         return {"far": self.far, "doubtful": self.doubtful, "unsure": self.unsure}
 
 
-def fit_scope(vectors: Float32, best: Float32 | None, order: np.ndarray, unsure: float = 0.0) -> Scope:
-    """Thresholds from the training examples' own distances, each example left out of its own.
+def fit_scope(data: Trainable, best: Float32 | None, order: np.ndarray, unsure: float = 0.0) -> Scope:
+    """Thresholds from the training examples' own distances, each left out of its own with its twins.
 
-    `vectors` (n, d); `best` (n,) their highest probabilities out of fold (None: `unsure` stays as it was);
-    `order` (n,) is the rows' order of which the first MAX_LANDMARKS become landmarks.
+    `best` (n,) their highest probabilities out of fold (None: `unsure` stays as it was); `order` (n,) is the
+    rows' order of which the first MAX_LANDMARKS become landmarks.
     """
     chosen = np.sort(order[:MAX_LANDMARKS])
-    similarity = _left_out(vectors, chosen)
-    far, doubtful = (float(np.quantile(similarity, share)) for share in (FAR, DOUBTFUL))
+    similarity = _left_out(data, chosen)
+    of_texts = similarity[first_rows(data.groups)]
+    far, doubtful = (lower_bound(of_texts, share) for share in (FAR, DOUBTFUL))
     unsure = unsure if best is None else float(np.quantile(best, UNSURE))
     parameters = {"far": far, "doubtful": doubtful, "unsure": unsure}
-    is_far = np.zeros(len(vectors), np.bool_) if best is None else is_outside(parameters, similarity, best)
-    return Scope(vectors[chosen], far, doubtful, unsure, is_far)
+    is_far = np.zeros(len(similarity), np.bool_) if best is None else is_outside(parameters, similarity, best)
+    return Scope(data.vectors[chosen], far, doubtful, unsure, is_far)
 
 
-def _left_out(vectors: Float32, chosen: np.ndarray) -> Float32:
-    """(n,) the greatest cosine of each vector to the chosen ones, itself left out."""
-    landmarks = vectors[chosen]
-    nearest = np.empty(len(vectors), np.float32)
+def lower_bound(similarity: Float32, share: float) -> float:
+    """What about `share` of new texts of the examples' kind lie below, from the examples' own (n,).
+
+    Of 1 / `share` examples or more it is their quantile. The least of fewer stands for their 1 / n quantile,
+    and from there down it is TAIL of what it were in Student's t distribution of as many values as differ:
+    two examples that are nearest to each other have the same. A single value says nothing: nothing is below.
+    """
+    quantile = min(float(np.quantile(similarity, share)), MOST)
+    n = len(similarity)
+    if n * share >= 1:
+        return quantile
+    different = np.unique(similarity.round(5))
+    if len(different) < 2:
+        return NOTHING_BELOW
+    from scipy.special import stdtrit
+
+    freedom = len(different) - 1
+    steps = stdtrit(freedom, 1 / n) - stdtrit(freedom, share)
+    return float(max(NOTHING_BELOW, quantile - TAIL * steps * different.std(ddof=1)))
+
+
+def _left_out(data: Trainable, chosen: np.ndarray) -> Float32:
+    """(n,) the greatest cosine of each vector to the chosen ones of other texts."""
+    landmarks, groups = data.vectors[chosen], data.groups[chosen]
+    nearest = np.empty(len(data.vectors), np.float32)
     step = max(1, CELLS // len(chosen))
-    for start in range(0, len(vectors), step):
-        similarity = vectors[start : start + step] @ landmarks.T
-        places = np.flatnonzero((chosen >= start) & (chosen < start + step))
-        similarity[chosen[places] - start, places] = -1.0
-        nearest[start : start + step] = similarity.max(axis=1)
+    for start in range(0, len(nearest), step):
+        rows = slice(start, start + step)
+        similarity = data.vectors[rows] @ landmarks.T
+        similarity[data.groups[rows, None] == groups] = NOTHING_BELOW
+        nearest[rows] = similarity.max(axis=1)
     return nearest

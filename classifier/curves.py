@@ -26,16 +26,18 @@ class LearningPoint:
 
 
 def learning_curve(
-    truth: Bools, fit_and_predict: FitAndPredict, seed: int, shares: Sequence[float] = SHARES
+    truth: Bools, groups: Int64, fit_and_predict: FitAndPredict, seed: int, shares: Sequence[float] = SHARES
 ) -> list[LearningPoint]:
     """Points of growing parts of the examples, all measured on the same fifth held out; `truth` (n, c).
 
-    Both are drawn label by label, so that a part has about the same share of each. Parts in which a label is
-    missing are left out: the head would not be the same task's.
+    Both are drawn label by label, so that a part has about the same share of each. Not trained on is what is
+    of one of the `groups` (n,) with an example held out. Parts in which a label is missing are left out: the
+    head would not be the same task's.
     """
     order = spread_order(truth, np.random.default_rng(seed))
     test = order[: max(1, round(len(order) * TEST_SHARE))]
     train = order[len(test) :]
+    train = train[~np.isin(groups[train], groups[test])]
     is_learnable = truth[train].any(axis=0)
     points = []
     for count in sorted({round(len(train) * share) for share in shares}):

@@ -82,7 +82,9 @@ class FewShotScorer:
         owners = np.repeat(np.arange(len(labels)), [len(of_label) for of_label in wordings])  # (n,)
         vectors = self._encoder.encode_passages([PassageText("", text) for text in texts], Lane.BULK)
         truth = owners[:, None] == np.arange(len(labels))  # (n, c)
-        return fit_few(tuple(label.name for label in labels), Trainable(vectors, truth, is_multi=False))
+        # Each apart: a label of which nothing is left in the other half would spoil the temperature of all.
+        data = Trainable(vectors, truth, np.arange(len(texts)), is_multi=False)
+        return fit_few(tuple(label.name for label in labels), data)
 
 
 def _classification(labels: tuple[str, ...], probabilities: Float32, is_cut: bool) -> Classification:
@@ -97,7 +99,7 @@ def fit_few(labels: tuple[str, ...], data: Trainable) -> Head:
     Nothing is searched for and no report is made: a caller waits. `data` has two rows of a label or more.
     """
     progress = Progress(_go_on)
-    folds = stratified_folds(data.truth, FOLDS, seed=0)
+    folds = stratified_folds(data.truth, data.groups, FOLDS, seed=0)
     logits = np.empty(data.truth.shape, np.float32)
     for fold in range(FOLDS):
         is_held = folds == fold

@@ -13,8 +13,9 @@ from classifier.logistic import REFIT_TOLERANCE, TOLERANCE, Linear, LogisticProb
 from classifier.neighbours import neighbour_logits
 from classifier.progress import Progress
 from classifier.prototypes import fit_prototypes
-from core.classifier_types import Bools, HeadKind
-from core.types import Float32
+from classifier.twins import twin_groups
+from core.classifier_types import Bools, Examples, HeadKind
+from core.types import Float32, Int64
 
 DEFAULT_C = 10.0
 DEFAULT_NEIGHBOURS = 5
@@ -47,14 +48,19 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trainable:
-    """Unit `vectors` (n, d) float32 with `truth` (n, c)."""
+    """Unit `vectors` (n, d) float32 with `truth` (n, c); `groups` (n,) as of classifier.twins."""
 
     vectors: Float32
     truth: Bools
+    groups: Int64
     is_multi: bool
 
     def take(self, rows: npt.NDArray[Any]) -> Trainable:
-        return Trainable(self.vectors[rows], self.truth[rows], self.is_multi)
+        return Trainable(self.vectors[rows], self.truth[rows], self.groups[rows], self.is_multi)
+
+    @classmethod
+    def of(cls, examples: Examples, is_multi: bool) -> Trainable:
+        return cls(examples.vectors, examples.truth, twin_groups(examples.texts), is_multi)
 
 
 def fit_arrays(

@@ -14,12 +14,12 @@ import numpy as np
 from classifier.abstaining import AbstainBelow, Given, Scope, abstain_below, held_out_limits
 from classifier.calibrators import Calibration, Calibrations, choose_calibration
 from classifier.fitting import Recipe, Trainable
-from classifier.folds import fold_count, stratified_folds
+from classifier.folds import fold_count, seen_elsewhere, stratified_folds
 from classifier.progress import Progress
 from classifier.scoring import choose, confidences
 from classifier.selection import Selection, Selector
 from classifier.thresholds import best_thresholds
-from classifier.untried import is_tried
+from classifier.twins import first_rows
 from core.classifier_types import Bools, HeadKind, TrainingOptions
 from core.types import Float32
 
@@ -39,8 +39,7 @@ class Outcome:
     probabilities: Float32
     is_chosen: Bools
     thresholds: Float32 | None
-    is_known: Bools  # (n,) whether the example's labels have others, so that it could be predicted
-    is_tried: bool  # False: the held-out predictions say nothing
+    is_seen: Bools  # (n, c) of the labels given, those of which the head that predicted it had examples
 
     def as_served(self) -> Float32:
         """(n, c) probabilities by the calibration that serves, which was fitted to these very examples."""
@@ -49,6 +48,16 @@ class Outcome:
     @property
     def is_multi(self) -> bool:
         return self.thresholds is not None
+
+    @property
+    def is_known(self) -> Bools:
+        """(n,) whether the example could be predicted."""
+        return _known(self.is_seen, self.is_multi)
+
+    @property
+    def is_tried(self) -> bool:
+        """False: the held-out predictions say nothing."""
+        return bool(self.is_seen.any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +70,10 @@ class Limit:
 
 def learn(data: Trainable, options: TrainingOptions, progress: Progress) -> Outcome:
     """The best head by cross-validation, calibrated."""
-    folds = stratified_folds(data.truth, fold_count(data.truth), options.seed)
-    is_known = _known(data)
+    count = fold_count(data.truth, data.groups)
+    folds = stratified_folds(data.truth, data.groups, count, options.seed)
+    is_seen = seen_elsewhere(data.truth, folds)
+    is_known = _known(is_seen, data.is_multi)
     if not is_known.any():
         recipe = Recipe(options.head or HeadKind.PROTOTYPES)
         options = TrainingOptions(head=recipe.kind, seed=options.seed)
@@ -75,17 +86,17 @@ def learn(data: Trainable, options: TrainingOptions, progress: Progress) -> Outc
         thresholds = best_thresholds(calibrations.serving.probabilities(logits, True), data.truth)
     else:
         is_chosen, thresholds = choose(probabilities, None), None
-    return Outcome(
-        selection, calibrations, probabilities, is_chosen, thresholds, is_known, is_tried(data.truth)
-    )
+    return Outcome(selection, calibrations, probabilities, is_chosen, thresholds, is_seen)
 
 
-def limit(truth: Bools, options: TrainingOptions, outcome: Outcome, scope: Scope | None) -> Limit:
-    """Where it abstains for `options.target_precision`, or as the options say; `truth` (n, c)."""
+def limit(data: Trainable, options: TrainingOptions, outcome: Outcome, scope: Scope | None) -> Limit:
+    """Where it abstains for `options.target_precision`, or as the options say; twins count once."""
+    truth = data.truth
     is_outside = np.zeros(len(truth), np.bool_) if scope is None else scope.is_outside
     if not outcome.is_tried:
         return Limit(AbstainBelow(options.abstain_below or 0.0, 0.0, False), is_outside)
-    is_counted = outcome.is_known & ~is_outside
+    is_first = np.isin(np.arange(len(truth)), first_rows(data.groups))
+    is_counted = outcome.is_known & ~is_outside & is_first
     served = _given(truth, outcome.is_chosen, outcome.as_served())
     found = abstain_below(served.take(is_counted), options.target_precision)
     given = _given(truth, outcome.is_chosen, outcome.probabilities)
@@ -101,10 +112,8 @@ def _given(truth: Bools, is_chosen: Bools, probabilities: Float32) -> Given:
     return Given(confidences(probabilities, is_chosen), right, is_chosen.sum(axis=1))
 
 
-def _known(data: Trainable) -> Bools:
-    if data.is_multi:
-        return np.ones(len(data.truth), np.bool_)
-    return np.asarray(data.truth[:, data.truth.sum(axis=0) > 1].any(axis=1))
+def _known(is_seen: Bools, is_multi: bool) -> Bools:
+    return np.ones(len(is_seen), np.bool_) if is_multi else np.asarray(is_seen.any(axis=1))
 
 
 def _calibrations(data: Trainable, selection: Selection, is_known: Bools, progress: Progress) -> Calibrations:

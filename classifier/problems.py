@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from classifier.twins import twin_groups
 from core.classifier_types import Bools
-from core.example_checks import alike_labels, folded
+from core.example_checks import alike_labels
 
 SHOWN = 5
 TINY = 5
@@ -18,17 +18,19 @@ MAX_QUOTED = 80
 
 def find_problems(labels: Sequence[str], texts: Sequence[str], truth: Bools) -> list[str]:
     """Sentences for people; empty when nothing was found. `truth` (n, c) is of n texts and c labels."""
+    groups = _grouped(texts)
     return [
         *alike_labels(labels),
-        *_contradictions(labels, texts, truth),
-        *_repetitions(texts),
+        *_contradictions(labels, texts, truth, groups),
+        *_repetitions(groups),
         *_small(labels, truth),
         *_lopsided(labels, truth),
     ]
 
 
-def _contradictions(labels: Sequence[str], texts: Sequence[str], truth: Bools) -> list[str]:
-    groups = _grouped(folded(text) for text in texts)
+def _contradictions(
+    labels: Sequence[str], texts: Sequence[str], truth: Bools, groups: list[list[int]]
+) -> list[str]:
     odd = [rows for rows in groups if len(rows) > 1 and (truth[rows] != truth[rows[0]]).any()]
     if not odd:
         return []
@@ -40,9 +42,14 @@ def _contradictions(labels: Sequence[str], texts: Sequence[str], truth: Bools) -
     return [f"{len(odd):,} texts stand more than once with different labels: {shown}. Correct one of each."]
 
 
-def _repetitions(texts: Sequence[str]) -> list[str]:
-    extra = len(texts) - len(set(texts))
-    return [f"{extra:,} examples repeat the text of another, word for word."] if extra else []
+def _repetitions(groups: list[list[int]]) -> list[str]:
+    extra = sum(len(rows) - 1 for rows in groups)
+    if not extra:
+        return []
+    return [
+        f"{extra:,} examples repeat the text of another but for case and white space; such are held out"
+        " together."
+    ]
 
 
 def _small(labels: Sequence[str], truth: Bools) -> list[str]:
@@ -68,11 +75,13 @@ def _lopsided(labels: Sequence[str], truth: Bools) -> list[str]:
     ]
 
 
-def _grouped(keys: Iterable[str]) -> list[list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        groups[key].append(row)
-    return list(groups.values())
+def _grouped(texts: Sequence[str]) -> list[list[int]]:
+    """The rows of each text."""
+    numbers = twin_groups(texts).tolist()
+    groups: list[list[int]] = [[] for _ in range(max(numbers, default=-1) + 1)]
+    for row, number in enumerate(numbers):
+        groups[number].append(row)
+    return groups
 
 
 def _names(labels: Sequence[str], truth: Bools, row: int) -> str:

@@ -28,7 +28,7 @@ def refit(head: Head, examples: Examples, options: TrainingOptions) -> TrainedHe
     """A head like `head` on `examples`, whose labels may be others. Raises InvalidInput."""
     check(examples, _of_head(head, options))
     recipe = Recipe.of(head.kind, head.parameters)
-    data = Trainable(examples.vectors, examples.truth, head.is_multi)
+    data = Trainable.of(examples, head.is_multi)
     start = _start(head, recipe, examples) if head.kind is HeadKind.LOGISTIC else None
     arrays = fit_arrays(recipe, data, Progress(_never_ends), start)
     arrays |= {name: head.arrays[name] for name in KEPT if name in head.arrays}
@@ -37,7 +37,7 @@ def refit(head: Head, examples: Examples, options: TrainingOptions) -> TrainedHe
     parameters = dict(head.parameters)
     if parameters.get("scope") is not None:
         order = spread_order(examples.truth, np.random.default_rng(options.seed))
-        scope = fit_scope(examples.vectors, None, order, parameters["scope"]["unsure"])
+        scope = fit_scope(data, None, order, parameters["scope"]["unsure"])
         arrays["landmarks"], parameters["scope"] = scope.landmarks, scope.parameters()
     fitted = Head(head.kind, examples.labels, head.is_multi, arrays, parameters)
     return TrainedHead(fitted, {}, _report(fitted, examples))

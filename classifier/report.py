@@ -45,15 +45,16 @@ class Split:
 class HeldOut:
     """Out-of-fold predictions of n examples.
 
-    `truth`, `is_chosen` (n, c); `probabilities` (n, c) calibrated and `uncalibrated` before that; with one
-    label an example `is_chosen` has one True a row, abstained or not. `is_abstained` (n,). `thresholds`
-    (c,) above which the head that serves gives a label of several.
+    `truth`, `is_seen` (see classifier.suspicious) and `is_chosen` (n, c); `probabilities` (n, c) calibrated
+    and `uncalibrated` before that; with one label an example `is_chosen` has one True a row, abstained or
+    not. `is_abstained` (n,). `thresholds` (c,) above which the head that serves gives a label of several.
     """
 
     labels: tuple[str, ...]
     is_multi: bool
     texts: tuple[str, ...]
     truth: Bools
+    is_seen: Bools
     probabilities: Float32
     uncalibrated: Float32
     is_chosen: Bools
@@ -188,7 +189,7 @@ def _answered(held_out: HeldOut) -> dict[str, Any]:
 
 
 def _suspicious(held_out: HeldOut) -> dict[str, Any]:
-    found = suspicious_labels(held_out.truth, held_out.probabilities, held_out.is_multi)
+    found = suspicious_labels(held_out.truth, held_out.is_seen, held_out.probabilities, held_out.is_multi)
     names = held_out.labels
     return {
         "count": len(found),

@@ -73,7 +73,7 @@ def confidences(probabilities: Float32, is_chosen: Bools) -> Float32:
 
 
 def outside(head: Head, vectors: Float32, probabilities: Float32) -> Bools:
-    """(n,) whether a vector is unlike all that the head was trained on; see classifier.scope."""
+    """(n,) whether a vector is unlike all that the head was trained on; see classifier.abstaining."""
     scope = head.parameters.get("scope")
     if scope is None:
         return np.zeros(len(vectors), np.bool_)

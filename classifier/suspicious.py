@@ -27,28 +27,36 @@ class SuspiciousLabel:
     confidence: float
 
 
-def suspicious_labels(truth: Bools, probabilities: Float32, is_multi: bool) -> list[SuspiciousLabel]:
-    """The surest first. Both arrays (n, c), `probabilities` by heads that had not seen the example."""
-    found = _of_several(truth, probabilities) if is_multi else _of_one(truth, probabilities)
+def suspicious_labels(
+    truth: Bools, is_seen: Bools, probabilities: Float32, is_multi: bool
+) -> list[SuspiciousLabel]:
+    """The surest first. All arrays (n, c), `probabilities` by heads that had not seen the example.
+
+    `is_seen`: of the labels given, those of which these heads had other examples. Of the rest, as of a label
+    of one example, they could not know, so that it is neither doubted nor suggested.
+    """
+    find = _of_several if is_multi else _of_one
+    found = find(truth, is_seen, probabilities)
     return sorted(found, key=lambda one: (-one.confidence, one.row))
 
 
-def _of_one(truth: Bools, probabilities: Float32) -> list[SuspiciousLabel]:
+def _of_one(truth: Bools, is_seen: Bools, probabilities: Float32) -> list[SuspiciousLabel]:
     given = truth.argmax(axis=1)
     rows = np.arange(len(given))
-    is_confident = probabilities >= _mean_where(truth, probabilities)  # (n, c)
+    is_confident = probabilities >= _mean_where(is_seen, probabilities)  # (n, c)
     best = np.where(is_confident, probabilities, -1.0).argmax(axis=1)
-    is_wrong = is_confident[rows, best] & (probabilities[rows, best] > probabilities[rows, given])
+    is_surer = probabilities[rows, best] > probabilities[rows, given]
+    is_wrong = is_seen.any(axis=1) & is_confident[rows, best] & is_surer
     return [
         SuspiciousLabel(int(row), (int(given[row]),), (int(best[row]),), float(probabilities[row, best[row]]))
         for row in np.flatnonzero(is_wrong)
     ]
 
 
-def _of_several(truth: Bools, probabilities: Float32) -> list[SuspiciousLabel]:
-    is_missing = ~truth & (probabilities >= _mean_where(truth, probabilities)) & (probabilities > 0.5)
+def _of_several(truth: Bools, is_seen: Bools, probabilities: Float32) -> list[SuspiciousLabel]:
+    is_missing = ~truth & (probabilities >= _mean_where(is_seen, probabilities)) & (probabilities > 0.5)
     absence = 1 - probabilities
-    is_extra = truth & (absence >= _mean_where(~truth, absence)) & (absence > 0.5)
+    is_extra = is_seen & (absence >= _mean_where(~truth, absence)) & (absence > 0.5)
     is_flipped = is_missing | is_extra
     surest = np.where(is_missing, probabilities, np.where(is_extra, absence, 0.0)).max(axis=1, initial=0.0)
     return [

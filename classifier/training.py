@@ -24,6 +24,7 @@ from classifier.thresholds import best_thresholds
 from classifier.untried import untried_report
 from core.classifier_types import Bools, Examples, Head, TrainedHead, TrainingOptions
 from core.errors import InvalidInput
+from core.example_checks import folded
 from core.ports.classifiers import Going
 from core.types import Float32, Int64
 
@@ -35,14 +36,14 @@ def train(examples: Examples, options: TrainingOptions, going: Going) -> Trained
     is_multi = check(examples, options)
     progress = Progress(going)
     progress.at(0.0)
-    data = Trainable(examples.vectors, examples.truth, is_multi)
+    data = Trainable.of(examples, is_multi)
     outcome = learn(data, options, progress)
     recipe = outcome.selection.chosen.recipe
     progress.at(0.7)
     arrays = fit_arrays(recipe, data, progress)
     progress.at(0.8)
     scope = _scope(data, outcome, options.seed) if options.out_of_scope else None
-    limited = limit(data.truth, options, outcome, scope)
+    limited = limit(data, options, outcome, scope)
     head = _head(examples, outcome, arrays, scope, limited.below)
     curve = _curve(data, options, outcome, progress)
     progress.at(0.95)
@@ -57,6 +58,11 @@ def check(examples: Examples, options: TrainingOptions) -> bool:
         raise InvalidInput(
             f"Found {len(truth)} example(s); a classifier needs at least two, better eight or more of each"
             " label. Send more examples."
+        )
+    if len({folded(text) for text in examples.texts}) < 2:
+        raise InvalidInput(
+            f"All {len(truth):,} examples are the same text but for case and white space; a classifier needs"
+            " different ones. Send other texts."
         )
     is_multi = options.multi_label
     if is_multi is None:
@@ -97,7 +103,7 @@ def _spread(truth: Bools, seed: int) -> Int64:
 
 def _scope(data: Trainable, outcome: Outcome, seed: int) -> Scope:
     best = outcome.as_served().max(axis=1) if outcome.is_tried else None
-    return fit_scope(data.vectors, best, _spread(data.truth, seed))
+    return fit_scope(data, best, _spread(data.truth, seed))
 
 
 def _head(
@@ -139,7 +145,7 @@ def _curve(
         return choose(sigmoid(logits), best_thresholds(held_out, data.truth[others]))
 
     shares = FEWER_SHARES if data.truth.size > MANY_CELLS else SHARES
-    return learning_curve(data.truth, chosen, options.seed, shares)
+    return learning_curve(data.truth, data.groups, chosen, options.seed, shares)
 
 
 def _report(
@@ -159,6 +165,7 @@ def _report(
         outcome.is_multi,
         examples.texts,
         examples.truth,
+        outcome.is_seen,
         outcome.probabilities,
         _uncalibrated(outcome),
         outcome.is_chosen,

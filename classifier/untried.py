@@ -7,17 +7,13 @@ from typing import Any
 
 from classifier.problems import find_problems
 from classifier.report import imbalance
-from core.classifier_types import Bools, Examples
+from core.classifier_types import Examples
 
 WHY = (
-    "No label has two examples, so nothing could be held out: how good the head is, is not known, and its"
-    " probabilities are not calibrated. Add examples."
+    "No label has two examples, so nothing could be held out (those that differ only by case and white space"
+    " count as one): how good the head is, is not known, and its probabilities are not calibrated. Add"
+    " examples."
 )
-
-
-def is_tried(truth: Bools) -> bool:
-    """Whether a label has two examples, of which one can be held out; `truth` (n, c)."""
-    return bool((truth.sum(axis=0) > 1).any())
 
 
 def untried_report(

@@ -34,3 +34,14 @@ def several(count: int, seed: int = 0) -> Examples:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     texts = tuple(f"text {i}" for i in range(count))
     return Examples(("a", "b", "c", "d"), texts, vectors.astype(np.float32), truth)
+
+
+def with_copies(examples: Examples, rows: Sequence[int]) -> Examples:
+    """`examples` and once more those of `rows`, in capitals, which an encoder may read as the same."""
+    copies = tuple(examples.texts[row].upper() for row in rows)
+    return Examples(
+        examples.labels,
+        (*examples.texts, *copies),
+        np.concatenate([examples.vectors, examples.vectors[list(rows)]]),
+        np.concatenate([examples.truth, examples.truth[list(rows)]]),
+    )

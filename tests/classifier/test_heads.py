@@ -209,6 +209,13 @@ def test_a_label_of_one_example_or_none_does_not_stop_the_others() -> None:
     assert probabilities[:, 3].max() < 0.5
 
 
+def test_the_only_example_of_a_label_is_not_called_a_wrong_label() -> None:
+    examples = clusters([30] * 4 + [1] * 8, spread=0.5)
+    only = set(examples.labels[4:])
+    found = HEADS.train(examples, TrainingOptions(), going).report["suspicious_labels"]["examples"]
+    assert not [row for row in found if only & {*row["given"], *row["suggested"]}]
+
+
 def test_a_thousand_labels() -> None:
     trained = HEADS.train(clusters([3] * 1000, spread=0.3), TrainingOptions(head=HeadKind.PROTOTYPES), going)
     test = clusters([1] * 1000, spread=0.3, seed=4)

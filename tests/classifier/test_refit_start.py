@@ -27,7 +27,7 @@ def lopsided() -> Examples:
 
 def test_a_refit_to_the_same_examples_takes_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     examples, losses = lopsided(), []
-    data = Trainable(examples.vectors, examples.truth, is_multi=False)
+    data = Trainable.of(examples, is_multi=False)
     arrays = fit_arrays(RECIPE, data, Progress(lambda share: None))
     calibration = {"method": "temperature", "scale": 1.0, "offset": 0.0}
     parameters = {**RECIPE.parameters(), "calibration": calibration, "abstain_below": 0.0, "scope": None}

@@ -34,6 +34,7 @@ def held_out(n: int = 60, c: int = 3) -> HeldOut:
         is_multi=False,
         texts=tuple(f"text {i}" for i in range(n)),
         truth=one_hot(columns, c),
+        is_seen=one_hot(columns, c),
         probabilities=probabilities,
         uncalibrated=np.sqrt(probabilities),
         is_chosen=one_hot(probabilities.argmax(axis=1), c),
@@ -138,10 +139,24 @@ def test_the_learning_curve_measures_growing_parts_on_examples_not_trained_on() 
         seen.append((train, test))
         return truth[test] if len(train) > 40 else np.roll(truth[test], 1, axis=1)
 
-    points = learning_curve(truth, predict, seed=1)
+    points = learning_curve(truth, np.arange(100), predict, seed=1)
     assert [point.examples for point in points] == [8, 16, 32, 56, 80]
     assert [point.accuracy for point in points] == [0, 0, 0, 1, 1]
     assert all(not set(train) & set(test) for train, test in seen)
+
+
+def test_the_learning_curve_trains_on_no_twin_of_what_it_is_measured_on() -> None:
+    truth = one_hot(np.tile(np.arange(4), 25), 4)
+    groups = np.arange(100) // 8  # of all labels
+    seen: list[tuple[Int64, Int64]] = []
+
+    def predict(train: Int64, test: Int64) -> Bools:
+        seen.append((train, test))
+        return truth[test]
+
+    learning_curve(truth, groups, predict, seed=1)
+    assert seen
+    assert all(not set(groups[train]) & set(groups[test]) for train, test in seen)
 
 
 def test_every_beginning_of_the_order_has_labels_in_their_shares() -> None:
@@ -183,7 +198,7 @@ def test_texts_with_contradicting_labels_are_told_with_both_labels() -> None:
     truth = one_hot(np.array([0, 1, 0, 0]), 2)
     problems = " ".join(find_problems(["a", "b"], texts, truth))
     assert "1 texts stand more than once with different labels: 'Where is it?' as 'a' and as 'b'" in problems
-    assert "1 examples repeat the text of another" in problems
+    assert "2 examples repeat the text of another but for case and white space" in problems
 
 
 def test_small_and_lopsided_labels_are_told() -> None:
