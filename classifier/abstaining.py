@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from classifier.fitting import Trainable
 from classifier.scoring import is_outside
-from classifier.twins import first_rows
 from core.classifier_types import Bools
+from core.twins import first_rows
 from core.types import Float32, Float64, Int64
 
 Z = 1.645  # one-sided 95 %

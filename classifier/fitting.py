@@ -13,8 +13,8 @@ from classifier.logistic import REFIT_TOLERANCE, TOLERANCE, Linear, LogisticProb
 from classifier.neighbours import neighbour_logits
 from classifier.progress import Progress
 from classifier.prototypes import fit_prototypes
-from classifier.twins import twin_groups
 from core.classifier_types import Bools, Examples, HeadKind
+from core.twins import twin_groups
 from core.types import Float32, Int64
 
 DEFAULT_C = 10.0

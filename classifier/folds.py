@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from classifier.curves import spread_order
-from classifier.twins import first_rows
 from core.classifier_types import Bools
+from core.twins import first_rows
 from core.types import Int64
 
 FEW = 2000

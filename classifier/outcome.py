@@ -19,8 +19,8 @@ from classifier.progress import Progress
 from classifier.scoring import choose, confidences
 from classifier.selection import Selection, Selector
 from classifier.thresholds import best_thresholds
-from classifier.twins import first_rows
 from core.classifier_types import Bools, HeadKind, TrainingOptions
+from core.twins import first_rows
 from core.types import Float32
 
 # Without two examples of any label nothing can be held out; cosines are then told apart as in zero-shot.

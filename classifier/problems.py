@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from classifier.twins import twin_groups
 from core.classifier_types import Bools
 from core.example_checks import alike_labels
+from core.twins import twin_groups
 
 SHOWN = 5
 TINY = 5

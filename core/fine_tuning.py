@@ -17,6 +17,7 @@ from core.classifier_types import Bools, Examples, Head, TrainedHead, TrainingOp
 from core.errors import InvalidInput, Unavailable
 from core.ports.classifiers import Arrays, EncoderTuner, Going, Heads
 from core.ports.models import Encoder
+from core.twins import first_rows, twin_groups
 from core.types import Float32, Float64, Int64, Lane, PassageText
 
 FOLDS: Final = 3
@@ -42,7 +43,7 @@ class FineTuning:
 
         Where tuning fails, at whatever point, it is the plain head.
         """
-        folds = _folds(examples.truth, options.seed)
+        folds = _folds(examples, options.seed)
         if min(np.bincount(folds, minlength=FOLDS)) < MIN_PER_FOLD:
             told = {"kept": False, "reason": f"too few examples to compare on {FOLDS} folds"}
             return with_tuning(plain, told), None
@@ -119,13 +120,15 @@ def _comparison(before: Float64, after: Float64) -> dict[str, Any]:
     }
 
 
-def _folds(truth: Bools, seed: int) -> Int64:
-    """(n,) a fold for each example, so that examples of one set of labels are spread evenly."""
+def _folds(examples: Examples, seed: int) -> Int64:
+    """(n,) a fold for each example: texts of one set of labels are spread evenly, twins stay together."""
+    groups = twin_groups(examples.texts)
+    truth = examples.truth[first_rows(groups)]
     order = np.random.default_rng(seed).permutation(len(truth))
     _, kinds = np.unique(truth[order], axis=0, return_inverse=True)
     folds = np.empty(len(truth), np.int64)
     folds[order[np.argsort(kinds.ravel(), kind="stable")]] = np.arange(len(truth)) % FOLDS
-    return folds
+    return folds[groups]
 
 
 def _rows(examples: Examples, chosen: Bools) -> Examples:

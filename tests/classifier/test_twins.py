@@ -8,9 +8,9 @@ import pytest
 from classifier.fitting import Trainable
 from classifier.folds import fold_count, seen_elsewhere, stratified_folds
 from classifier.heads import ClassifierHeads
-from classifier.twins import first_rows, twin_groups
 from core.classifier_types import Abstention, Examples, TrainingOptions
 from core.errors import InvalidInput
+from core.twins import first_rows, twin_groups
 from tests.classifier.heads_data import clusters, with_copies
 
 HEADS = ClassifierHeads()

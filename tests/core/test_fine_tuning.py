@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -89,6 +90,20 @@ def test_tuning_that_does_not_help_is_dropped(database: Database) -> None:
     assert not told["kept"]
     assert told["score_after"] == told["score_before"]
     assert not world.service.versions("topic")[0].is_tuned
+
+
+def test_twins_of_what_is_left_out_are_not_tuned_on(database: Database) -> None:
+    class Telling(SmallTuner):
+        def tune(self, texts: Sequence[str], truth: Any, seed: int, going: Going) -> Arrays:
+            of_each = Counter(text.casefold() for text in texts)
+            assert set(of_each.values()) == {2}, "both or none of each pair"
+            return super().tune(texts, truth, seed, going)
+
+    tuner = Telling(1.0)
+    world = ClassifierWorld(database, tuner=tuner)
+    twins = [LabelledText(example.text.upper(), example.labels) for example in EXAMPLES]
+    assert world.train(examples=EXAMPLES + twins, fine_tune=True).state is JobState.SUCCEEDED
+    assert tuner.tuned[:3] == [24, 24, 24]
 
 
 @pytest.mark.parametrize(
