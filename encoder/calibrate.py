@@ -76,9 +76,13 @@ def main() -> None:
 def calibrate(folder: Path, texts: Sequence[str]) -> None:
     """Writes `int8.safetensors` into a model folder, from what its model computes for `texts`.
 
-    Raises CheckpointError for a bad folder and when there are no texts.
+    Raises CheckpointError for a bad folder, for a modernbert and when there are no texts.
     """
     checkpoint = load_checkpoint(folder)
+    if checkpoint.config.modern:
+        raise CheckpointError(
+            f"{folder} is a modernbert, which runs on torch in float32 and needs no ranges."
+        )
     token_ids = Tokenizer(checkpoint.tokenizer_json, checkpoint.config.at_once).encode(texts)
     observer = Observer(checkpoint.config, checkpoint.weights)
     save_ranges(folder, measure_ranges(observer, token_ids), checkpoint.weights_sha256)

@@ -77,7 +77,7 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     raw = read_public_config(folder)
     stored = own_weights(folder, raw, read_tensors(folder))
     tokenizer_json = read_tokenizer(folder)
-    if "cognate" not in raw:
+    if raw.get("cognate") is None:
         tokenizer_json = in_lower_case(folder, tokenizer_json)
     weights = in_float32(stored)
     require_shapes(folder, expected_shapes(config), weights)

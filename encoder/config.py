@@ -40,6 +40,10 @@ class ModernShape:
     local_theta: float
 
 
+_SIZES = ("vocab_size", "d", "layers", "heads", "intermediate", "max_positions", "pooling_heads")
+_LEAST = dict.fromkeys(_SIZES, 1) | {"relative_buckets": 0}
+
+
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Everything but the weights that decides a vector.
@@ -72,12 +76,16 @@ class ModelConfig:
     modern: ModernShape | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "d", "layers", "heads", "intermediate", "max_positions", "pooling_heads"):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or value < least:
                 raise CheckpointError(
-                    f"Model '{self.id}': {name}={value!r} must be a whole number from 1 on."
+                    f"Model '{self.id}': {name}={value!r} must be a whole number from {least} on."
                 )
+        if not isinstance(self.layer_norm_eps, int | float) or not self.layer_norm_eps >= 0:
+            raise CheckpointError(
+                f"Model '{self.id}': layer_norm_eps={self.layer_norm_eps!r} must be a number from 0 on."
+            )
         if self.d % self.heads:
             raise CheckpointError(f"Model '{self.id}': d={self.d} is not a multiple of heads={self.heads}.")
         if self.pooling is Pooling.CLASS_ATTENTION and self.d % self.pooling_heads:

@@ -83,10 +83,10 @@ def load_cross_encoder(folder: Path) -> CrossEncoderCheckpoint:
 
 def read_cross_config(folder: Path, raw: Mapping[str, Any]) -> ModelConfig:
     """The encoder's config, pooling the last state at CLS (ModernBERT: as the folder says), unnormalised."""
-    own = raw.get("cognate", {})
-    said = own.get("max_tokens") or most_tokens(folder)
 
     def behaviour(max_positions: int) -> dict[str, Any]:
+        own = raw.get("cognate") or {}
+        said = own.get("max_tokens") or most_tokens(folder)
         return {
             "id": own.get("id", folder.name),
             "max_tokens": int(min(said, MAX_TOKENS, max_positions)),

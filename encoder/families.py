@@ -20,6 +20,7 @@ from core.errors import CheckpointError
 
 AnyArray = npt.NDArray[np.generic]
 MODERN_BERT = "modernbert"
+_LAYER_KINDS = {"full_attention", "sliding_attention"}
 _POSITIONS = "embeddings.position_embeddings.weight"
 _SEGMENTS = "embeddings.token_type_embeddings.weight"
 
@@ -70,8 +71,7 @@ _DISTILBERT_NAMES = (
     (r"\.ffn\.lin2\.", ".output.dense."),
     (r"\.output_layer_norm\.", ".output.LayerNorm."),
 )
-
-
+# What the first releases of BERT called them, in any family.
 _FIRST_NAMES = ((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias"))
 
 
@@ -158,6 +158,11 @@ def _modern_fields(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     kinds = raw.get("layer_types") or [
         "sliding_attention" if i % every else "full_attention" for i in range(raw["num_hidden_layers"])
     ]
+    if len(kinds) != raw["num_hidden_layers"] or set(kinds) - _LAYER_KINDS:
+        raise CheckpointError(
+            f"{folder} has the layer_types {kinds}; expected for each of its "
+            f"{raw['num_hidden_layers']} layers: {' or '.join(sorted(_LAYER_KINDS))}."
+        )
     rotations = raw.get("rope_parameters") or {}
     if not all(isinstance(rotation, Mapping) for rotation in rotations.values()):
         raise CheckpointError(

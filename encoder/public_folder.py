@@ -10,8 +10,12 @@ from typing import Any
 
 from core.errors import CheckpointError
 from encoder.json_files import read_json
+from encoder.tokenizer import load_tokenizer
 
+MODULES = "modules.json"
+_KINDS = {"Transformer", "Pooling", "Normalize"}
 SIZES = "sentence_bert_config.json"
+PROMPTS = "config_sentence_transformers.json"
 
 
 def public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
@@ -19,23 +23,42 @@ def public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
 
     Vectors are always normalised: the index compares by inner product.
     """
-    modules = read_json(folder / "modules.json", default=[])
-    kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-    extra = set(kinds) - {"Transformer", "Pooling", "Normalize"}
-    if extra:
-        raise CheckpointError(f"{folder} adds the modules {sorted(extra)}, which are not supported.")
-    sizes = read_json(folder / SIZES, default={})
+    modules = _modules(folder)
     query_prompt, passage_prompt = _public_prompts(folder)
     pooling = _pooling_file(folder, modules)
     if (query_prompt or passage_prompt) and pooling.get("include_prompt") is False:
         raise CheckpointError(f"{folder} pools without its prompts (include_prompt), which is not supported.")
     return {
         "id": folder.name,
-        "max_tokens": int(min(sizes.get("max_seq_length") or most_tokens(folder), max_positions)),
+        "max_tokens": int(min(_longest(folder), max_positions)),
         "pooling": _public_pooling(folder, pooling),
         "query_prompt": query_prompt,
         "passage_prompt": passage_prompt,
     }
+
+
+def _modules(folder: Path) -> Sequence[Mapping[str, Any]]:
+    """The steps from a text to its vector, each with a type."""
+    path = folder / MODULES
+    modules: Sequence[Mapping[str, Any]] = read_json(path, default=[])
+    for module in modules:
+        if not isinstance(module, Mapping) or not isinstance(module.get("type"), str):
+            raise CheckpointError(f"{path} lists {module!r}; an object with 'type' and 'path' is expected.")
+        if not isinstance(module.get("path", ""), str):
+            raise CheckpointError(f"{path} has the path {module['path']!r}; a folder's name is expected.")
+    extra = {module["type"].rpartition(".")[2] for module in modules} - _KINDS
+    if extra:
+        raise CheckpointError(f"{folder} adds the modules {sorted(extra)}, which are not supported.")
+    return modules
+
+
+def _longest(folder: Path) -> float:
+    """Tokens of the longest input: what sentence-transformers was told, else what the tokenizer says."""
+    path = folder / SIZES
+    said = read_json(path, default={}).get("max_seq_length") or most_tokens(folder)
+    if not isinstance(said, int | float):
+        raise CheckpointError(f"{path} has the max_seq_length {said!r}; a number of tokens is expected.")
+    return said
 
 
 def _public_prompts(folder: Path) -> tuple[str, str]:
@@ -43,18 +66,22 @@ def _public_prompts(folder: Path) -> tuple[str, str]:
 
     An empty prompt is a prompt.
     """
-    raw = read_json(folder / "config_sentence_transformers.json", default={})
-    prompts = {name: prompt or "" for name, prompt in (raw.get("prompts") or {}).items()}
-    default = prompts.get(raw.get("default_prompt_name"), "")
+    path = folder / PROMPTS
+    raw = read_json(path, default={})
+    found, default_name = raw.get("prompts") or {}, raw.get("default_prompt_name")
+    if not isinstance(found, Mapping) or not all(isinstance(prompt, str | None) for prompt in found.values()):
+        raise CheckpointError(f"{path} has the prompts {found!r}; an object of texts is expected.")
+    if not isinstance(default_name, str | None):
+        raise CheckpointError(f"{path} has the default_prompt_name {default_name!r}; a text is expected.")
+    prompts = {name: prompt or "" for name, prompt in found.items()}
+    default = prompts.get(default_name, "") if default_name else ""
     of_passages = (prompts[name] for name in ("document", "passage", "corpus") if name in prompts)
     return prompts.get("query", default), next(of_passages, default)
 
 
 def _pooling_file(folder: Path, modules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """How the folder says that it pools; a bare encoder, which does not say, is read at CLS."""
-    paths = [
-        module.get("path", "1_Pooling") for module in modules if str(module["type"]).endswith(".Pooling")
-    ]
+    paths = [module.get("path", "1_Pooling") for module in modules if module["type"].endswith(".Pooling")]
     bare = None if paths else {"pooling_mode_cls_token": True}
     raw: Mapping[str, Any] = read_json(folder / (paths or ["1_Pooling"])[0] / "config.json", default=bare)
     return raw
@@ -76,13 +103,17 @@ def most_tokens(folder: Path) -> float:
 
 
 def in_lower_case(folder: Path, tokenizer_json: str) -> str:
-    """The tokenizer, reading texts in lower case where the folder says so (`do_lower_case`)."""
+    """The tokenizer, reading texts in lower case where the folder says so (`do_lower_case`).
+
+    Raises CheckpointError when it cannot be read.
+    """
     if not read_json(folder / SIZES, default={}).get("do_lower_case"):
         return tokenizer_json
+    load_tokenizer(tokenizer_json)  # so that what is changed below is a tokenizer
     tokenizer = json.loads(tokenizer_json)
     own = tokenizer.get("normalizer")
-    steps = [] if own is None else own["normalizers"] if own["type"] == "Sequence" else [own]
-    if any(step["type"] == "Lowercase" or step.get("lowercase") for step in steps):
+    steps = [] if own is None else own.get("normalizers", [own])
+    if any(step.get("type") == "Lowercase" or step.get("lowercase") for step in steps):
         return tokenizer_json
     tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Lowercase"}, *steps]}
     return json.dumps(tokenizer, ensure_ascii=False)

@@ -257,6 +257,25 @@ def test_a_tokenizer_without_a_template_for_pairs_is_refused(tmp_path: Path) -> 
         load_reranker(folder, "torch", threads=1)
 
 
+def test_a_tokenizer_with_more_tokens_than_the_weights_have_vectors_is_refused(tmp_path: Path) -> None:
+    folder, _ = cross_folder(tmp_path / "a", "bert")
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"w39":45', '"w39":50'))  # in the half of segment 1
+    with pytest.raises(CheckpointError, match="has the id 50, but the weights have vectors of 50 ids"):
+        load_reranker(folder, "torch", threads=1)
+
+
+def test_a_folder_that_may_say_nothing_of_ours_but_no_nonsense(tmp_path: Path) -> None:
+    folder, _ = cross_folder(tmp_path / "a", "bert")
+    path = folder / "config.json"
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps(raw | {"cognate": None}))
+    assert load_cross_encoder(folder).encoder.config.id == "a"
+    path.write_text(json.dumps(raw | {"cognate": ["id"]}))
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+        load_cross_encoder(folder)
+
+
 @pytest.mark.integration
 def test_a_folder_that_sentence_transformers_wrote_scores_as_there(
     tmp_path: Path, opened: list[CrossEncoderReranker]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import (
     AutoModel,
     BertConfig,
@@ -20,13 +23,15 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, StartRefused
 from core.types import Float32
 from encoder.backends.base import Int32
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.backends.torch_backend import TorchBackend
+from encoder.calibrate import calibrate
 from encoder.checkpoint import load_checkpoint, save_checkpoint
 from encoder.config import Pooling
+from encoder.service import BackendName, build_backend
 
 LENGTHS = (31, 1, 17, 3)
 WIDTHS = {
@@ -169,6 +174,8 @@ def test_older_modernbert_configs_state_their_layers_by_a_period(tmp_path: Path)
             {"rope_type": "default", "rope_theta": 1e4},
             "states one rotation for all layers",
         ),
+        ("layer_types", ["full_attention"], "for each of its 5 layers: full_attention or sliding_attention"),
+        ("layer_types", ["linear"] * 5, "has the layer_types"),
         ("hidden_activation", "silu", "silu"),
     ],
 )
@@ -180,6 +187,39 @@ def test_variants_of_modernbert_that_would_give_other_vectors_are_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "modernbert"])
+def test_norms_of_every_family_are_read_under_their_first_names(tmp_path: Path, family: str) -> None:
+    folder, _ = public_folder(tmp_path / "a", CONFIGS[family])
+    expected = load_checkpoint(folder).fingerprint
+    path = folder / "model.safetensors"
+    stored = load_file(path)
+    first = {"weight": "gamma", "bias": "beta"}
+    renamed = {
+        re.sub(r"(LayerNorm|layer_norm)\.(weight|bias)$", lambda m: f"{m[1]}.{first[m[2]]}", name): array
+        for name, array in stored.items()
+    }
+    assert len(renamed.keys() - stored.keys()) == 10  # five norms
+    save_file(renamed, path)
+    assert load_checkpoint(folder).fingerprint == expected
+
+
+def test_modernbert_without_torch_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = public_folder(tmp_path / "a", CONFIGS["modernbert"])
+    checkpoint = load_checkpoint(folder)
+    monkeypatch.delitem(sys.modules, "encoder.backends.torch_backend")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(StartRefused, match=r"needs torch .*cognate\[torch\]"):
+        build_backend(folder, checkpoint, BackendName.OPENVINO, Precision.INT8, threads=1)
+
+
+def test_modernbert_has_no_ranges_to_calibrate(tmp_path: Path) -> None:
+    folder, _ = public_folder(tmp_path / "a", CONFIGS["modernbert"])
+    with pytest.raises(CheckpointError, match="runs on torch in float32 and needs no ranges"):
+        calibrate(folder, ["a text"])
 
 
 def test_an_unknown_family_is_refused_with_the_list_of_known_ones(tmp_path: Path) -> None:

@@ -51,9 +51,10 @@ def public_folder(folder: Path, files: dict[str, Any]) -> Path:
         ],
         "1_Pooling/config.json": {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True},
         TOKENIZER: {"tokenizer_class": "PreTrainedTokenizerFast", **special},
+        "config.json": json.loads((folder / "config.json").read_text()),
     }
     for name, content in files.items():
-        own[name] = {**own.get(name, {}), **content}  # type: ignore[dict-item]  # only objects are merged
+        own[name] = {**own.get(name, {}), **content}
     for name, content in own.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content))
@@ -65,6 +66,7 @@ def public_folder(folder: Path, files: dict[str, Any]) -> Path:
     [
         ({}, "Hello World the cat"),
         ({SIZES: {"max_seq_length": 64, "do_lower_case": True}}, "Hello World the cat"),
+        ({SIZES: {"do_lower_case": True}, "config.json": {"cognate": None}}, "Hello World the cat"),
         ({TOKENIZER: {"model_max_length": 16}}, LONG),
         ({TOKENIZER: {"model_max_length": 16}, SIZES: {"max_seq_length": None}}, LONG),
         ({TOKENIZER: {"model_max_length": int(1e30)}}, LONG),
@@ -134,13 +136,26 @@ def test_a_tokenizer_with_more_tokens_than_the_weights_have_vectors_is_refused(t
         ("modules.json", {}, r"modules\.json holds a dict; a list is expected"),
         (SIZES, [], f"{SIZES} holds a list"),
         ("1_Pooling/config.json", 3, r"1_Pooling/config\.json holds a int"),
-        (PROMPTS, {"prompts": ["query: "]}, "damaged"),
+        (PROMPTS, {"prompts": ["query: "]}, rf"{PROMPTS} has the prompts \['query: '\]; an object"),
+        (PROMPTS, {"prompts": {"query": 3}}, rf"{PROMPTS} has the prompts {{'query': 3}}; an object"),
+        (PROMPTS, {"default_prompt_name": ["query"]}, r"default_prompt_name \['query'\]; a text is expected"),
+        (SIZES, {"max_seq_length": "16"}, f"{SIZES} has the max_seq_length '16'; a number of tokens"),
+        ("modules.json", [{"path": ""}], r"modules\.json lists {'path': ''}; an object with 'type'"),
+        ("modules.json", [{"type": "a.Pooling", "path": 3}], r"modules\.json has the path 3"),
     ],
 )
 def test_files_of_another_kind_are_refused(tmp_path: Path, name: str, content: object, told: str) -> None:
     folder = public_folder(tmp_path / "a", {})
     (folder / name).write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=told):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"normalizer": 3}', '{"normalizer": {}}'])
+def test_a_tokenizer_to_be_lowered_that_cannot_be_read_is_refused(tmp_path: Path, content: str) -> None:
+    folder = public_folder(tmp_path / "a", {SIZES: {"do_lower_case": True}})
+    (folder / "tokenizer.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json cannot be read"):
         load_checkpoint(folder)
 
 
@@ -155,6 +170,8 @@ def test_no_prompts_may_be_written_as_null(tmp_path: Path) -> None:
         ("num_attention_heads", 0, r"heads=0 must be a whole number from 1 on"),
         ("hidden_size", "32", r"d='32' must be a whole number"),
         ("num_hidden_layers", -1, r"layers=-1 must be"),
+        ("layer_norm_eps", None, r"layer_norm_eps=None must be a number from 0 on"),
+        ("layer_norm_eps", -1, r"layer_norm_eps=-1 must be"),
         ("hidden_act", "gelu_new", r"computes 'gelu_new'; supported: gelu, relu"),
     ],
 )
