@@ -110,13 +110,13 @@ def fit_scope(data: Trainable, best: Float32 | None, order: np.ndarray, unsure: 
     """Thresholds from the training examples' own distances, each left out of its own with its twins.
 
     `best` (n,) their highest probabilities out of fold (None: `unsure` stays as it was); `order` (n,) is the
-    rows' order of which the first MAX_LANDMARKS become landmarks.
+    rows' order of which the first MAX_LANDMARKS different texts become landmarks.
     """
-    chosen = np.sort(order[:MAX_LANDMARKS])
+    texts = first_rows(data.groups)
+    chosen = np.sort(order[np.isin(order, texts)][:MAX_LANDMARKS])
     similarity = _left_out(data, chosen)
-    of_texts = similarity[first_rows(data.groups)]
-    far, doubtful = (lower_bound(of_texts, share) for share in (FAR, DOUBTFUL))
-    unsure = unsure if best is None else float(np.quantile(best, UNSURE))
+    far, doubtful = (lower_bound(similarity[texts], share) for share in (FAR, DOUBTFUL))
+    unsure = unsure if best is None else float(np.quantile(best[texts], UNSURE))
     parameters = {"far": far, "doubtful": doubtful, "unsure": unsure}
     is_far = np.zeros(len(similarity), np.bool_) if best is None else is_outside(parameters, similarity, best)
     return Scope(data.vectors[chosen], far, doubtful, unsure, is_far)

@@ -159,7 +159,7 @@ def _fit_inverse_temperature(logits: Float32, truth: Bools) -> float:
 def _fit_platt(logits: Float32, truth: Bools) -> tuple[float, float]:
     """Scale (LEAST to MOST) and offset of sigmoid(scale z + offset) with the lowest loss, targets smoothed.
 
-    From no scale and the labels' own frequency on, in units of the logits' spread.
+    From no scale and the labels' own frequency on, with logits around 0 in units of their spread.
     """
     from scipy.optimize import minimize
     from scipy.special import expit
@@ -167,8 +167,8 @@ def _fit_platt(logits: Float32, truth: Bools) -> tuple[float, float]:
     z = logits.ravel().astype(np.float64)
     yes, no = int(truth.sum()), int(truth.size - truth.sum())
     targets = np.where(truth.ravel(), (yes + 1) / (yes + 2), 1 / (no + 2))
-    spread = max(float(z.std()), 1e-6)
-    z /= spread
+    middle, spread = float(z.mean()), max(float(z.std()), 1e-6)
+    z = (z - middle) / spread
 
     def mean_loss(at: Float64) -> tuple[float, Float64]:
         u = at[0] * z + at[1]
@@ -179,7 +179,7 @@ def _fit_platt(logits: Float32, truth: Bools) -> tuple[float, float]:
     start = np.array([LEAST * spread, np.log((yes + 1) / (no + 1))])
     bounds = [(LEAST * spread, MOST * spread), (None, None)]
     found = minimize(mean_loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return float(found[0] / spread), float(found[1])
+    return float(found[0] / spread), float(found[1] - found[0] * middle / spread)
 
 
 def _steps_to_points(x: Float64, y: Float64, counts: Int64) -> tuple[Float64, Float64]:

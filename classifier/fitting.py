@@ -48,7 +48,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trainable:
-    """Unit `vectors` (n, d) float32 with `truth` (n, c); `groups` (n,) as of classifier.twins."""
+    """Unit `vectors` (n, d) float32 with `truth` (n, c); `groups` (n,) as of core.twins."""
 
     vectors: Float32
     truth: Bools

@@ -73,7 +73,7 @@ def learn(data: Trainable, options: TrainingOptions, progress: Progress) -> Outc
     count = fold_count(data.truth, data.groups)
     folds = stratified_folds(data.truth, data.groups, count, options.seed)
     is_seen = seen_elsewhere(data.truth, folds)
-    is_known = _known(is_seen, data.is_multi)
+    is_known = _known(is_seen, data.is_multi) & (folds.max() > 0)  # one text alone cannot be held out
     if not is_known.any():
         recipe = Recipe(options.head or HeadKind.PROTOTYPES)
         options = TrainingOptions(head=recipe.kind, seed=options.seed)

@@ -24,7 +24,6 @@ from classifier.thresholds import best_thresholds
 from classifier.untried import untried_report
 from core.classifier_types import Bools, Examples, Head, TrainedHead, TrainingOptions
 from core.errors import InvalidInput
-from core.example_checks import folded
 from core.ports.classifiers import Going
 from core.types import Float32, Int64
 
@@ -58,11 +57,6 @@ def check(examples: Examples, options: TrainingOptions) -> bool:
         raise InvalidInput(
             f"Found {len(truth)} example(s); a classifier needs at least two, better eight or more of each"
             " label. Send more examples."
-        )
-    if len({folded(text) for text in examples.texts}) < 2:
-        raise InvalidInput(
-            f"All {len(truth):,} examples are the same text but for case and white space; a classifier needs"
-            " different ones. Send other texts."
         )
     is_multi = options.multi_label
     if is_multi is None:

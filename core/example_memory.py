@@ -1,7 +1,8 @@
 """The examples of classifiers with their vectors: read from the store, encoded where that is missing.
 
 Those of classifiers used lately stay in memory, so that one new example costs one encoding, not the reading
-of ten thousand vectors: `max_bytes` of vectors and texts, or what was used last alone where that is larger.
+of ten thousand vectors: `max_bytes` of vectors and texts, or what was used last alone where that is larger,
+up to `max_alone_bytes`.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class ExampleMemory:
 
     store: ClassifierStore
     max_bytes: int = MAX_BYTES
+    max_alone_bytes: int = 8 * MAX_BYTES
     _held: OrderedDict[tuple[int, str], _Held] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     # One for each space that is being read for `recall`.
@@ -188,6 +190,8 @@ class ExampleMemory:
     def _remember(self, space: Space, held: _Held) -> None:
         with self._lock:
             self._held.pop(space.key, None)
+            if held.size_bytes > self.max_alone_bytes:
+                return
             self._held[space.key] = held
             while len(self._held) > 1 and sum(one.size_bytes for one in self._held.values()) > self.max_bytes:
                 self._held.popitem(last=False)

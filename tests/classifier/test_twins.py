@@ -9,7 +9,6 @@ from classifier.fitting import Trainable
 from classifier.folds import fold_count, seen_elsewhere, stratified_folds
 from classifier.heads import ClassifierHeads
 from core.classifier_types import Abstention, Examples, TrainingOptions
-from core.errors import InvalidInput
 from core.twins import first_rows, twin_groups
 from tests.classifier.heads_data import clusters, with_copies
 
@@ -88,8 +87,22 @@ def test_an_example_is_in_scope_also_where_all_have_the_same_vector() -> None:
     assert scope["far"] <= scope["doubtful"] < 0.9999
 
 
-def test_one_text_alone_is_refused() -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_of_one_text_alone_nothing_can_be_held_out(multi_label: bool) -> None:
     examples = clusters([1, 1])
-    one_text = Examples(examples.labels, ("Where is it?", "where  is it?"), examples.vectors, examples.truth)
-    with pytest.raises(InvalidInput, match="the same text"):
-        HEADS.train(one_text, TrainingOptions(), going)
+    vectors = np.repeat(examples.vectors[:1], 2, axis=0)
+    one_text = Examples(examples.labels, ("Where is it?", "where  is it?"), vectors, examples.truth)
+    trained = HEADS.train(one_text, TrainingOptions(multi_label=multi_label), going)
+    assert trained.report["accuracy"] is None
+    assert any("nothing could be held out" in problem for problem in trained.report["problems"])
+    assert HEADS.scores(trained.head, vectors).probabilities == pytest.approx(0.5, abs=0.5)
+
+
+def test_many_copies_of_one_text_move_neither_landmarks_nor_thresholds() -> None:
+    examples = clusters([200, 200, 200], spread=2.0)
+    scope = HEADS.train(examples, TrainingOptions(), going).head.parameters["scope"]
+    copied = HEADS.train(with_copies(examples, [0] * 3000), TrainingOptions(), going).head
+    assert len(copied.arrays["landmarks"]) == 600, "every text is one"
+    assert copied.parameters["scope"]["far"] == pytest.approx(scope["far"])
+    assert copied.parameters["scope"]["doubtful"] == pytest.approx(scope["doubtful"])
+    assert copied.parameters["scope"]["unsure"] == pytest.approx(scope["unsure"], abs=0.15)

@@ -44,6 +44,11 @@ def test_examples_larger_than_the_bound_stay_until_others_are_read(world: Classi
     assert recall("first") is not known
 
 
+def test_examples_beyond_the_last_bound_are_read_each_time(world: ClassifierWorld) -> None:
+    recall = recalling(world, ExampleMemory(world.store, max_bytes=1, max_alone_bytes=10))
+    assert recall("first") is not recall("first")
+
+
 def test_within_the_bound_examples_of_several_classifiers_stay(world: ClassifierWorld) -> None:
     recall = recalling(world, ExampleMemory(world.store, max_bytes=10_000))
     known = recall("first")

@@ -10,6 +10,7 @@ import pytest
 from core.errors import StartRefused
 from migrations.upgrade import check, upgrade
 from storage.database import Database
+from storage.urls import without_secrets
 from tests.storage.world import World, new
 
 OPENERS = pytest.mark.parametrize("opener", [upgrade, check, Database])
@@ -42,6 +43,19 @@ def test_urls_that_name_no_usable_database_are_refused(opener: object, url: str,
         opener(url)  # type: ignore[operator]
     assert "sqlite:///" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:se@cret/?@host/x?a=b", "postgresql://***@host/x?a=b"),
+        ("postgresql://host/x?user=me&password=se@cret&a=b", "postgresql://host/x?user=me&password=***&a=b"),
+        ("postgresql://host/x?SSLPASSWORD=secret", "postgresql://host/x?SSLPASSWORD=***"),
+        ("sqlite:////folder/file.db", "sqlite:////folder/file.db"),
+    ],
+)
+def test_urls_in_messages_tell_no_password(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
 
 
 @pytest.mark.parametrize(
