@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,15 +63,23 @@ def test_of_calls_at_the_same_time_one_reads_the_examples(
     world: ClassifierWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, reads = SqlClassifierStore.examples, []
+    started, is_read_again = threading.Barrier(4), threading.Event()
 
     def read_slowly(store: SqlClassifierStore, classifier_id: int) -> list[StoredExample]:
         reads.append(classifier_id)
-        time.sleep(0.1)  # so that the others come meanwhile
+        if len(reads) > 1:
+            is_read_again.set()
+        is_read_again.wait(0.2)  # where the others do not wait, they come meanwhile
         return read(store, classifier_id)
 
     monkeypatch.setattr(SqlClassifierStore, "examples", read_slowly)
     recall = recalling(world, ExampleMemory(world.store))
+
+    def recall_together(name: str) -> KnownExamples:
+        started.wait()
+        return recall(name)
+
     with ThreadPoolExecutor(4) as pool:
-        known = list(pool.map(recall, ["first"] * 4))
+        known = list(pool.map(recall_together, ["first"] * 4))
     assert len(reads) == 1
     assert all(one is known[0] for one in known)

@@ -14,6 +14,7 @@ from storage.backups import SqlBackups
 from storage.database import Database
 from storage.uploads import BACKUPS, FsspecUploadStore, local_uploads
 from tests.postgres import PostgresServer
+from tests.storage.backup_desk import Desk, opened_desk
 from tests.storage.world import World
 
 
@@ -91,3 +92,8 @@ def files(tmp_path: Path) -> FsspecUploadStore:
 @pytest.fixture
 def backups(world: World, files: FsspecUploadStore) -> SqlBackups:
     return SqlBackups(world.database, files, "test", world.clock)
+
+
+@pytest.fixture
+def desk(world: World, tmp_path: Path) -> Desk:
+    return opened_desk(world, tmp_path)

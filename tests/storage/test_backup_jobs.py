@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from core.types import EncoderInfo
 from storage.backups import SqlBackups
 from storage.jobs import SqlJobStore
 from storage.long_jobs import SqlLongJobs
-from tests.storage.backup_desk import Desk, Dying, opened_desk
+from tests.storage.backup_desk import Desk, Dying
 from tests.storage.world import DIM, World, new
 
 
@@ -74,11 +73,6 @@ class CancelledOnceRead(SqlJobStore):
 @pytest.fixture
 def kind() -> str:
     return "sqlite"
-
-
-@pytest.fixture
-def desk(world: World, tmp_path: Path) -> Desk:
-    return opened_desk(world, tmp_path)
 
 
 def test_an_accepted_backup_is_queued_and_found_again_after_a_restart(desk: Desk) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -16,18 +15,13 @@ from storage.backups import SqlBackups
 from storage.classifiers import SqlClassifierStore
 from storage.database import Database
 from storage.long_jobs import SqlLongJobs
-from tests.storage.backup_desk import Desk, Dying, opened_desk
+from tests.storage.backup_desk import Desk, Dying
 from tests.storage.world import ENCODER, World, new
 
 
 @pytest.fixture
 def kind() -> str:
     return "sqlite"
-
-
-@pytest.fixture
-def desk(world: World, tmp_path: Path) -> Desk:
-    return opened_desk(world, tmp_path)
 
 
 def test_a_whole_backup_brings_classifiers_back_and_one_collection_alone_does_not(desk: Desk) -> None:
