@@ -62,7 +62,7 @@ def train_generator(
         shares=dict(_share(argument) for argument in share or ()),
         start=start,
         shape=GeneratorShape(vocab_size=vocabulary, d=width, layers=layers, intermediate=4 * width),
-        model_id=model_id or out.name,
+        model_id=model_id or out.resolve().name,
         steps=steps,
         max_seconds=None if minutes is None else minutes * 60,
         batch_tokens=batch_tokens,

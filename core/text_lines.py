@@ -14,6 +14,8 @@ from core.errors import InvalidInput
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number and text of every line that is not blank; lines end at a line feed only.
 
+    A byte order mark at the beginning, as Windows programs write it, is no part of the text.
+
     Raises InvalidInput for a file that cannot be read, and naming the line that is not UTF-8.
     """
     try:
@@ -32,7 +34,7 @@ def _open(path: Path) -> IO[bytes]:
 def _text(path: Path, number: int, raw: bytes) -> str:
     """Without the end of the line; empty if there is only white space."""
     try:
-        line = raw.decode().rstrip("\r\n")
+        line = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}:{number} is not UTF-8 ({error.reason}); convert the file.") from None
     return line if line.strip() else ""

@@ -91,7 +91,16 @@ def save_checkpoint(folder: Path, config: ModelConfig, weights: StoredWeights, t
 
 
 def write_files(folder: Path, config: Mapping[str, Any], weights: StoredWeights, tokenizer_json: str) -> None:
-    """Writes `config.json`, the weights under the names they have, and the tokenizer."""
+    """Writes `config.json`, the weights under the names they have, and the tokenizer.
+
+    Raises CheckpointError, and writes nothing, when a weight is no finite number.
+    """
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise CheckpointError(
+                f"'{name}' has values that are not finite in {array.dtype}, so {folder} was not written: "
+                "training has diverged. Give a lower learning rate."
+            )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, folder / WEIGHTS)

@@ -15,6 +15,7 @@ from encoder.generator_config import PAD
 from encoder.training.bfloat16 import bfloat16
 from encoder.training.generation_batches import GenerationBatch, GenerationBatches
 from encoder.training.generation_settings import GeneratorSettings
+from encoder.training.loop import require_finite
 from encoder.training.state import RunState, load_state, save_state
 
 _LONGEST_STEP_S = 20.0  # more of a step's time was a pause of the machine and does not count
@@ -73,6 +74,7 @@ class GenerationRun:
         rate = learning_rate(self._share_done(), self._settings)
         batch, self._position = self._batches.next(self._position)
         loss = self._update(batch, rate)
+        require_finite(loss, self.done + 1, rate)
         self.done += 1
         self.tokens += int((batch.targets != PAD).sum())
         dev = self.dev_losses() if self.done % self._settings.dev_every == 0 else None

@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import InvalidInput
 from core.generation_types import EXPLANATION_SETS, GenerationTask
 from core.text_lines import read_lines
+from encoder.tokenizer import readable
 from encoder.training.generation_settings import DENOISE, TASKS, GeneratorSettings
 
 _MAX_NOISED_WORDS = 45
@@ -43,7 +44,7 @@ class Row:
 def read_rows(settings: GeneratorSettings) -> list[Row]:
     """All rows of the files in their order, then those made from plain texts. Raises InvalidInput."""
     rows = [_row(path, content) for path in settings.rows for content in _lines(path)]
-    texts = [str(content.get("text", "")) for path in settings.texts for content in _lines(path)]
+    texts = readable([str(content.get("text", "")) for path in settings.texts for content in _lines(path)])
     rng = random.Random(settings.seed)
     rng.shuffle(texts)
     return rows + list(_noised_rows(texts[: settings.max_texts], rng))
@@ -64,7 +65,7 @@ def _row(path: Path, content: dict[str, Any]) -> Row:
     fields = [content.get(name) for name in ("task", "source", "target")]
     if not all(isinstance(value, str) and value.strip() for value in fields):
         raise InvalidInput(f"{path} has a row without task, source or target: {str(content)[:120]}.")
-    task, source, target = map(str, fields)
+    task, source, target = readable([str(value) for value in fields])
     if task in EXPLANATION_SETS:
         task = str(GenerationTask.EXPLAIN)
     if task not in TASKS:

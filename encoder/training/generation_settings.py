@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from core.errors import InvalidInput
 from core.generation_types import GenerationTask
+from encoder.training.settings import require_limits
 
 DENOISE = "denoise"  # the task of plain texts: the text from a damaged copy of it
 TASKS: tuple[str, ...] = (*GenerationTask, DENOISE)
@@ -71,6 +72,7 @@ class GeneratorSettings:
         for name in ("steps", "dev_every", "checkpoint_every", "batch_tokens", "max_source_tokens"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
+        require_limits(self.learning_rate, self.max_seconds, self.threads)
         for task, share in self.shares.items():
             if task not in TASKS:
                 raise InvalidInput(f"A share is given to the task {task!r}; known are {', '.join(TASKS)}.")

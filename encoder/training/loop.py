@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from core.errors import InvalidInput
 from encoder.training.batches import Batch, Batches
 from encoder.training.settings import TrainSettings
 from encoder.training.state import RunState, load_state, save_state
@@ -144,6 +146,7 @@ class Run:
         rate = learning_rate(self._share_done(), self._settings)
         losses, tokens = self._update(rate)
         loss = losses.total.item()  # waits for a GPU, whose time is to count
+        require_finite(loss, self.done + 1, rate)
         self.done += 1
         self.tokens += tokens
         self.seconds += time.perf_counter() - began
@@ -220,6 +223,15 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], settings: OptimizerSett
         {"params": vectors, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=settings.peak_learning_rate)
+
+
+def require_finite(loss: float, step: int, rate: float) -> None:
+    """Raises InvalidInput for a loss that is no number: by then the weights are none either."""
+    if not math.isfinite(loss):
+        raise InvalidInput(
+            f"The loss of step {step} is {loss}, at a learning rate of {rate:.2g}: training has diverged. "
+            "Give a lower learning rate."
+        )
 
 
 def learning_rate(share_done: float, settings: OptimizerSettings) -> float:

@@ -94,7 +94,7 @@ class _Builder:
         query = _string(row["query"])
         negatives = tuple(
             self._passage({"text": n} if isinstance(n, str) else n, NO_LABEL)
-            for n in row.get("negatives", ())
+            for n in row.get("negatives") or ()
         )
         self.queries.append(query)
         self._positives.append(passage)

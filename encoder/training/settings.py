@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 
 from core.errors import InvalidInput
+
+
+def require_limits(learning_rate: float | None, max_seconds: float | None, threads: int) -> None:
+    """Raises InvalidInput for a rate or a time that is not above 0, and for fewer threads than none."""
+    for name, number in (("learning_rate", learning_rate), ("max_seconds", max_seconds)):
+        if number is not None and not 0 < number < inf:
+            raise InvalidInput(f"{name}={number} must be above 0 and finite.")
+    if threads < 0:
+        raise InvalidInput(f"threads={threads} must be 0, for all cores, or more.")
 
 
 class Mode(StrEnum):
@@ -49,8 +59,10 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         for name in ("contrastive", "embedding", "similarity", "prefix_weight"):
-            if not getattr(self, name) >= 0:
-                raise InvalidInput(f"The weight {name}={getattr(self, name)} must not be negative.")
+            if not 0 <= getattr(self, name) < inf:
+                raise InvalidInput(
+                    f"The weight {name}={getattr(self, name)} must not be negative or infinite."
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +103,14 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if not self.files:
             raise InvalidInput("Training needs at least one file of pairs.")
-        if any(not file.weight > 0 for file in self.files):
-            raise InvalidInput("The weight of every file of pairs must be above 0.")
+        if any(not 0 < file.weight < inf for file in self.files):
+            raise InvalidInput("The weight of every file of pairs must be a number above 0.")
         if any(file.hard_negatives < 0 for file in self.files):
             raise InvalidInput("The number of hard negatives must not be negative.")
         for name in ("steps", "dev_every", "checkpoint_every", "last_layers"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise InvalidInput(f"{name}={number} must be at least 1.")
-        for name in ("learning_rate", "max_seconds"):
-            if (number := getattr(self, name)) is not None and not number > 0:
-                raise InvalidInput(f"{name}={number} must be above 0.")
+        require_limits(self.learning_rate, self.max_seconds, self.threads)
         if self.batch_size < 2:
             raise InvalidInput(f"batch_size={self.batch_size} must be at least 2: others are the negatives.")
         if not 0 <= self.start_share <= 1:

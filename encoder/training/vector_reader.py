@@ -21,7 +21,7 @@ from encoder.generator_tokenizer import GeneratorTokenizer, train_tokenizer
 from encoder.service import load_encoder
 from encoder.training.bfloat16 import bfloat16
 from encoder.training.curves import CURVES, smooth
-from encoder.training.loop import build_optimizer, learning_rate
+from encoder.training.loop import build_optimizer, learning_rate, require_finite
 from encoder.training.state import (
     RunState,
     delete_state,
@@ -177,6 +177,7 @@ class Run:
         nn.utils.clip_grad_norm_(self._trained.values(), settings.max_gradient_norm)
         self._optimizer.step()
         value = loss.item()  # waits for a GPU, whose time is to count
+        require_finite(value, self.done + 1, rate)
         self.done, self.tokens = self.done + 1, self.tokens + tokens
         self.seconds += min(time.perf_counter() - began, _LONGEST_STEP_S)
         held = self.held_out_loss() if self.done % settings.dev_every == 0 else None

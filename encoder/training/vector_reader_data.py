@@ -19,6 +19,7 @@ from core.text_lines import read_lines
 from core.types import Float16, Int32, Int64, PassageText
 from encoder.generator_config import END, PAD
 from encoder.generator_tokenizer import GeneratorTokenizer
+from encoder.tokenizer import readable
 from encoder.training.vector_reader_settings import VectorReaderSettings
 
 VECTORS = "vectors.npy"
@@ -59,7 +60,7 @@ def _text(path: Path, number: int, line: str) -> str:
         text = None
     if not isinstance(text, str):
         raise InvalidInput(f'{path}, line {number}: expected {{"text": "…"}}.')
-    return " ".join(text.split())
+    return " ".join(readable([text])[0].split())
 
 
 def split(texts: Sequence[str], settings: VectorReaderSettings) -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InvalidInput
+from encoder.training.settings import require_limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class VectorReaderSettings:
         for name in ("steps", "batch_size", "dev_every", "checkpoint_every", "dev_texts", "prefix"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
+        require_limits(self.learning_rate, self.max_seconds, self.threads)
 
     @property
     def peak_learning_rate(self) -> float:

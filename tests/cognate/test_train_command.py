@@ -35,6 +35,17 @@ def test_a_reranker_is_trained_and_loads(tmp_path: Path) -> None:
     assert (summary["fingerprint"], summary["steps"]) == (saved.encoder.fingerprint, 2)
 
 
+def test_a_model_trained_into_the_working_folder_is_named_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    given = arguments(tmp_path, "reranker", "--negatives", "2", "--out", ".")
+    result = CliRunner().invoke(train_app, given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert load_cross_encoder(tmp_path / "here").encoder.config.id == "here"
+
+
 @pytest.mark.integration
 def test_an_encoder_is_trained_and_loads(tmp_path: Path) -> None:
     result = CliRunner().invoke(train_app, arguments(tmp_path, "encoder"), catch_exceptions=False)

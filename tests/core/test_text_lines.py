@@ -29,6 +29,14 @@ def test_lines_have_their_numbers_and_blank_ones_are_left_out(tmp_path: Path, na
     assert list(read_lines(path)) == [(1, "one"), (4, "\u2028two\ue000"), (5, "\ufeffthree")]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_byte_order_mark_at_the_beginning_is_no_text(tmp_path: Path, name: str) -> None:
+    content = "\ufeff{}\r\n\ufeff{}\r\n".encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    assert list(read_lines(path)) == [(1, "{}"), (2, "\ufeff{}")]
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_packed_file_is_named(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "a.jsonl.gz"

@@ -73,6 +73,14 @@ def test_packed_files_that_are_cut_short_are_refused(tmp_path: Path) -> None:
         read_rows(settings(cut_short(whole)))
 
 
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "a.jsonl", [{"task": "ask", "source": "a \ud800", "target": "\udc00 b"}])
+    texts = write_rows(tmp_path / "b.jsonl", [{"text": "one two \ud83d three"}])
+    row, denoised = read_rows(settings(rows, texts=(texts,)))
+    assert row == Row("ask", "a \ufffd", "\ufffd b")
+    assert denoised.target == "one two \ufffd three"
+
+
 def test_plain_texts_become_damaged_copies_and_questions_with_slips(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "a.jsonl", [{"task": "ask", "source": "s", "target": "t"}])
     plain = ["The quick brown fox jumps over the dog.", "Who wrote this very long book?", "Too short."]
@@ -111,6 +119,8 @@ def test_noise_is_the_same_for_the_same_seed_and_differs_between_seeds() -> None
     [
         ({"steps": 0}, "steps=0"),
         ({"batch_tokens": 0}, "batch_tokens=0"),
+        ({"learning_rate": -1.0}, "learning_rate=-1.0 must be above 0"),
+        ({"max_seconds": 0.0}, "max_seconds=0.0 must be above 0"),
         ({"shares": {"ask": -1.0}}, "must be 0 or more"),
         ({"shares": {"ask": float("nan")}}, "must be 0 or more"),
         ({"shares": {"translate": 1.0}}, "the task 'translate'; known are clean_query"),

@@ -36,6 +36,13 @@ def test_equal_passages_and_equal_queries_are_one(tmp_path: Path, name: str) -> 
     assert pairs.answers() == {0: {0, 1}, 1: {0}}
 
 
+def test_fields_that_may_be_absent_may_be_null(tmp_path: Path) -> None:
+    rows = [{"query": q, "text": "x", "title": None, "negatives": None, "label": None} for q in ("a", "b")]
+    pairs = read_pairs(write_rows(tmp_path / "p.jsonl", rows))
+    assert pairs.negatives == ((), ())
+    assert pairs.passages == (PassageText("", "x"),)
+
+
 def test_labels_go_with_pairs_and_their_passages(tmp_path: Path) -> None:
     rows = [{"query": "a", "text": "x", "label": "l"}, {"query": "b", "text": "y"}]
     pairs = read_pairs(write_rows(tmp_path / "p.jsonl", rows))

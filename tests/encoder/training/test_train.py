@@ -12,7 +12,7 @@ import pytest
 from core.errors import CheckpointError, InvalidInput
 from core.types import Float32, Int32, Lane
 from encoder.backends.torch_backend import TorchBackend
-from encoder.checkpoint import load_checkpoint, load_reference
+from encoder.checkpoint import WEIGHTS, load_checkpoint, load_reference, save_checkpoint
 from encoder.config import Pooling
 from encoder.engine import Engine
 from encoder.service import load_encoder, measure_parity
@@ -134,7 +134,29 @@ def test_a_modernbert_is_refused_before_anything_is_encoded(tmp_path: Path) -> N
         train_encoder(tiny_settings(tmp_path, start=start, files=(missing,)))
 
 
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.LORA])
+def test_a_run_that_diverges_is_refused_and_writes_no_model(tmp_path: Path, mode: Mode) -> None:
+    settings = tiny_settings(tmp_path, mode=mode, learning_rate=1e30)
+    with pytest.raises(
+        InvalidInput, match=r"The loss of step \d is nan.*diverged. Give a lower learning rate"
+    ):
+        train_encoder(settings)
+    assert not (settings.out / WEIGHTS).exists()
+
+
+def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+    saved = load_checkpoint(save_tiny_model(tmp_path / "model"))
+    before = (tmp_path / "model" / WEIGHTS).read_bytes()
+    name = next(iter(saved.weights))
+    broken = {**saved.weights, name: np.full_like(saved.weights[name], np.nan)}
+    with pytest.raises(CheckpointError, match=f"'{name}' has values that are not finite in float32"):
+        save_checkpoint(tmp_path / "model", saved.config, broken, saved.tokenizer_json)
+    assert (tmp_path / "model" / WEIGHTS).read_bytes() == before
+
+
 def test_a_negative_weight_of_a_loss_is_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"embedding=inf must not be negative or infinite"):
+        LossSettings(embedding=float("inf"))
     with pytest.raises(InvalidInput, match=r"embedding=-1.0 must not be negative"):
         LossSettings(embedding=-1.0)
 
@@ -259,7 +281,10 @@ def test_averaged_folders_load(tmp_path: Path) -> None:
         ({"last_layers": 0}, "last_layers=0"),
         ({"learning_rate": -1e-4}, "learning_rate=-0.0001 must be above 0"),
         ({"max_seconds": 0.0}, "max_seconds=0.0 must be above 0"),
+        ({"max_seconds": float("nan")}, "max_seconds=nan must be above 0"),
+        ({"threads": -1}, "threads=-1 must be 0"),
         ({"files": (PairFile(Path("pairs.jsonl"), hard_negatives=-1),)}, "hard negatives"),
+        ({"files": (PairFile(Path("pairs.jsonl"), weight=float("inf")),)}, "weight of every file"),
     ],
 )
 def test_impossible_settings_are_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:

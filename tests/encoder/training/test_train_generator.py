@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, InvalidInput
 from encoder.bert import bert_from_weights
 from encoder.checkpoint import load_checkpoint, save_checkpoint
 from encoder.encoder_decoder import EncoderDecoder
@@ -63,6 +63,11 @@ def test_a_run_writes_a_folder_that_loads_and_a_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_that_diverges_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="training has diverged"):
+        train_generator(generation_settings(tmp_path, learning_rate=1e30))
+
+
 def test_losses_fall(tmp_path: Path) -> None:
     settings = generation_settings(
         tmp_path, texts=(), steps=80, learning_rate=0.02, dropout=0.0, dev_every=80

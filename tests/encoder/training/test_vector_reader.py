@@ -177,6 +177,16 @@ def test_equal_and_empty_texts_are_read_once(tmp_path: Path) -> None:
     assert read_texts([path]) == ["a b", "c"]
 
 
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "texts.jsonl", [{"text": "broken \ud83d emoji"}])
+    assert read_texts([path]) == ["broken \ufffd emoji"]
+
+
+def test_a_run_that_diverges_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="training has diverged"):
+        train_vector_reader(tiny_reader_settings(tmp_path, learning_rate=1e30))
+
+
 def test_too_few_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="too few"):
         split(["a", "b"], tiny_reader_settings(tmp_path))
@@ -186,3 +196,5 @@ def test_too_few_texts_are_refused(tmp_path: Path) -> None:
         tiny_reader_settings(tmp_path, batch_size=0)
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_texts([tmp_path / "nothing.jsonl"])
+    with pytest.raises(InvalidInput, match="learning_rate=nan must be above 0"):
+        tiny_reader_settings(tmp_path, learning_rate=float("nan"))
