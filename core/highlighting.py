@@ -25,14 +25,17 @@ def query_stems(query: str, stem: Stem) -> frozenset[str]:
     return frozenset(part for word in words().findall(query) for part in _parts(stem(word)))
 
 
-def highlights(text: str, stems: frozenset[str], stem: Stem) -> tuple[Span, ...]:
+def highlights(
+    text: str, stems: frozenset[str], stem: Stem, keeps_beginnings: bool = False
+) -> tuple[Span, ...]:
     """Words of the text whose stem is one of `stems`, as character offsets, in order.
 
     Of a run of letters that has several parts (`stem` gives them with spaces between), those parts that are
-    among `stems`. Of English letters, only words are looked at that begin as a stem does, in two or three
-    letters.
+    among `stems`. Where a stem `keeps_beginnings` of words of English letters, only those words are looked
+    at that begin as one of `stems` does, in two or three letters, which is much faster.
     """
-    if not text.isascii():  # stems of other letters may begin otherwise: haus of Häuser
+    # Stems of other letters may begin otherwise: haus of Häuser.
+    if not (keeps_beginnings and text.isascii()):
         return tuple(span for match in words().finditer(text) for span in _within(match, stems, stem))
     lowered = text.lower()
     beginnings = {one[: _beginning(one)] for one in stems} | {

@@ -284,7 +284,8 @@ class SearchService:
         stems = query_stems(request.words, view.stem) if request.highlight else frozenset()
         return tuple(
             Hit(
-                hit.row, hit.ranked.score, rank, highlights(hit.row.text, stems, view.stem),
+                hit.row, hit.ranked.score, rank,
+                highlights(hit.row.text, stems, view.stem, view.keeps_beginnings),
                 hit.ranked.dense, hit.ranked.lexical, hit.rerank,
             )
             for rank, hit in enumerate(page, start=request.offset + 1)
@@ -295,7 +296,10 @@ class SearchService:
         view = self.indexes.view(self._seen.get(name) or self._open(name))
         stems = {query: query_stems(query, view.stem) for query in set(queries)}
         return tuple(
-            replace(hit, highlights=highlights(hit.passage.text, stems[query], view.stem))
+            replace(
+                hit,
+                highlights=highlights(hit.passage.text, stems[query], view.stem, view.keeps_beginnings),
+            )
             for hit, query in zip(hits, queries, strict=True)
         )
 

@@ -7,10 +7,12 @@ from typing import Final
 
 import tantivy
 
-from indexer.lexical_analyzer import MAX_TERM_BYTES, STEMMERS, WORD, analyzer_of
+from indexer.lexical_analyzer import DOTTED_I, MAX_TERM_BYTES, STEMMERS, WORD, analyzer_of
 
 STOP_WORDS: Final = frozenset({"da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pt", "ru", "sv"})
 REMEMBERED_WORDS: Final = 65_536
+# Their stems may begin otherwise than words of English letters: gewerkt is werk, Muenchen munch, IP ıp.
+OTHER_BEGINNINGS: Final = frozenset({"de", "fi", "nl"}) | DOTTED_I
 
 
 @lru_cache(maxsize=REMEMBERED_WORDS)
@@ -19,6 +21,11 @@ def shown_stem(language: str, word: str) -> str:
     if len(word) > MAX_TERM_BYTES:  # not indexed, and not worth remembering
         return ""
     return " ".join(_shown(language).analyze(analyzer_of(language).prepare(word)))
+
+
+def keeps_beginnings(language: str) -> bool:
+    """Whether stems begin as words of English letters do, but for those that core.highlighting knows."""
+    return language not in OTHER_BEGINNINGS
 
 
 def shown_words(language: str, text: str) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from indexer.collection_index import RECALL_TARGET, CollectionIndex, Cursor, Ind
 from indexer.lexical import LexicalIndex
 from indexer.lexical_analyzer import analyzer_of
 from indexer.lexical_view import LexicalView
-from indexer.lexical_words import shown_stem, shown_words
+from indexer.lexical_words import keeps_beginnings, shown_stem, shown_words
 from indexer.main_index import Build
 from indexer.term_sets import TermSets
 from indexer.upkeep import Occasion
@@ -47,6 +47,7 @@ class SearchView:
     terms: TermSets
     stem: Callable[[str], str]
     shown_words: Callable[[str], list[tuple[str, str]]]
+    keeps_beginnings: bool
 
     @property
     def seq(self) -> int:
@@ -114,6 +115,7 @@ class SearchIndex:
         self._vectors = CollectionIndex(d, settings.index, vectors, build_threads, recall_target)
         self._stem = partial(shown_stem, settings.language)
         self._shown_words = partial(shown_words, settings.language)
+        self._keeps_beginnings = keeps_beginnings(settings.language)
         self._folder = folder
         self._lock = threading.Lock()
         self._is_broken = False
@@ -247,5 +249,11 @@ class SearchIndex:
         words, attributes = self._words.publish(), self._attributes.publish()
         self._stats = self._vectors.stats()
         self._view = SearchView(
-            self._vectors.view, words, attributes, self._terms, self._stem, self._shown_words
+            self._vectors.view,
+            words,
+            attributes,
+            self._terms,
+            self._stem,
+            self._shown_words,
+            self._keeps_beginnings,
         )

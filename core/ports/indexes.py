@@ -56,6 +56,11 @@ class IndexView(Protocol):
         """The word as it is indexed; empty for one too common to be worth showing."""
         ...
 
+    @property
+    def keeps_beginnings(self) -> bool:
+        """Whether `stem` leaves the first letters of words of English letters, as core.highlighting wants."""
+        ...
+
     def shown_words(self, text: str) -> list[tuple[str, str]]:
         """Each word worth showing, in order: as it is indexed, and as it is written."""
         ...

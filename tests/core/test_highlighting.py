@@ -16,7 +16,7 @@ def plural(word: str) -> str:
 
 
 def found(query: str, text: str) -> list[str]:
-    spans = highlights(text, query_stems(query, plural), plural)
+    spans = highlights(text, query_stems(query, plural), plural, keeps_beginnings=True)
     return [text[span.start : span.end] for span in spans]
 
 

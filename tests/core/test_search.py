@@ -82,6 +82,10 @@ class View:
     def stem(self, word: str) -> str:
         return word.lower()
 
+    @property
+    def keeps_beginnings(self) -> bool:
+        return True
+
 
 def kept(found: list[IndexHit], allowed: DocumentSet | None) -> list[IndexHit]:
     members = None if allowed is None else set(allowed.ids().tolist())

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.highlighting import highlights, query_stems
-from indexer.lexical_words import shown_stem
+from indexer.lexical_analyzer import STEMMERS
+from indexer.lexical_words import keeps_beginnings, shown_stem
 
 
 def found(query: str, text: str, language: str = "en") -> list[str]:
     stem = partial(shown_stem, language)
-    return [text[span.start : span.end] for span in highlights(text, query_stems(query, stem), stem)]
+    spans = highlights(text, query_stems(query, stem), stem, keeps_beginnings(language))
+    return [text[span.start : span.end] for span in spans]
 
 
 @pytest.mark.parametrize(
@@ -77,3 +79,27 @@ def test_a_word_is_highlighted_though_its_stem_begins_otherwise(word: str) -> No
     text = f"The {word} one; dice, lie-detectors and others."
     assert word in found(word, text)
     assert word.capitalize() in found(word, text.replace(word, word.capitalize()))
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "language", "expected"),
+    [
+        ("gewerkt", "Hij heeft hard gewerkt", "nl", ["gewerkt"]),
+        ("werken", "Hij heeft hard gewerkt", "nl", ["gewerkt"]),
+        ("Haeuser", "Die Haeuser in Muenchen", "de", ["Haeuser"]),
+        ("M\u00fcnchen", "Die Haeuser in Muenchen", "de", ["Muenchen"]),
+        ("ISPARTA", "ISPARTA bir il", "tr", ["ISPARTA"]),
+        ("IP", "IP adresi", "az", ["IP"]),
+    ],
+)
+def test_words_of_english_letters_are_highlighted_where_stems_begin_otherwise(
+    query: str, text: str, language: str, expected: list[str]
+) -> None:
+    assert found(query, text, language) == expected
+
+
+@pytest.mark.parametrize("language", [*STEMMERS, "az", "ja"])
+@given(st.text("aeioubdgklmnrstvwyGIU", min_size=2, max_size=9))
+def test_a_word_that_is_searched_for_is_highlighted(language: str, word: str) -> None:
+    expected = [word] if shown_stem(language, word) else []
+    assert found(word, f"1 {word} 2", language) == expected
