@@ -98,11 +98,15 @@ class JudgedSearch:
         return JudgedSet(collection, counts, queries)
 
     def results(self, judged: JudgedSet, mode: str, k: int, rewrite: bool | None) -> Iterator[SearchResult]:
-        """What each query finds, in their order; None for `rewrite` leaves it to the collection."""
+        """What each query finds before reranking, in their order.
+
+        None for `rewrite` leaves it to the collection.
+        """
         for start in range(0, len(judged.queries), SEARCHES_A_BATCH):
             part = judged.queries[start : start + SEARCHES_A_BATCH]
             requests = [
-                SearchRequest(query.text, k, mode=mode, highlight=False, rewrite=rewrite) for query in part
+                SearchRequest(query.text, k, mode=mode, highlight=False, rerank=False, rewrite=rewrite)
+                for query in part
             ]
             yield from self.search.search_batch(judged.collection.name, requests)
 

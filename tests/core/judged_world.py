@@ -33,6 +33,7 @@ class RankedSearch:
     batches: list[tuple[str, ...]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     asked: list[tuple[str, bool | None]] = field(default_factory=list)
+    is_reranked: bool = False  # by default: from the last to the first
 
     def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]:
         self.asked += dict.fromkeys((request.mode or "", request.rewrite) for request in requests)
@@ -51,6 +52,8 @@ class RankedSearch:
         found: Any = {"dense": dense, "lexical": lexical}.get(request.mode or "")
         if found is None:
             found = fuse(Found(dense), Found(lexical), Fusion())
+        if self.is_reranked if request.rerank is None else request.rerank:
+            found = found[::-1]
         hits = tuple(
             Hit(
                 PassageRow(hit.passage_id, f"d{hit.document_id}", "", "", Span(0, 0), {}), hit.score, rank, ()

@@ -42,6 +42,13 @@ def test_a_mode_that_finds_all_first_is_told_from_one_that_finds_all_last() -> N
     assert (report.measured, report.counts.queries, report.seq, report.index_kind) == (20, 22, SEQ, "Flat")
 
 
+def test_the_order_before_reranking_is_measured_where_the_collection_reranks() -> None:
+    world = mixed_world(10, 0.5)
+    plain = measure(world)
+    world.search.is_reranked = True
+    assert [one.measures for one in measure(world).modes] == [one.measures for one in plain.modes]
+
+
 def test_values_are_those_of_the_evaluation_command() -> None:
     world = mixed_world(30, weight=0.5, noise=0.3)
     report = measure(world, QualityRequest(("dense",)))
