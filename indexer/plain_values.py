@@ -86,7 +86,7 @@ def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return _from_numpy(value, depth)
     if isinstance(value, float | Decimal):
-        return None if math.isnan(value) else float(value)
+        return None if math.isnan(value) else _number(value)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return _from_container(value, depth)
     return _from_other(value)
@@ -108,6 +108,12 @@ def to_text(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def _number(value: float | Decimal) -> int | float:
+    """Whole decimals stay exact: databases write integers, ids too, as decimals without a fraction."""
+    is_whole = isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value()
+    return int(value) if is_whole else float(value)
 
 
 def _from_container(value: Any, depth: int) -> Any:

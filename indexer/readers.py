@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,8 +118,10 @@ def _read_tsv(upload: Upload) -> Iterator[NumberedRow]:
 
 def _read_separated(upload: Upload, delimiter: str | None) -> Iterator[NumberedRow]:
     lines = upload.pieces("", MAX_ROW_CHARACTERS + 1)
-    first = next(lines, "")
-    records = csv_records(_rejoined(first, lines), delimiter or _delimiter(first))
+    first, blank = next(lines, ""), 0
+    while first and not first.strip("\r\n"):
+        first, blank = next(lines, ""), blank + 1
+    records = csv_records(chain(repeat("\n", blank), [first], lines), delimiter or _delimiter(first))
     header = next(records, None)
     if isinstance(header, RejectedItem):
         raise InvalidInput(f"The header row cannot be read: {header.reason}")
@@ -137,14 +140,10 @@ def _check_header(names: Sequence[str]) -> None:
         raise InvalidInput(f"Column {min(repeated)!r} occurs more than once in the header; rename one")
 
 
-def _rejoined(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
 def _delimiter(header: str) -> str:
-    """Comma, unless the header has none but another usual delimiter."""
-    return next((mark for mark in (",", ";", "\t", "|") if mark in header), ",")
+    """The usual delimiter that the header has most often outside quotation marks; else a comma."""
+    plain = re.sub(r'"[^"]*(?:"|$)', "", header)
+    return max((",", ";", "\t", "|"), key=plain.count)
 
 
 def _named(names: list[str], record: list[str] | RejectedItem, number: int) -> Row | RejectedItem:

@@ -140,6 +140,18 @@ def test_rows_without_an_id_column_of_two_files_do_not_replace_each_other(tmp_pa
     assert ids(b"text,year\nsame,1\nsame,1\n") == first
 
 
+@pytest.mark.parametrize(
+    "header", ["\r\n\nid;text;kind", '"id";"text";"kind, or, sort, or type"', "id;text;kind, or sort"]
+)
+def test_the_delimiter_is_told_by_the_first_line_that_is_not_blank(tmp_path: Path, header: str) -> None:
+    content = header + '\n1;one, two, three;x\n2;"b"c;y\n'
+    items = read_all(written(tmp_path, content.encode()), "x.csv")
+    assert isinstance(items[0], dict)
+    assert (items[0]["text"], *items[0]["metadata"].values()) == ("one, two, three", "x")
+    assert isinstance(items[1], RejectedItem)
+    assert f"row 2, line {content.count(chr(10))}" in items[1].reason
+
+
 def test_bad_rows_are_rejected_one_by_one(tmp_path: Path) -> None:
     content = b'id,text\n1,good\n2,too,many\n3\n4,"open "quote"\n5,also good\n,no id\n'
     items = read_all(written(tmp_path, content), "x.csv")
@@ -274,6 +286,20 @@ def test_lists_and_objects_are_no_text_and_truths_are_spelled_as_in_json() -> No
 def test_only_named_metadata_is_kept(tmp_path: Path) -> None:
     items = read_all(written(tmp_path, separated(",")), "x.csv", ImportFields(metadata_fields=()))
     assert [item["metadata"] for item in items if not isinstance(item, RejectedItem)] == [{}, {}, {}]
+
+
+def test_whole_decimals_of_parquet_stay_exact(tmp_path: Path) -> None:
+    ids = [2**53, 2**53 + 1, 10**19 + 1]
+    numbers = [Decimal(2**53 + 1), Decimal("1.50"), Decimal("-0.00")]
+    table = pa.table({
+        "id": pa.array(map(Decimal, ids), pa.decimal128(38, 0)), "text": ["a", "b", "c"],
+        "n": pa.array(numbers, pa.decimal128(20, 2)),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "upload")
+    items = read_all(tmp_path / "upload", "x.parquet")
+    assert [item["id"] for item in items if not isinstance(item, RejectedItem)] == list(map(str, ids))
+    found = [item["metadata"]["n"] for item in items if not isinstance(item, RejectedItem)]
+    assert [(type(n), n) for n in found] == [(int, 2**53 + 1), (float, 1.5), (int, 0)]
 
 
 def test_parquet_types_become_plain_json(tmp_path: Path) -> None:
