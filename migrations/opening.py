@@ -31,12 +31,18 @@ def open_engine(url: str, sqlite_begin: str) -> Engine:
     connect = (
         {"isolation_level": None, "timeout": _BUSY_TIMEOUT_S}
         if is_sqlite
-        else {"connect_timeout": _CONNECT_TIMEOUT_S}
+        else {"connect_timeout": _CONNECT_TIMEOUT_S, "client_encoding": "utf8"}
     )
     engine = _create(parsed, lambda: create_engine(parsed, poolclass=NullPool, connect_args=connect))
     if is_sqlite:
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(sqlite_begin))
-    _try(engine, "PRAGMA schema_version" if is_sqlite else "SELECT 1")
+    found = _answer(engine, "PRAGMA schema_version" if is_sqlite else "SHOW server_encoding")
+    if not is_sqlite and found != "UTF8":
+        raise StartRefused(
+            f"{without_secrets(url)!r} is a database of encoding {found}, which cannot hold every text, or"
+            " counts its bytes as characters; make one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE"
+            " template0"
+        )
     return engine
 
 
@@ -80,11 +86,11 @@ def _create(url: URL, create: Callable[[], Engine]) -> Engine:
         ) from error
 
 
-def _try(engine: Engine, statement: str) -> None:
+def _answer(engine: Engine, statement: str) -> object:
     url = without_secrets(engine.url.render_as_string(hide_password=False))
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
+            return connection.exec_driver_sql(statement).scalar()
     except DBAPIError as error:
         if "not a database" in str(error.orig):
             raise StartRefused(

@@ -11,9 +11,11 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
-from core.errors import SchemaMismatch
+from core.errors import SchemaMismatch, StartRefused
 from migrations.opening import open_engine
+from storage.urls import without_secrets
 
 _TURN = 0x636F676E61746500  # of the processes that upgrade one Postgres database: "cognate" in ASCII
 
@@ -84,5 +86,13 @@ def _refuse_unknown(script: ScriptDirectory, found: str) -> None:
 
 @contextmanager
 def _transaction(url: str, sqlite_begin: str) -> Iterator[Connection]:
-    with open_engine(url, sqlite_begin).begin() as connection:
-        yield connection
+    try:
+        with open_engine(url, sqlite_begin).begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        told = str(error.orig).partition("\n")[0]
+        raise StartRefused(
+            f"the tables in {without_secrets(url)!r} cannot be read or brought up to date: {told}; let this"
+            " user own the tables and make new ones (Postgres: GRANT ALL ON SCHEMA public TO user), see that"
+            " the disk has room, then try again"
+        ) from error

@@ -200,6 +200,7 @@ def _postgres_connection(url: URL, busy_timeout_s: float) -> dict[str, Any]:
     arguments = {
         "options": " ".join([*(f"-c {name}={value}" for name, value in session.items()), given]).strip(),
         "connect_timeout": _CONNECT_TIMEOUT_S,
+        "client_encoding": "utf8",  # whatever the environment or the server says
         "keepalives_idle": alive["tcp_keepalives_idle"],
         "keepalives_interval": alive["tcp_keepalives_interval"],
         "keepalives_count": alive["tcp_keepalives_count"],
