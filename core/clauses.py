@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Final
 
+from core.facts import straight
 from core.limiting_words import has_limiting_word
 from core.word_classes import (
     ADVERBS,
@@ -96,7 +97,7 @@ def is_clause_of(sentence: str, text: str) -> bool:
 def _read(text: str) -> list[_Word]:
     """The first words and marks, one more at most than a text may have."""
     found, end = [], -1
-    for match in islice(_TOKEN.finditer(text.replace("’", "'")), _MOST_WORDS + 1):
+    for match in islice(_TOKEN.finditer(straight(text).replace("’", "'")), _MOST_WORDS + 1):
         word = match.group()
         found.append(_Word(word.casefold(), match.start() == end, word[0].isupper()))
         end = match.end()

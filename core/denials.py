@@ -15,6 +15,7 @@ _DENIALS: Final = frozenset(
         "no", "not", "never", "none", "nothing", "nobody", "nowhere", "neither", "nor", "cannot", "without",
         "ain't", "isnt", "arent", "wasnt", "werent", "dont", "doesnt", "didnt", "couldnt", "wouldnt",
         "shouldnt", "hasnt", "havent", "hadnt", "cant", "wont",
+        "aint", "mustnt", "neednt",
     )
 )  # fmt: skip
 _GOES_ON: Final = "nor"

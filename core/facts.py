@@ -12,6 +12,8 @@ from core.sentence_openers import is_opener, is_surely_opener
 from core.word_forms import Stem, stems
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*")
+# Between letters they are all typed or set for one: "don´t", "don`t", "donʼt".
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])[`´ʹʼ‘’‛′＇](?=[^\W\d_])")
 _OPENING = "\"'“”‘’«»([{¿¡*- \t"  # may stand between the beginning of a sentence and its first word
 _CLOSING = "\"'”’»)]"  # may stand behind the mark that ends a sentence
 _SENTENCE_ENDS = frozenset(".!?…:;|\n")
@@ -49,7 +51,7 @@ def _openings(text: str) -> list[tuple[str, str]]:
 
 def _capitalised(text: str) -> list[tuple[str, bool]]:
     """Words that may be names, and whether they begin a sentence."""
-    words = [(match.start(), match.group()) for match in _WORD.finditer(text)]
+    words = [(match.start(), match.group()) for match in _WORD.finditer(straight(text))]
     capitals = sum(word[0].isupper() for _, word in words)
     if len(words) >= _FEW_WORDS and capitals > _SHOUTING * len(words):
         return []
@@ -84,7 +86,12 @@ def quotes(text: str) -> list[str]:
 
 def words(text: str) -> list[str]:
     """Folded words and numbers, in order."""
-    return [folded(match.group()) for match in re.finditer(r"[^\W_]+(?:['’-][^\W_]+)*", text)]
+    return [folded(match.group()) for match in re.finditer(r"[^\W_]+(?:['’-][^\W_]+)*", straight(text))]
+
+
+def straight(text: str) -> str:
+    """The text, of the same length, with one kind of apostrophe within words."""
+    return text if text.isascii() and "`" not in text else _APOSTROPHE.sub("'", text)
 
 
 def folded(word: str) -> str:
@@ -125,7 +132,7 @@ def _missing_opening_names(wanted: str, texts: Sequence[str]) -> list[str]:
 
 def _common_stems(text: str) -> Iterator[Stem]:
     """Of words that are written without a capital."""
-    for match in _WORD.finditer(text):
+    for match in _WORD.finditer(straight(text)):
         if match.group()[0].islower():
             yield from stems(folded(match.group()))
 
@@ -159,7 +166,7 @@ def stutter(text: str, source: str) -> str:
 
 
 def _all_words(text: str) -> set[str]:
-    found = set(words(text)) | {folded(match.group()) for match in _WORD.finditer(text)}
+    found = set(words(text)) | {folded(match.group()) for match in _WORD.finditer(straight(text))}
     return found | {part for word in found for part in _parts(word)}
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from core.denials import denials, differ_in_denials, disagree, says_denied
-from core.facts import missing_names, names, squeezed, stutter, words
+from core.facts import missing_names, names, squeezed, straight, stutter, words
 from core.generation_types import FinishReason, Generated, GenerationTask
 from core.repairs import tries_of, without_repaired, without_signs
 from core.stated_numbers import missing_numbers, spoken_numbers
@@ -207,7 +207,9 @@ def _takes_for_true(question: str, source: str) -> bool:
     """Whether a question says, and does not ask, what a part of its source denies."""
     if _YES_OR_NO.match(question):
         return False
-    parts = (part for part in _PART_END.split(source) if "until" not in part)  # after which it is so
+    parts = (
+        part for part in _PART_END.split(straight(source)) if "until" not in part
+    )  # after which it is so
     return any(_IS_NOT_SO.search(part) and says_denied(question, part) for part in parts)
 
 

@@ -10,7 +10,11 @@ from math import prod
 from typing import Final
 
 # A point may begin a number (".5"); inside, one mark stands between digits.
-_NUMBER = re.compile(r"(?:(?<![\w.,])\.)?\d+(?:[.,'’\u00a0\u202f]\d+)*")
+_NUMBER = re.compile(
+    r"(?P<digits>(?:(?<![\w.,])\.)?\d+(?:[.,'’\u00a0\u202f]\d+)*)(?:[eE](?P<exponent>[-−+]?\d{1,2})(?!\w))?"
+)
+# One character, alone or behind a whole number: ½, 1½, 1 ½.
+_FRACTION = re.compile(r"(?:(?<!\d)(\d+)[ \u00a0\u202f]?)?([¼-¾⅐-⅞])")
 # A minus stands at a beginning: not between two numbers (3-5, 3 - 5), in a word (B-2) or in a date.
 _MINUS = re.compile(r"(?<![\w.,)\-−–])(?:[-−–]|(?:minus|menos)\s+)[$€£]?$", re.IGNORECASE)
 _BEHIND_NUMBER = re.compile(r"\d\s*$")
@@ -68,7 +72,7 @@ _CHAIN = re.compile(
 )
 _LONGEST: Final = 28  # digits that are multiplied exactly
 _SHORT: Final = {"k": 10**3, "m": 10**6, "bn": 10**9, "tn": 10**12}
-_SHORTENED = re.compile(r"(?:bn|tn|m|k)\b", re.IGNORECASE)
+_SHORTENED = re.compile(r"(?:[ \u00a0\u202f]?(?:bn|tn)|m|k)\b", re.IGNORECASE)
 _UNITS: Final = frozenset(("k", "m"))  # which may mean kelvin and metres too
 _HALVES: Final = frozenset(("half", "medio"))  # of a million or the like
 # Beside these a small number is part of a larger one, of which nothing is said here.
@@ -87,6 +91,7 @@ _AND: Final = frozenset(("and", "y"))
 _UNSURE: Final = frozenset(("once", *_TIMES)) - {"mil"}
 _OTHER_WORDS: Final = {
     "both": 2, "pair": 2, "couple": 2, "twice": 2, "double": 2, "ambos": 2, "ambas": 2, "par": 2, "pareja": 2,
+    "half": 0.5, "medio": 0.5, "media": 0.5, "mitad": 0.5, "quarter": 0.25, "cuarto": 0.25,
     "dozen": 12, "docena": 12, "decade": 10, "década": 10, "century": 100, "siglo": 100,
 }  # fmt: skip
 
@@ -94,10 +99,10 @@ _OTHER_WORDS: Final = {
 def numbers(text: str) -> frozenset[str]:
     """Numbers in digits of any script, without marks between thousands, with a decimal point and a minus.
 
-    "1,000" and "1.000" are 1000; "3,5" and "3.50" are 3.5; "2.5 million" is 2500000. One mark before exactly
-    three digits makes thousands.
+    "1,000" and "1.000" are 1000; "3,5", "3.50" and "3½" are 3.5; "2.5 million" is 2500000, and "2e-3" 0.002.
+    One mark before exactly three digits makes thousands.
     """
-    return frozenset(readings[-1] for readings in _written(text))
+    return frozenset(readings[-1] for readings in _written(_in_decimals(text)))
 
 
 def spoken_numbers(text: str) -> frozenset[str]:
@@ -107,9 +112,19 @@ def spoken_numbers(text: str) -> frozenset[str]:
 
 def missing_numbers(wanted: str, text: str) -> list[str]:
     """Numbers of `wanted`, in digits or words, that `text` has in neither."""
+    wanted, text = _in_decimals(wanted), _in_decimals(text)
     known = {reading for readings in _written(text) for reading in readings} | _may_speak(text)
     told = (*_written(wanted), *((number,) for number in spoken_numbers(wanted)))
     return sorted({readings[-1] for readings in told if known.isdisjoint(readings)})
+
+
+def _in_decimals(text: str) -> str:
+    """The text with decimals for fractions that are one character, to four places."""
+
+    def decimal(match: re.Match[str]) -> str:
+        return f"{match[1] or 0}" + f"{unicodedata.numeric(match[2]):.4f}"[1:]
+
+    return text if text.isascii() else _FRACTION.sub(decimal, text)
 
 
 def _may_speak(text: str) -> frozenset[str]:
@@ -121,12 +136,14 @@ def _may_speak(text: str) -> frozenset[str]:
 def _written(text: str) -> Iterator[tuple[str, ...]]:
     """What each number in digits may be worth: of "5m" a million times as much, or what it says."""
     for match in _NUMBER.finditer(text):
-        *others, last = _read(match.group(), text, match.start())
+        *others, last = _read(match["digits"], text, match.start())
         yield from ((number,) for number in others)
-        if (times := _times(text, match.end())[0]) > 1:
+        if exponent := match["exponent"]:
+            yield (_product(last, Decimal(10) ** int(exponent.replace("−", "-"))),)
+        elif (times := _times(text, match.end())[0]) > 1:
             yield (_product(last, times),)
         elif short := _SHORTENED.match(text, match.end()):
-            unit = short.group().lower()
+            unit = short.group().strip().lower()
             large = _product(last, _SHORT[unit])
             yield (large, last) if unit in _UNITS else (large,)
         else:
@@ -140,7 +157,7 @@ def _times(text: str, end: int) -> tuple[int, int]:
     return prod(_TIMES_BEHIND_NUMBER[word] for word in _LETTERS.findall(chain.group().lower())), chain.end()
 
 
-def _product(number: str, times: int) -> str:
+def _product(number: str, times: int | Decimal) -> str:
     if number.count(".") > 1 or len(number) > _LONGEST:  # a version, a date or no number
         return number
     whole, _, fraction = f"{Decimal(number) * times:f}".partition(".")

@@ -135,6 +135,15 @@ def test_a_telling_word_behind_a_denial_is_denied() -> None:
     assert not says_denied("What did Tom not eat?", "Tom did not eat the fish.")
 
 
+@pytest.mark.parametrize("apostrophe", "'’´`ʼ‘′＇")
+def test_a_denial_is_one_by_whatever_apostrophe(apostrophe: str) -> None:
+    text = f"He doesn{apostrophe}t know it."
+    assert denials(text) == 1
+    assert differ_in_denials(text, "He knows it.")
+    assert not differ_in_denials(text, "He does not know it.")
+    assert affirms("He knows it.", text)
+
+
 def test_a_text_of_32_kb_is_looked_at_in_a_fraction_of_a_second() -> None:
     text = "not safe but unsafe and in it " * 1100
     started_s = time.process_time()

@@ -36,6 +36,13 @@ def test_a_name_may_stand_anywhere_in_any_case() -> None:
     assert missing_names("Obama visited Paris.", ["Trump visited Paris."]) == ["Obama"]
 
 
+@pytest.mark.parametrize("apostrophe", "’´`ʼ‘′＇")
+def test_a_name_is_the_same_by_whatever_apostrophe(apostrophe: str) -> None:
+    assert missing_names("We met Ann O'Brien.", [f"We met Ann O{apostrophe}Brien."]) == []
+    assert missing_names(f"We met Ann O{apostrophe}Brien.", ["We met Ann O'Brien."]) == []
+    assert len(missing_names(f"We met O{apostrophe}Brien.", ["We met Brien."])) == 1
+
+
 def test_a_word_that_begins_a_sentence_may_stand_elsewhere_in_the_other_number() -> None:
     assert missing_names("Dogs bark. A cat does not.", ["any dog barks"]) == []
     assert missing_names("He saw Adams.", ["he saw adam"]) == ["Adams"]
