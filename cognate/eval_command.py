@@ -60,7 +60,7 @@ def evaluate(
         str, typer.Option(help="Arithmetic of the openvino backend: f32, bf16 or int8.")
     ] = "bf16",
     backend: Annotated[str, typer.Option(help="openvino, torch or cuda.")] = "openvino",
-    threads: Annotated[int, typer.Option(help="CPU threads of the model; 0 takes all cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the model; 0 takes all cores.")] = 0,
     mode: Annotated[
         str | None, typer.Option(help="Search mode of a server, such as dense or hybrid.")
     ] = None,

@@ -42,7 +42,7 @@ MaxTokens = Annotated[int, typer.Option(help="Longest input while training.")]
 LearningRate = Annotated[float | None, typer.Option(help="Peak; default: by mode.")]
 LastLayers = Annotated[int | None, typer.Option(help="Train only so many of the last blocks.")]
 Bf16 = Annotated[bool, typer.Option(help="Mixed precision.")]
-Threads = Annotated[int, typer.Option(help="CPU threads; 0 takes all cores.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0 takes all cores.")]
 Seed = Annotated[int, typer.Option(help="Of sampling and initialisation.")]
 ModelId = Annotated[str | None, typer.Option(help="Name of the trained model; default: the folder's.")]
 

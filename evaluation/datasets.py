@@ -11,6 +11,9 @@ from pathlib import Path
 from core.errors import InvalidInput
 from evaluation.rows import JSONL, find_jsonl, need_jsonl, read_jsonl, read_lines, text_of
 
+MAX_GAIN = 10_000  # of a judgement: the measures take memory by it
+MAX_SCORE = 1e300
+
 EXPECTED = (
     "Expected a BEIR folder (corpus.jsonl, queries.jsonl, qrels/<split>.tsv), a classification folder"
     " (train.jsonl, test.jsonl, labels.json), or pairs {a, b, score} in a .jsonl file or in"
@@ -115,8 +118,8 @@ def load_similarity(path: Path, name: str) -> SimilaritySet:
     for place, row in read_jsonl(path):
         pairs.append((text_of(row, "a", place), text_of(row, "b", place)))
         score = row.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            raise InvalidInput(f"{place}: expected a number 'score', found {score!r}.")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) < MAX_SCORE:
+            raise InvalidInput(f"{place}: expected a number 'score', found {str(score)[:80]!r}.")
         scores.append(float(score))
     if len(set(scores)) < 2:
         raise InvalidInput(f"{path} holds {len(pairs)} pairs; a correlation needs two scores that differ.")
@@ -158,14 +161,18 @@ def _read_texts(path: Path) -> dict[str, str]:
 
 def _read_judgements(path: Path, queries: Mapping[str, str]) -> dict[str, dict[str, int]]:
     judgements: dict[str, dict[str, int]] = {}
-    for place, line in islice(read_lines(path), 1, None):  # the first line names the columns
-        cells = line.split("\t")
+    for number, (place, line) in enumerate(read_lines(path)):
         try:
-            query, document, gain = cells[0], cells[1], int(cells[2])
-        except (IndexError, ValueError):
+            query, document, grade = line.rstrip().split("\t")
+            gain = int(grade)
+        except ValueError:
+            if number == 0:  # names the columns
+                continue
             raise InvalidInput(
                 f"{place}: expected query id, document id and a whole number, by tabs; found {line[:80]!r}."
             ) from None
+        if gain > MAX_GAIN:
+            raise InvalidInput(f"{place}: the judgement is {gain}; at most {MAX_GAIN:,} is measured.")
         if query not in queries:
             raise InvalidInput(f"{place}: query {query!r} is not in queries.jsonl; add it or drop the line.")
         judgements.setdefault(query, {})[document] = gain
@@ -210,7 +217,7 @@ def _read_examples(path: Path, labels: tuple[str, ...]) -> tuple[tuple[Example, 
         names = row["labels"] if "labels" in row else [text_of(row, "label", place)]
         if not isinstance(names, list):
             raise InvalidInput(f"{place}: expected an array 'labels', found {names!r}.")
-        if unknown := [name for name in names if name not in known]:
+        if unknown := [name for name in names if not isinstance(name, str) or name not in known]:
             raise InvalidInput(f"{place}: label {unknown[0]!r} is not in labels.json; add or correct it.")
         examples.append(Example(text_of(row, "text", place), tuple(names)))
         kinds.add("labels" in row)

@@ -51,12 +51,30 @@ def test_an_unknown_split_names_those_there_are(tmp_path: Path) -> None:
         load_data_set(write_beir(tmp_path / "tiny"), "dev")
 
 
-@pytest.mark.parametrize("line", ["q1\td1", "q1 d1 1", "q1\td1\tgood"])
+@pytest.mark.parametrize("line", ["q1\td1", "q1 d1 1", "q1\td1\tgood", "q1\t0\t7\t1"])
 def test_a_damaged_judgement_is_named_with_its_line(tmp_path: Path, line: str) -> None:
     folder = write_beir(tmp_path / "tiny")
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\nq0\td0\t1\n{line}\n")
 
     with pytest.raises(InvalidInput, match=r"test.tsv:3: expected query id, document id and a whole number"):
+        load_data_set(folder)
+
+
+def test_judgements_may_have_no_line_of_column_names(tmp_path: Path) -> None:
+    folder = write_beir(tmp_path / "tiny")
+    (folder / "qrels" / "test.tsv").write_text("q0\td0\t1\nq1\td1\t2\t\n")
+
+    data = load_data_set(folder)
+
+    assert isinstance(data, RetrievalSet)
+    assert data.judgements == {"q0": {"d0": 1}, "q1": {"d1": 2}}
+
+
+def test_a_judgement_that_would_take_gigabytes_is_refused(tmp_path: Path) -> None:
+    folder = write_beir(tmp_path / "tiny")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\td0\t2147483647\n")
+
+    with pytest.raises(InvalidInput, match=r"test.tsv:2: the judgement is 2147483647; at most 10,000"):
         load_data_set(folder)
 
 
@@ -83,6 +101,8 @@ def test_ids_that_occur_twice_in_a_corpus_are_refused(tmp_path: Path) -> None:
         (b'["x"]\n', r"pairs.jsonl:1 holds a list; expected one JSON object"),
         (b'{"a": "x", "score": 1}\n', r"expected a string 'b', found only a, score"),
         (b'{"a": "x", "b": "y", "score": "5"}\n', r"expected a number 'score', found '5'"),
+        (b'{"a": "x", "b": "y", "score": NaN}\n', r"expected a number 'score', found 'nan'"),
+        (b'{"a": "x", "b": "y", "score": 1' + b"0" * 400 + b"}\n", r"expected a number 'score', found '100"),
         (b'{"a": "x", "b": "\xff", "score": 5}\n', r"pairs.jsonl:1 is not UTF-8"),
         (b"", r"0 pairs; a correlation needs two scores that differ"),
     ],
@@ -109,6 +129,14 @@ def test_labels_that_labels_json_does_not_hold_are_refused(tmp_path: Path) -> No
     (folder / "labels.json").write_text(json.dumps(["fruit", "water"]))
 
     with pytest.raises(InvalidInput, match=r"train.jsonl.gz:3: label 'music' is not in labels.json"):
+        load_data_set(folder)
+
+
+def test_a_label_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = write_labelled(tmp_path / "labelled")
+    write_jsonl(folder / "train.jsonl.gz", [{"text": "x", "labels": [["fruit"]]}])
+
+    with pytest.raises(InvalidInput, match=r"train.jsonl.gz:1: label \['fruit'\] is not in labels.json"):
         load_data_set(folder)
 
 
