@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any, Final
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from core.backup_types import Going
 from core.errors import Conflict
@@ -14,7 +15,7 @@ from storage.backup_file import Archive, ArchiveWriter, Damaged
 from storage.backup_loading import RESTORED, chunks_of
 from storage.backup_rows import decoded, table_row, to_line
 from storage.backup_rules import RESTORED_CLASSIFIERS, load_rules
-from storage.classifier_rows import find_locked, read_classifier, refuse_open_training
+from storage.classifier_rows import find_locked, lock_labelled, read_classifier, refuse_open_training
 from storage.clock import new_id
 from storage.collections import HIDDEN
 from storage.database import Database, chunked
@@ -59,7 +60,6 @@ def check_classifiers(database: Database, names: Sequence[str], replace: bool) -
                 refuse_open_training(connection, found)
 
 
-@repeated
 def load_classifier(
     database: Database, archive: Archive, saved: Mapping[str, Any], job_id: str, replace: bool
 ) -> None:
@@ -69,6 +69,14 @@ def load_classifier(
     the job has yet to restore come with that. Raises Conflict where that may
     not be, while it is in training, or when the job is over; Damaged.
     """
+    try:
+        _load(database, archive, saved, job_id, replace)
+    except IntegrityError:  # another process has just created one of this name
+        _load(database, archive, saved, job_id, replace)
+
+
+@repeated
+def _load(database: Database, archive: Archive, saved: Mapping[str, Any], job_id: str, replace: bool) -> None:
     name = saved["name"]
     with database.write() as connection:
         details = lock_open(connection, job_id)
@@ -86,6 +94,7 @@ def load_classifier(
         for part, table in PARTS.items():
             _load_part(connection, archive, saved["tables"][part], table, classifier_id)
         if old is not None:
+            lock_labelled(connection, old.id)
             rules = update(LabelingRules).where(LabelingRules.classifier_id == old.id)
             connection.execute(rules.values(classifier_id=classifier_id))
             connection.execute(delete(Classifiers).where(Classifiers.id == old.id))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
 
-from storage.collections import find_collection
+from storage.collections import find_collection, lock_collection
 from storage.schema import Classifiers, LabelingRules
 
 RESTORED_CLASSIFIERS: Final = "restored_classifiers"  # in the details of a job: names that are there again
@@ -17,7 +17,7 @@ def load_rules(connection: Connection, rules: Sequence[Mapping[str, str]], class
     """A classifier's rules of the collections that are there; a field that has a rule keeps it."""
     for rule in rules:
         collection = find_collection(connection, rule["collection"])
-        if collection is not None:
+        if collection is not None and lock_collection(connection, collection.id):
             _add_rule(connection, collection.id, rule["field"], classifier_id)
 
 

@@ -51,7 +51,9 @@ def find_locked(connection: Connection, name: str) -> Row[Any] | None:
     """Locks the classifier of this name, if there is one."""
     if not can_be_stored(name):
         return None
-    return connection.execute(select(_TABLE).where(Classifiers.name == name).with_for_update()).first()
+    query = select(_TABLE).where(Classifiers.name == name).with_for_update()
+    # One that a restore put in the place of another, whose lock was waited for, only a new look finds.
+    return connection.execute(query).first() or connection.execute(query).first()
 
 
 ACTIVE: Final = "active"  # in the details of a training: the version that served when it was accepted
@@ -105,13 +107,18 @@ def set_active(connection: Connection, classifier_id: int, number: int, **values
     Collections that it labels on arrival are locked first, so that no batch is published afterwards with
     the labels of the version before.
     """
+    lock_labelled(connection, classifier_id)
+    this = update(Classifiers).where(Classifiers.id == classifier_id)
+    connection.execute(this.values(active=number, **values))
+
+
+def lock_labelled(connection: Connection, classifier_id: int) -> None:
+    """Locks the collections that a locked classifier labels on arrival."""
     labelled = select(LabelingRules.collection_id).where(LabelingRules.classifier_id == classifier_id)
     for collection_id in connection.execute(
         labelled.distinct().order_by(LabelingRules.collection_id)
     ).scalars():
         lock_collection(connection, collection_id)
-    this = update(Classifiers).where(Classifiers.id == classifier_id)
-    connection.execute(this.values(active=number, **values))
 
 
 def refuse_open_training(connection: Connection, found: Row[Any]) -> None:

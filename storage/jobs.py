@@ -169,7 +169,9 @@ def lock_job(connection: Connection, job_id: str) -> OpenJob | None:
         raise _no_job(job_id)
     if place.collection_id is None or not lock_collection(connection, place.collection_id):
         return None
-    row = connection.execute(select(Jobs.state, Jobs.kind).where(Jobs.id == job_id)).one()
+    row = connection.execute(select(Jobs.state, Jobs.kind).where(Jobs.id == job_id)).first()
+    if row is None:  # purged while the collection was locked by another
+        raise _no_job(job_id)
     if JobState(row.state).is_final:
         return None
     return OpenJob(job_id, place.collection_id, JobKind(row.kind))

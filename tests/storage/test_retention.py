@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, select
+from sqlalchemy import Connection, event, func, select
 
+import storage.jobs
 import storage.retention
 from core.errors import NotFound
 from core.job_types import JobKind
 from core.types import RejectedItem
+from storage.collections import lock_collection
 from storage.retention import PurgedCounts
 from storage.schema import Base, Batches, JobErrors
 from tests.storage.world import World, new
@@ -127,3 +129,19 @@ def test_many_rows_go_in_transactions_of_bounded_size(world: World, monkeypatch:
     assert rows(world, JobErrors) == 0
     assert max(removed) <= 3 + 4, "keys, and the conditions on tombstones"
     assert len(commits) == len(removed) == 4 * 4
+
+
+@pytest.mark.parametrize("kind", ["postgres"])  # where a cancel can wait for the collection meanwhile
+def test_a_job_that_is_purged_while_its_cancel_waits_does_not_exist(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.add(new("a")).job_id
+    world.clock.advance(10)
+
+    def lock_late(connection: Connection, collection_id: int) -> bool:
+        assert world.retention.purge(world.clock()).jobs == 1
+        return lock_collection(connection, collection_id)
+
+    monkeypatch.setattr(storage.jobs, "lock_collection", lock_late)
+    with pytest.raises(NotFound, match="does not exist"):
+        world.jobs.cancel(job_id)
