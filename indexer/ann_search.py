@@ -90,7 +90,10 @@ class AnnIndex:
         n = len(xq)
         D = np.empty((n, wide), dtype=np.float32)  # noqa: N806
         I = np.empty((n, wide), dtype=np.int64)  # noqa: N806, E741
-        self._search(n, swig_ptr(xq), wide, swig_ptr(D), swig_ptr(I), parameters or self._plain)
+        if parameters is None:
+            is_narrow = self._is_graph and wide > self._breadth  # FAISS would stop after so many near rows
+            parameters = _graph_parameters(wide, self._is_wrapped) if is_narrow else self._plain
+        self._search(n, swig_ptr(xq), wide, swig_ptr(D), swig_ptr(I), parameters)
         return D, I
 
     def _search_graph(self, xq: Float32, wide: int, alive: Alive) -> tuple[Float32, Int64]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from core.document_set import DocumentSet
 from core.errors import EncoderMismatch, InvalidInput
+from core.fusion import WINDOW
 from core.index_types import IndexHit, PassageVectors
 from core.types import Float16, Float32, Int64
 from indexer.document_rows import DocumentRows
@@ -41,6 +43,9 @@ class Rows(Protocol):
 
     @property
     def by_document(self) -> DocumentRows: ...
+
+    @property
+    def is_exact(self) -> bool: ...
 
     def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
         """Scores and rows, both (n, fetch), best first, of at most `alive.count` living rows."""
@@ -97,6 +102,7 @@ class View:
         self._seq = seq
         self._d = d
         self._segments = tuple(segment for segment in segments if segment.alive.count)
+        self._is_exact = all(segment.rows.is_exact for segment in self._segments)
         self._narrowed: tuple[tuple[DocumentSet, tuple[Segment, ...]], ...] = ()
         lone = self._segments[0] if len(self._segments) == 1 else None
         self._quick = None if lone is None else QuickSearch.of(lone.rows, lone.alive)
@@ -113,11 +119,33 @@ class View:
     def search(self, xq: Float32, k: int, allowed: DocumentSet | None = None) -> list[list[IndexHit]]:
         """For each row of `xq` (n, d): at most k documents, best first, each with its best passage.
 
-        Only documents of `allowed` come back, if it is given. Candidates are fetched until k documents are
-        certain; fewer come back only if the view holds fewer, or fewer that are allowed.
-        Raises EncoderMismatch for another d, InvalidInput for k < 1 or numbers that are not finite.
+        Only documents of `allowed` come back, if it is given; fewer come back only if the view holds fewer,
+        or fewer that are allowed. A longer list continues a shorter one; in one that is not exact, scores
+        fall up to the 50th hit, from there to the 100th, the 200th and so on. Raises EncoderMismatch for
+        another d, InvalidInput for k < 1 or numbers that are not finite.
         """
         xq = self._checked(xq, k)
+        if self._is_exact or k <= WINDOW:
+            return self._search(xq, k, allowed)
+        return [self._settled(query[None], k, allowed) for query in xq]
+
+    def _settled(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[IndexHit]:
+        """The k best for one query (1, d), where a search for more may find others among the best.
+
+        The first 50 are those of a search for 50, those up to the 100th come from one for 200, up to the
+        200th from one for 400, and so on.
+        """
+        (found,) = self._search(xq, WINDOW, allowed)
+        settled, end = {hit.document_id: hit for hit in found}, WINDOW
+        while end < k and len(found) >= end:
+            end *= 2
+            (found,) = self._search(xq, 2 * end, allowed)
+            new = (hit for hit in found if hit.document_id not in settled)
+            settled |= {hit.document_id: hit for hit in islice(new, end - len(settled))}
+        return list(islice(settled.values(), k))
+
+    def _search(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[list[IndexHit]]:
+        """As `search`, of a checked `xq`: candidates are fetched until k documents are certain."""
         if allowed is None and self._quick is not None and len(xq) == 1:
             quick = self._quick.search(xq, k)
             if quick is not None:

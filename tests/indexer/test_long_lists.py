@@ -1,0 +1,65 @@
+"""Long lists of hits from a graph: they find what is there, and continue the shorter ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.document_set import DocumentSet
+from core.types import Float32
+from indexer.exact import Alive
+from indexer.main_index import Build, MainIndex, build_main
+from indexer.vector_index import Segment, View
+from tests.indexer.fakes import clustered_rows
+
+D = 48
+N = 12_000
+QUERIES = 10
+ALL = Alive(np.ones(N, dtype=np.bool_))
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Float32:
+    return clustered_rows(np.random.default_rng(0), N + QUERIES, D, 1000)
+
+
+@pytest.fixture(scope="module")
+def main(vectors: Float32) -> MainIndex:
+    """Two passages a document."""
+    ids = np.arange(N)
+    return build_main(vectors[:N], ids, ids // 2, Build("HNSW8"))
+
+
+@pytest.fixture(scope="module")
+def view(main: MainIndex) -> View:
+    return View(1, D, (Segment(main, ALL),))
+
+
+def found(view: View, query: Float32, k: int, allowed: DocumentSet | None = None) -> list[int]:
+    return [hit.document_id for hit in view.search(query[None], k, allowed)[0]]
+
+
+@pytest.mark.parametrize("fetch", [10, 100, 290])
+def test_a_graph_finds_most_of_the_best_rows_however_many_are_wanted(
+    main: MainIndex, vectors: Float32, fetch: int
+) -> None:
+    queries = vectors[N:]
+    assert not main.ann.is_scan_cheaper(fetch, ALL)
+    _, rows = main.search(queries, fetch, ALL)
+    _, best = main.search_exactly(queries, fetch, ALL)
+    shares = [len({*one} & {*other}) / fetch for one, other in zip(rows.tolist(), best.tolist(), strict=True)]
+    assert np.mean(shares) > 0.88
+
+
+@pytest.mark.parametrize("share", [None, 0.5])
+def test_pages_continue_one_another_from_the_first_to_the_last(
+    view: View, vectors: Float32, share: float | None
+) -> None:
+    ids = np.arange(N // 2)
+    allowed = None if share is None else DocumentSet.of(ids[ids < share * len(ids)])
+    count = len(ids) if allowed is None else allowed.count
+    for query in vectors[N:]:
+        whole = found(view, query, N, allowed)
+        assert sorted(whole) == list(range(count))
+        for end in (50, 51, 100, 150, 400, 900, count - 1):
+            assert found(view, query, end, allowed) == whole[:end]
