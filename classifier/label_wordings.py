@@ -6,6 +6,7 @@ supervision", section 3.1.4): a name is embedded within several templates, and t
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,8 +22,6 @@ from core.types import Float32, Lane
 TEMPLATES = ("{}", "I need help with {}")
 KEPT_ROWS = 16_384  # prototypes of label sets asked for before; 25 MB at 384 dimensions
 WORD_BREAK = re.compile(r"[_-]|(?<=[a-z])(?=[A-Z])")
-
-_Key = tuple[tuple[Label, ...], tuple[str, ...]]
 
 
 def as_words(name: str) -> str:
@@ -54,12 +53,12 @@ class PrototypeCache:
     """Prototypes of the label sets asked for last, so that a set is encoded once; for many threads."""
 
     encoder: Encoder
-    _kept: OrderedDict[_Key, Float32] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[bytes, Float32] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def prototypes(self, labels: Sequence[Label], templates: Sequence[str], lane: Lane) -> Float32:
         """(c, d) float32 unit rows, one a label."""
-        key = (tuple(labels), tuple(templates))
+        key = _digest(labels, templates)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -71,6 +70,12 @@ class PrototypeCache:
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > KEPT_ROWS:
                 self._kept.popitem(last=False)
         return made
+
+
+def _digest(labels: Sequence[Label], templates: Sequence[str]) -> bytes:
+    """Of all that makes prototypes: the texts themselves may be megabytes, and are not kept."""
+    told = repr((tuple(labels), tuple(templates)))  # with escapes for half surrogate pairs
+    return hashlib.sha256(told.encode()).digest()
 
 
 def make_prototypes(

@@ -21,6 +21,7 @@ from core.types import Float32, Lane
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 WORDS_A_TEXT = 256
 KEPT_WORDS = 16_384  # 25 MB at 384 dimensions
+LONGEST_KEPT = 64  # letters: a text without spaces may be one word of a megabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class WordVectors:
                 self._kept.move_to_end(word)
         if new := [word for word in words if word not in known]:
             known.update(zip(new, self.encoder.encode_queries(new, lane), strict=True))
-            self._keep({word: known[word] for word in new[-KEPT_WORDS:]})
+            self._keep({word: known[word] for word in new[-KEPT_WORDS:] if len(word) <= LONGEST_KEPT})
         return np.stack([known[word] for word in words])
 
     def _keep(self, vectors: dict[str, Float32]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import pytest
 from classifier.calibration import fit_temperature, negative_log_likelihood
 from classifier.label_wordings import KEPT_ROWS, PrototypeCache, as_words, make_prototypes, wordings_of
 from classifier.refinement import LEAST_TEXTS, refined
-from classifier.word_similarity import WordVectors, word_similarities, words_of
+from classifier.word_similarity import LONGEST_KEPT, WordVectors, word_similarities, words_of
 from classifier.zero_shot import MULTI_CHOSEN, ZeroShotScorer, given_of_several, one_of, several_of, softmax
 from core.label_types import Label, ZeroShotOptions
 from core.types import Float32, Lane
@@ -74,6 +75,23 @@ def test_kept_prototypes_are_bounded_and_the_oldest_go_first() -> None:
     assert encoder.queries == before
     cache.prototypes(sets[0], ["{}"], Lane.BULK)
     assert encoder.queries > before
+
+
+def test_kept_prototypes_keep_no_texts() -> None:
+    cache = PrototypeCache(FakeEncoder())
+    example = " ".join(["a long example"] * 100)
+    before = sys.getrefcount(example)
+    cache.prototypes([Label("one", examples=(example,)), Label("two \ud800")], ["{}"], Lane.BULK)
+    assert sys.getrefcount(example) == before
+
+
+def test_vectors_of_long_words_are_not_kept() -> None:
+    encoder = CountingEncoder()
+    words = WordVectors(encoder)
+    long, short = "x" * (LONGEST_KEPT + 1), "y" * LONGEST_KEPT
+    for _ in range(2):
+        words.of([long, short], Lane.BULK)
+    assert encoder.queries == 3
 
 
 @dataclass
