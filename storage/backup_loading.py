@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.backup_types import Going, Indexing, Move, Restored
@@ -15,6 +15,7 @@ from core.errors import Conflict
 from core.job_types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.backup_file import Archive, Damaged
+from storage.backup_leftovers import RESTORING, remove_leftovers
 from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
 from storage.backup_rules import load_rules_of
 from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
@@ -22,7 +23,6 @@ from storage.backup_writing import OWN
 from storage.bulk_insert import insert_rows
 from storage.clock import Clock, new_id
 from storage.collections import (
-    HIDDEN,
     collection_by_id,
     find_collection,
     lock_collection,
@@ -31,7 +31,7 @@ from storage.collections import (
 )
 from storage.database import Database, chunked
 from storage.faults import repeated
-from storage.jobs import OPEN_STATES, insert_job
+from storage.jobs import insert_job
 from storage.long_jobs import lock_open, note_details
 from storage.schema import Base, Batches, Collections, Documents, Jobs, RevisionJobs
 
@@ -39,7 +39,6 @@ CHUNK_ROWS: Final = 1000
 CHUNK_BYTES: Final = 4 << 20
 INDEXED_WITHIN_S: Final = 600.0  # else the collection is shown without its index
 INDEXED_SLICE_S: Final = 1.0  # after which it is looked whether the job still runs
-RESTORING: Final = f"{HIDDEN}restoring-"
 RESTORED: Final = "restored"  # in the details of a job: names of the collections that are there again
 _TABLE = Base.metadata.tables[ROOT]
 _COLUMNS = {column.name for column in _TABLE.columns} - OWN
@@ -81,13 +80,7 @@ class CollectionLoader:
     def remove_leftovers(self) -> None:
         """Removes what is hidden and belongs to this job, or to none that still runs."""
         with self._database.write() as connection:
-            hidden = select(Collections.id, Collections.name).where(Collections.name.startswith(RESTORING))
-            for row in connection.execute(hidden).all():
-                owner = row.name.removeprefix(RESTORING)
-                is_open = select(Jobs.id).where(Jobs.id == owner, Jobs.state.in_(OPEN_STATES))
-                if owner == self._job_id or connection.execute(is_open).first() is None:
-                    connection.execute(delete(Jobs).where(Jobs.collection_id == row.id))
-                    remove_collection(connection, row.id, self._clock())
+            remove_leftovers(connection, self._clock(), self._job_id)
 
     @repeated
     def _begin(self, saved: Mapping[str, Any], target: str) -> Placement:

@@ -1,4 +1,4 @@
-"""Removes what nobody needs any more: old tombstones, finished batches, finished jobs."""
+"""Removes what nobody needs any more: old tombstones, finished batches and jobs, rests of killed restores."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from core.job_types import BatchState, JobState
 from core.types import DocumentState
+from storage.backup_leftovers import RESTORING, remove_leftovers
+from storage.clock import Clock, utc_now
 from storage.collections import lock_collection
 from storage.database import Database, chunked
 from storage.faults import repeated
@@ -24,29 +26,40 @@ _FINAL = [state for state in JobState if state.is_final]
 
 @dataclass(frozen=True, slots=True)
 class PurgedCounts:
-    """How many rows were removed."""
+    """How many rows were removed; `restores`: hidden collections that killed restores left."""
 
     tombstones: int
     batches: int
     jobs: int
+    restores: int = 0
 
 
 class SqlRetention:
     """Purging in many small transactions; it may be stopped at any point and run again."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
         self._database = database
+        self._clock = clock
 
     def purge(self, older_than: datetime) -> PurgedCounts:
         """Removes tombstones, done batches and finished jobs with their errors of before `older_than`.
 
+        Of a restore whose job is over all that is hidden goes, whenever that was.
         A follower or snapshot that had not applied `purged_seq` of its collection must start anew. Batches
         that still have documents stay, and jobs that still own a batch.
         """
         with self._database.read() as connection:
-            collections = list(connection.execute(select(Collections.id)).scalars())
-        tombstones = sum(self._purge_tombstones(id_, older_than) for id_ in collections)
-        return PurgedCounts(tombstones, self._purge_batches(older_than), self._purge_jobs(older_than))
+            names = {row.id: row.name for row in connection.execute(select(Collections.id, Collections.name))}
+        is_restoring = any(name.startswith(RESTORING) for name in names.values())
+        restores = self._drop_leftovers() if is_restoring else 0
+        tombstones = sum(self._purge_tombstones(id_, older_than) for id_ in names)
+        batches, jobs = self._purge_batches(older_than), self._purge_jobs(older_than)
+        return PurgedCounts(tombstones, batches, jobs, restores)
+
+    @repeated
+    def _drop_leftovers(self) -> int:
+        with self._database.write() as connection:
+            return remove_leftovers(connection, self._clock())
 
     def _purge_tombstones(self, collection_id: int, older_than: datetime) -> int:
         # The count of passages is 0 of every tombstone; with it the index leads straight to them, by id.

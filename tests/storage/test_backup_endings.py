@@ -13,7 +13,8 @@ from sqlalchemy import select
 from core.backup_types import Move
 from core.errors import Conflict, NotFound, StorageFull
 from core.job_types import JobKind, JobState
-from storage.backup_loading import RESTORING, CollectionLoader
+from storage.backup_leftovers import RESTORING
+from storage.backup_loading import CollectionLoader
 from storage.backups import SqlBackups
 from storage.long_jobs import SqlLongJobs
 from storage.schema import Collections
@@ -80,6 +81,25 @@ def test_what_a_killed_restore_left_is_hidden_and_removed_by_the_next(
     with world.database.read() as connection:
         assert set(connection.execute(select(Collections.name)).scalars()) == {"news", "x", "copy"}
     assert contents(world.database, "copy") == contents(world.database, "news")
+
+
+def test_what_a_killed_restore_left_is_purged_once_its_job_is_over(
+    world: World, backups: SqlBackups, files: FsspecUploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(world)
+    world.send(new("pending"))
+    make(world, files)
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
+    before = counts_of_rows(world.database)
+    monkeypatch.setattr(CollectionLoader, "remove_leftovers", lambda self: None)  # as if the process had died
+    monkeypatch.setattr(CollectionLoader, "_show", lambda *_: (_ for _ in ()).throw(Stopped))
+    with pytest.raises(Stopped):
+        list(backups.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
+    long_ago = world.clock() - timedelta(days=1)
+    assert world.retention.purge(long_ago).restores == 0  # it may still run
+    world.jobs.cancel(job.id)
+    assert world.retention.purge(long_ago).restores == 1
+    assert counts_of_rows(world.database) == before
 
 
 def test_a_cancelled_restore_ends_and_leaves_nothing(
