@@ -31,6 +31,15 @@ _READ_ONLY = "25006"  # a standby, for example while another server takes over
 _FULL = "53100"
 # Connection errors, resources used up, stopped by an operator, idle for too long inside a transaction.
 _AWAY = ("08", "53", "57", "25P03")
+# Disks that cannot be read or written, files missing, protected or damaged: no statement is to blame.
+_AT_FAULT = ("58", "XX001", "XX002")
+_SQLITE_AT_FAULT = (
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,6 +104,8 @@ def _tell(error: DBAPIError, busy_timeout_s: float) -> CognateError | None:
         return Overloaded("the database stopped a statement that took too long; retry")
     if state == _FULL:
         return _disk_full()
+    if str(state).startswith(_AT_FAULT):
+        return _at_fault(error.orig)
     if state == _READ_ONLY:
         return Unavailable("the database takes no writes at the moment; retry")
     # Without a state the driver itself found the connection broken, or could not make one.
@@ -108,8 +119,18 @@ def _tell_sqlite(error: sqlite3.Error, busy_timeout_s: float) -> CognateError | 
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code; higher bits say where
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return busy_with_writes(busy_timeout_s)
-    return _disk_full() if code == sqlite3.SQLITE_FULL else None
+    if code == sqlite3.SQLITE_FULL:
+        return _disk_full()
+    return _at_fault(error) if code in _SQLITE_AT_FAULT else None
 
 
 def _disk_full() -> Unavailable:
     return Unavailable("the disk of the database is full; free some space, then retry")
+
+
+def _at_fault(error: BaseException | None) -> Unavailable:
+    told = str(error).partition("\n")[0]
+    return Unavailable(
+        f"the database cannot read or write its files: {told}; see its disk, quota and permissions (a damaged"
+        " one is restored from a backup), then retry"
+    )

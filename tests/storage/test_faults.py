@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import DBAPIError
 
 import storage
 import storage.database
@@ -20,7 +22,7 @@ from core.errors import NotFound, Overloaded, StartRefused, Unavailable
 from migrations.upgrade import upgrade
 from storage.collections import lock_collection
 from storage.database import Database
-from storage.faults import MAX_RUNS, LostRace, repeated
+from storage.faults import MAX_RUNS, LostRace, repeated, translated
 from tests.storage.world import World, encode, new
 
 
@@ -174,6 +176,25 @@ def test_a_transaction_that_keeps_losing_is_told_to_the_caller_in_the_end() -> N
     with pytest.raises(Overloaded, match="retry"):
         lose()
     assert len(runs) == MAX_RUNS
+
+
+@pytest.mark.parametrize(
+    "code",
+    [sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT],
+)
+def test_files_that_sqlite_cannot_use_are_an_outage(code: int) -> None:
+    found = sqlite3.OperationalError("disk I/O error")
+    found.sqlite_errorcode = code
+    outage = pytest.raises(Unavailable, match="cannot read or write its files: disk I/O error; see its disk")
+    with outage, translated(1.0):
+        raise DBAPIError("INSERT", None, found)
+
+
+@pytest.mark.parametrize("found", [psycopg.errors.IoError, psycopg.errors.DataCorrupted])
+def test_files_that_postgres_cannot_use_are_an_outage(found: type[psycopg.Error]) -> None:
+    outage = pytest.raises(Unavailable, match="cannot read or write its files: could not fsync; see its disk")
+    with outage, translated(1.0):
+        raise DBAPIError("INSERT", None, found("could not fsync\nCONTEXT: more"))
 
 
 def test_every_transaction_that_writes_is_repeated() -> None:

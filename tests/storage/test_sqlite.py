@@ -59,6 +59,23 @@ def test_a_full_disk_is_an_outage_that_blames_no_document(sqlite_url: str) -> No
     database.close()
 
 
+def test_a_file_that_cannot_be_written_is_an_outage_that_blames_no_document(sqlite_url: str) -> None:
+    database = Database(sqlite_url)
+    world = World(database)
+    batch = world.claim(world.send(new("a")).batch_ids[0])
+    with database.session() as connection:  # pooled: the next writer has the same connection
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    with pytest.raises(
+        Unavailable, match="cannot read or write its files: attempt to write a readonly database"
+    ):
+        world.batches.complete(batch, encode(batch.items), [])
+    with database.session() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = OFF")
+    world.batches.release(batch)
+    assert world.batches.standing(batch.id) is BatchStanding.FRESH
+    database.close()
+
+
 def _limit_pages(connection: Connection, limit: str) -> None:
     if not limit.isdigit():
         limit = str(connection.exec_driver_sql(f"PRAGMA {limit}").scalar_one())
