@@ -175,6 +175,8 @@ class EncoderService:
         if len(items) <= _SLICE:
             inputs = cut(items)
             return mixed(self._engine.encode(list(chain.from_iterable(inputs)), lane), inputs)
+        if lane is Lane.INTERACTIVE:  # one after another: its lane refuses what is more than it holds
+            return np.concatenate([self._encode(part, tokenize, lane) for part in _sliced(items)])
         waiting: list[tuple[Future[Float32], list[list[Int32]]]] = []
         try:
             waiting.extend(

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from classifier.calibration import fit_temperature, negative_log_likelihood
-from classifier.label_wordings import KEPT_ROWS, PrototypeCache, as_words, make_prototypes, wordings_of
+from classifier.label_wordings import (
+    BULK_FROM_WORDINGS,
+    KEPT_ROWS,
+    PrototypeCache,
+    as_words,
+    make_prototypes,
+    wordings_of,
+)
 from classifier.refinement import LEAST_TEXTS, refined
 from classifier.word_similarity import LONGEST_KEPT, WordVectors, word_similarities, words_of
 from classifier.zero_shot import MULTI_CHOSEN, ZeroShotScorer, given_of_several, one_of, several_of, softmax
@@ -77,6 +84,16 @@ def test_kept_prototypes_are_bounded_and_the_oldest_go_first() -> None:
     assert encoder.queries > before
 
 
+@pytest.mark.parametrize(
+    ("examples", "lane"), [(BULK_FROM_WORDINGS - 3, Lane.INTERACTIVE), (BULK_FROM_WORDINGS - 2, Lane.BULK)]
+)
+def test_many_wordings_of_labels_are_read_in_the_bulk_lane(examples: int, lane: Lane) -> None:
+    encoder = CountingEncoder()
+    taught = Label("one", examples=tuple(map(str, range(examples))))
+    make_prototypes(encoder, [taught, Label("two")], ["{}"], Lane.INTERACTIVE)
+    assert encoder.lanes == [lane]
+
+
 def test_kept_prototypes_keep_no_texts() -> None:
     cache = PrototypeCache(FakeEncoder())
     example = " ".join(["a long example"] * 100)
@@ -97,9 +114,11 @@ def test_vectors_of_long_words_are_not_kept() -> None:
 @dataclass
 class CountingEncoder(FakeEncoder):
     queries: int = 0
+    lanes: list[Lane] = field(default_factory=list)
 
     def encode_queries(self, texts: Sequence[str], lane: Lane = Lane.INTERACTIVE) -> Float32:
         self.queries += len(texts)
+        self.lanes.append(lane)
         return FakeEncoder.encode_queries(self, texts, lane)
 
 

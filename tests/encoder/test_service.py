@@ -22,6 +22,7 @@ from core.types import Float32, Lane, PassageText
 from encoder.backends.base import Backend
 from encoder.checkpoint import load_checkpoint, load_reference
 from encoder.convert_minilm import REFERENCE_TEXTS, convert, source_folder
+from encoder.engine import EngineSettings
 from encoder.service import EncoderService, load_encoder, shipped_model
 from tests.encoder.fakes import WAIT_S
 
@@ -209,6 +210,17 @@ def test_more_texts_than_one_slice_keep_their_order(encoder: EncoderService) -> 
     assert vectors.shape == (1100, 384)
     for i in (0, 511, 512, 1099):
         assert encoder.encode_queries([words[i]])[0] @ vectors[i] > 0.9999
+
+
+def test_a_call_of_more_than_the_interactive_lane_holds_is_answered() -> None:
+    limits = EngineSettings(max_waiting_interactive_tokens=2000)
+    encoder = load_encoder(backend="torch", settings=limits)
+    words = [f"{i}" for i in range(1100)]
+    vectors = encoder.encode_queries(words, Lane.INTERACTIVE)
+    assert vectors.shape == (1100, 384)
+    for i in (0, 255, 256, 1099):
+        assert encoder.encode_queries([words[i]])[0] @ vectors[i] > 0.9999
+    encoder.close()
 
 
 def test_many_callers_get_what_they_would_get_alone(encoder: EncoderService, texts: list[str]) -> None:
