@@ -13,7 +13,7 @@ from core.job_types import ClaimedBatch, EncodedDocument
 from core.types import DocumentState
 from storage.bulk_insert import insert_rows
 from storage.database import chunked
-from storage.jobs import UPDATE_FAILED
+from storage.jobs import UPDATE_FAILED, storable
 from storage.schema import Documents, Embeddings, Passages, Revisions
 
 VECTOR_DTYPE = np.dtype("<f2")  # as stored, on every machine
@@ -68,7 +68,7 @@ def mark_failed(connection: Connection, reasons: Mapping[int, str], now: datetim
     state = case((was_pending, DocumentState.FAILED), else_=Documents.state)
     reason = case((was_pending, bindparam("told")), else_=bindparam("told_of_update"))
     rows = [
-        {"row_id": id_, "told": reason, "told_of_update": UPDATE_FAILED + reason}
+        {"row_id": id_, "told": storable(reason), "told_of_update": storable(UPDATE_FAILED + reason)}
         for id_, reason in reasons.items()
     ]
     this = update(Documents).where(Documents.id == bindparam("row_id"))

@@ -95,6 +95,17 @@ def test_failed_documents_tell_why_and_the_others_are_searchable(world: World) -
     }
 
 
+@pytest.mark.parametrize("reason", ["bad \0 byte", "half \ud800 pair"])
+def test_a_reason_that_no_database_takes_is_told_without_what_it_does_not_take(
+    world: World, reason: str
+) -> None:
+    accepted = world.send(new("a"))
+    world.fail(accepted, reason)
+    (listed,) = world.jobs.get(accepted.job_id).errors
+    assert world.documents.get(world.id, "a").reason == listed.reason
+    assert listed.reason.replace("\N{REPLACEMENT CHARACTER}", "?") in ("bad ? byte", "half ? pair")
+
+
 def test_a_batch_that_failed_altogether_moves_no_seq(world: World) -> None:
     accepted = world.send(new("a"))
     world.fail(accepted)
