@@ -26,7 +26,7 @@ from cognate.metrics import ClassifierMetrics, IngestMetrics, new_registry, serv
 from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
-from core.ingest import AtWork
+from core.ingest import HARMLESS, AtWork
 from core.job_types import Task, TaskKind
 from core.memory import bound_heaps, return_freed_memory
 from storage.collections import SqlCollectionStore
@@ -66,6 +66,7 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
     encoder = load_encoder_of(settings)
     stack.callback(encoder.close)
     refuse_other_encoders(SqlCollectionStore(database), encoder)
+    encoder.encode_passages([HARMLESS])  # compiles now what else the first batch would wait for
     background = RedisBackground(settings, database, stack)
     registry.register(EncoderCollector(encoder.stats))
     registry.register(GaugesCollector(background.gauges))

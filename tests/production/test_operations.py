@@ -39,6 +39,7 @@ class Operated:
     scheduler: Process
     worker_metrics: str
     scheduler_metrics: str
+    bulk_tokens_when_ready: float
 
     def lines(self, process: Process, **fields: str) -> list[dict[str, Any]]:
         """The log lines of a process that have all these fields."""
@@ -61,9 +62,10 @@ def operated(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory)
         worker = deployment.worker(log_format="json", metrics_port=str(ports[0]))
         scheduler = deployment.scheduler(log_format="json", metrics_port=str(ports[1]))
         deployment.start(api, scheduler, worker)
+        worker_metrics, scheduler_metrics = (f"http://127.0.0.1:{port}/metrics" for port in ports)
+        tokens = value(scrape(worker_metrics), "cognate_encoder_tokens_total", lane="bulk")
         create(api.http)
-        urls = [f"http://127.0.0.1:{port}/metrics" for port in ports]
-        yield Operated(deployment, api, worker, scheduler, *urls)
+        yield Operated(deployment, api, worker, scheduler, worker_metrics, scheduler_metrics, tokens)
 
 
 def scrape(url: str, http: httpx.Client | None = None) -> Samples:
@@ -98,6 +100,10 @@ def finished(api: Api, answer: httpx.Response) -> str:
     job_id = str(answer.json()["job"]["id"])
     wait_until(lambda: job_of(api.http, job_id)["state"] == "succeeded", "the job succeeds")
     return job_id
+
+
+def test_a_ready_worker_has_compiled_its_bulk_encoder(operated: Operated) -> None:
+    assert operated.bulk_tokens_when_ready > 0
 
 
 def test_one_request_id_finds_the_whole_way_of_documents(operated: Operated) -> None:
