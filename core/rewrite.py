@@ -21,6 +21,7 @@ from core.rewrite_rules import (
     RULES,
     Drop,
     DropReason,
+    altered,
     drop_of,
     far,
     strange,
@@ -34,6 +35,7 @@ TASKS: Final = tuple(task.value for task in RULES)
 SPARE: Final = 3  # candidates made beyond those wanted, for those that are dropped
 MOST_CANDIDATES: Final = 8
 FEWEST_BEAMS: Final = 4
+_SHOWN: Final = 80  # characters of a sentence in a message
 MOST_TOKENS: Final = 256  # or what the generator writes at most
 
 
@@ -74,6 +76,14 @@ class Rewritten:
 
 
 @dataclass(frozen=True, slots=True)
+class _Candidate:
+    """`flaw` is what is wrong with a sentence of it, which the text as a whole may not show."""
+
+    generated: Generated
+    flaw: Drop | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RewriteService:
     """`sentence_starts` gives the offsets at which sentences of a text begin."""
 
@@ -95,7 +105,9 @@ class RewriteService:
         sources = [part for of_text in parts for part in of_text]
         found = self.generation.generate(wanted, sources, options)
         ends = list(accumulate(len(of_text) for of_text in parts))
-        candidates = [_joined(found[end - len(p) : end]) for p, end in zip(parts, ends, strict=True)]
+        candidates = [
+            _joined(wanted, p, found[end - len(p) : end]) for p, end in zip(parts, ends, strict=True)
+        ]
         return self._verified(wanted, texts, candidates, n)
 
     def stream(self, text: str, task: str) -> Stream:
@@ -119,12 +131,13 @@ class RewriteService:
         """
         most = min(MOST_TOKENS, self.generation.info.max_new_tokens)  # as many has what was cut off
         candidate = Generated(rewrite, 0.0, finish or FinishReason.LENGTH, most)
-        return self._verified(GenerationTask(task), [text], [[candidate]], 1)[0]
+        return self._verified(GenerationTask(task), [text], [[_Candidate(candidate)]], 1)[0]
 
     def _verified(
-        self, task: GenerationTask, texts: Sequence[str], candidates: Sequence[Sequence[Generated]], n: int
+        self, task: GenerationTask, texts: Sequence[str], candidates: Sequence[Sequence[_Candidate]], n: int
     ) -> list[Rewritten]:
-        similarities = self._similarities(task, texts, candidates)
+        written = [[candidate.generated for candidate in of_text] for of_text in candidates]
+        similarities = self._similarities(task, texts, written)
         return [
             self._sifted(task, text, of_text, near, n)
             for text, of_text, near in zip(texts, candidates, similarities, strict=True)
@@ -134,15 +147,16 @@ class RewriteService:
         self,
         task: GenerationTask,
         text: str,
-        candidates: Sequence[Generated],
+        candidates: Sequence[_Candidate],
         similarities: Sequence[float | None],
         n: int,
     ) -> Rewritten:
         rewrites: list[Rewrite] = []
         dropped: list[DroppedCandidate] = []
         seen: set[str] = set()
-        for candidate, similarity in zip(candidates, similarities, strict=True):
-            drop = drop_of(task, text, candidate) or self._strange(task, text, candidate)
+        for one, similarity in zip(candidates, similarities, strict=True):
+            candidate = one.generated
+            drop = drop_of(task, text, candidate) or one.flaw or self._strange(task, text, candidate)
             drop = drop or far(task, similarity)
             said = what_counts(task, candidate.text)
             if drop is None and said in seen:
@@ -226,19 +240,38 @@ class RewriteService:
                 raise InvalidInput(f"{unit}[{i}] has {count:,} tokens; the limit of {task} is {most:,}.")
 
 
-def _joined(parts: Sequence[Sequence[Generated]]) -> list[Generated]:
+def _joined(
+    task: GenerationTask, sources: Sequence[str], parts: Sequence[Sequence[Generated]]
+) -> list[_Candidate]:
     """Candidates of a text from those of its parts: the i-th of each, or the last where there are fewer."""
     if not all(parts):
         return []
-    most = max(len(candidates) for candidates in parts)
-    return [_sentence_joined([part[min(i, len(part) - 1)] for part in parts]) for i in range(most)]
-
-
-def _sentence_joined(parts: Sequence[Generated]) -> Generated:
     if len(parts) == 1:
-        return parts[0]
+        return [_Candidate(candidate) for candidate in parts[0]]
+    judged = [_judged(task, source, part) for source, part in zip(sources, parts, strict=True)]
+    most = max(len(candidates) for candidates in judged)
+    return [_sentence_joined([part[min(i, len(part) - 1)] for part in judged]) for i in range(most)]
+
+
+def _judged(task: GenerationTask, source: str, candidates: Sequence[Generated]) -> list[_Candidate]:
+    """Those that keep what their sentence says: another one may have its number, or deny in its place.
+
+    All with what is wrong where none does.
+    """
+    judged = [_Candidate(candidate, _flaw(task, source, candidate.text)) for candidate in candidates]
+    return [candidate for candidate in judged if candidate.flaw is None] or judged
+
+
+def _flaw(task: GenerationTask, source: str, text: str) -> Drop | None:
+    found = altered(task, source, text)
+    return found and Drop(found.reason, f"of the sentence {source[:_SHOWN]!r}: {found.detail}")
+
+
+def _sentence_joined(candidates: Sequence[_Candidate]) -> _Candidate:
+    parts = [candidate.generated for candidate in candidates]
     is_cut = any(part.finish is FinishReason.LENGTH for part in parts)
     tokens = sum(part.tokens for part in parts)
     score = sum(part.score * part.tokens for part in parts) / max(tokens, 1)
     text = " ".join(part.text.strip() for part in parts)
-    return Generated(text, score, FinishReason.LENGTH if is_cut else FinishReason.STOP, tokens)
+    whole = Generated(text, score, FinishReason.LENGTH if is_cut else FinishReason.STOP, tokens)
+    return _Candidate(whole, next((one.flaw for one in candidates if one.flaw), None))

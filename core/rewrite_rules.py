@@ -116,8 +116,12 @@ def drop_of(task: GenerationTask, source: str, candidate: Generated) -> Drop | N
         return Drop(DropReason.UNCHANGED, "it is the text itself")
     if said := stutter(text, source):
         return Drop(DropReason.STUTTER, f"it says {said!r} more often than the text")
-    found = _lost(rule, source, text) or _new(task, source, text) or _denial(task, source, text)
-    return found or _added(rule, source, text)
+    return altered(task, source, text) or _added(rule, source, text)
+
+
+def altered(task: GenerationTask, source: str, text: str) -> Drop | None:
+    """Which number, name or denial a text lost or has that its source has not, or None."""
+    return _lost(RULES[task], source, text) or _new(task, source, text) or _denial(task, source, text)
 
 
 def what_counts(task: GenerationTask, text: str) -> str:

@@ -282,6 +282,31 @@ def test_several_sentences_are_worked_on_one_by_one() -> None:
     assert texts(result) == ["Down sat Tom. He was eating.", "Tom has sat down. He was eating."]
 
 
+@pytest.mark.parametrize(
+    ("of_first", "of_second", "reason"),
+    [
+        ("Down sat the cats.", "Past Tom the 5 dogs did not run.", DropReason.LOST_NUMBERS),
+        ("Down sat the 5 cats of Tom.", "Past Tom the 5 dogs did not run.", DropReason.NEW_NAMES),
+        ("Down the 5 cats did not sit.", "Past Tom ran the 5 dogs.", DropReason.DENIAL),
+    ],
+)
+def test_each_sentence_keeps_what_it_says_itself(of_first: str, of_second: str, reason: DropReason) -> None:
+    first, second = "The 5 cats sat down.", "The 5 dogs did not run past Tom."
+    generator = FakeGenerator({first: [of_first], second: [of_second]})
+    (result,) = service(generator).rewrite([f"{first} {second}"], "paraphrase")
+    assert texts(result) == []
+    assert reasons(result) == [reason]
+
+
+def test_of_a_sentence_candidates_that_keep_what_it_says_are_taken() -> None:
+    generator = FakeGenerator(
+        {"Tom sat with 5.": ["Tom sat.", "With 5 sat Tom."], "He left 5.": ["He was leaving 5."]}
+    )
+    (result,) = service(generator).rewrite(["Tom sat with 5. He left 5."], "paraphrase")
+    assert texts(result) == ["With 5 sat Tom. He was leaving 5."]
+    assert result.dropped == ()
+
+
 def test_results_are_in_the_order_of_the_texts() -> None:
     generator = FakeGenerator({"a b c.": ["c b a."], "d e f.": ["f e d."]})
     found = service(generator).rewrite(["d e f.", "a b c."], "paraphrase", 1)
