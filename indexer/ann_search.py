@@ -73,13 +73,17 @@ class AnnIndex:
             return alive.count * CODES_PER_ROW <= self._n * self._probes(alive.count) // self._lists
         return alive.count * SKIPPED_PER_ROW <= self._n
 
-    def search(self, xq: Float32, wide: int, alive: Alive) -> tuple[Float32, Int64]:
+    def search(self, xq: Float32, wide: int, alive: Alive, breadth: int) -> tuple[Float32, Int64]:
         """Approximate scores and rows of the `wide` best living rows for each of `xq` (n, d), both (n, wide).
 
+        A graph is gone through until `breadth` near rows are found, and at least as many as its effort says.
         Places for which nothing was found have row -1; they are last. `xq` must be contiguous.
         """
         if alive.selector is None:
-            return self.search_all(xq, wide)
+            is_broad = self._is_graph and breadth > self._breadth
+            return self.search_all(
+                xq, wide, _graph_parameters(breadth, self._is_wrapped) if is_broad else None
+            )
         if self._is_graph:
             return self._search_graph(xq, wide, alive)
         probes = {"nprobe": self._probes(alive.count)} if self._lists else {}
@@ -90,10 +94,7 @@ class AnnIndex:
         n = len(xq)
         D = np.empty((n, wide), dtype=np.float32)  # noqa: N806
         I = np.empty((n, wide), dtype=np.int64)  # noqa: N806, E741
-        if parameters is None:
-            is_narrow = self._is_graph and wide > self._breadth  # FAISS would stop after so many near rows
-            parameters = _graph_parameters(wide, self._is_wrapped) if is_narrow else self._plain
-        self._search(n, swig_ptr(xq), wide, swig_ptr(D), swig_ptr(I), parameters)
+        self._search(n, swig_ptr(xq), wide, swig_ptr(D), swig_ptr(I), parameters or self._plain)
         return D, I
 
     def _search_graph(self, xq: Float32, wide: int, alive: Alive) -> tuple[Float32, Int64]:

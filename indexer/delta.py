@@ -33,7 +33,7 @@ class DeltaRows:
     def is_exact(self) -> bool:
         return True
 
-    def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
+    def search(self, xq: Float32, fetch: int, alive: Alive, breadth: int = 0) -> tuple[Float32, Int64]:
         """Scores and positions, both (n, fetch), best first; missing places have position -1."""
         return search_exactly(xq, self.vectors, fetch, alive)
 

@@ -80,9 +80,10 @@ class MainIndex:
             total += self.n * 8 + codes.nlist * codes.d * 4
         return int(total) if self.is_lossless else int(total + self.n * codes.code_size)
 
-    def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
+    def search(self, xq: Float32, fetch: int, alive: Alive, breadth: int = 0) -> tuple[Float32, Int64]:
         """Scores and positions, both (n, fetch), best first; `fetch` is at most `alive.count`.
 
+        `breadth`: how many near rows a graph is to find, where that is more than usual.
         No place is left empty: where the index finds too few living rows, all of them are scored, as they
         are when so few live that this takes less time.
         """
@@ -95,7 +96,7 @@ class MainIndex:
         if self.is_exact:
             return self.search_exactly(xq, fetch, alive)
         use_threads(1)
-        D, I = self.ann.search(xq, wide, alive)  # noqa: N806, E741
+        D, I = self.ann.search(xq, wide, alive, breadth)  # noqa: N806, E741
         return self._completed(xq, D, I, fetch, alive)
 
     def _fits_gpu(self, wide: int) -> bool:

@@ -47,8 +47,11 @@ class Rows(Protocol):
     @property
     def is_exact(self) -> bool: ...
 
-    def search(self, xq: Float32, fetch: int, alive: Alive) -> tuple[Float32, Int64]:
-        """Scores and rows, both (n, fetch), best first, of at most `alive.count` living rows."""
+    def search(self, xq: Float32, fetch: int, alive: Alive, breadth: int = 0) -> tuple[Float32, Int64]:
+        """Scores and rows, both (n, fetch), best first, of at most `alive.count` living rows.
+
+        `breadth`: how many near rows a graph is to find, where that is more than usual.
+        """
         ...
 
     def score_rows(self, query: Float32, rows: Int64) -> Float32:
@@ -145,8 +148,11 @@ class View:
         return list(islice(settled.values(), k))
 
     def _search(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[list[IndexHit]]:
-        """As `search`, of a checked `xq`: candidates are fetched until k documents are certain."""
-        if allowed is None and self._quick is not None and len(xq) == 1:
+        """As `search`, of a checked `xq`: candidates are fetched until k documents are certain.
+
+        Up to 50 of them a graph is searched as far for few as for many, so that all find the same.
+        """
+        if allowed is None and self._quick is not None and len(xq) == 1 and k <= WINDOW:
             quick = self._quick.search(xq, k)
             if quick is not None:
                 return [quick]
@@ -157,7 +163,7 @@ class View:
         fetch = max(segment.rows.enough(k) for segment in segments) if segments else 0
         while pending and fetch <= max(4 * k, SCAN_FETCH):
             some = xq if len(pending) == len(xq) else xq[pending]
-            found = _candidates(segments, some, min(fetch, passages))
+            found = _candidates(segments, some, min(fetch, passages), fetch if k > WINDOW else 0)
             unsure = []
             for row, query in enumerate(pending):
                 hits[query], is_sure = _collapse(found, row, k)
@@ -228,8 +234,8 @@ class View:
         return xq
 
 
-def _candidates(segments: Sequence[Segment], xq: Float32, fetch: int) -> _Candidates:
-    parts = [_search_segment(segment, xq, fetch) for segment in segments]
+def _candidates(segments: Sequence[Segment], xq: Float32, fetch: int, breadth: int) -> _Candidates:
+    parts = [_search_segment(segment, xq, fetch, breadth) for segment in segments]
     if len(parts) == 1:
         return parts[0]
     bounds = [part.bound for part in parts if part.bound is not None]
@@ -241,9 +247,9 @@ def _candidates(segments: Sequence[Segment], xq: Float32, fetch: int) -> _Candid
     )
 
 
-def _search_segment(segment: Segment, xq: Float32, fetch: int) -> _Candidates:
+def _search_segment(segment: Segment, xq: Float32, fetch: int, breadth: int) -> _Candidates:
     fetch = min(fetch, segment.alive.count)
-    scores, rows = segment.rows.search(xq, fetch, segment.alive)
+    scores, rows = segment.rows.search(xq, fetch, segment.alive, breadth)
     bound = scores[:, -1] if fetch < segment.alive.count else None
     return _Candidates(scores, segment.rows.passage_ids[rows], segment.rows.document_ids[rows], bound, True)
 
