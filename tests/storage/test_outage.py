@@ -9,8 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, make_url, select
 
 from core.errors import Overloaded, Unavailable
 from storage.schema import Embeddings, Passages
@@ -208,6 +209,19 @@ def test_a_task_that_cannot_be_locked_is_given_back_until_the_database_is_there(
         finally:
             postgres.start()
         with lock.hold("t") as is_ours, lock.hold("t") as is_ours_again:
+            assert (is_ours, is_ours_again) == (True, False)
+
+
+def test_a_server_that_ends_idle_sessions_leaves_those_that_hold_a_lock(postgres_url: str) -> None:
+    plain = make_url(postgres_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with opened(postgres_url) as database, database.session() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar_one()
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_session_timeout = '100ms'")
+    with opened(postgres_url) as database, SqlTaskLock(database).hold("t") as is_ours:
+        idle = psycopg.connect(plain, autocommit=True)  # for longer than it may be, as the lock is
+        with pytest.raises(psycopg.OperationalError):
+            list(idle.notifies(timeout=TIMEOUT_S))
+        with SqlTaskLock(database).hold("t") as is_ours_again:
             assert (is_ours, is_ours_again) == (True, False)
 
 
