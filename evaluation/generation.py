@@ -17,7 +17,7 @@ from typing import Final
 from core.errors import InvalidInput
 from core.generation_types import EXPLANATION_SETS, GenerationOptions, GenerationTask, TaskStanding
 from core.ports.generation import Generator
-from evaluation.rows import read_jsonl
+from evaluation.rows import read_jsonl, text_of
 from evaluation.sari import corpus_sari
 
 EXACT, BLEU, ROUGE, SARI = "exact match", "sacreBLEU", "ROUGE-L", "SARI"
@@ -71,12 +71,17 @@ def read_generation_rows(path: Path, limit: int | None = None) -> list[Sources]:
     """Rows {task, source, target} of a JSONL file (also .gz), at most `limit` sources a task.
 
     Rows of public collections of explanations keep their own names in the file; all are `explain` here.
-    Raises InvalidInput, for rows of any other task too.
+    Raises InvalidInput, for rows of any other task, rows without a source or target, and no rows too.
     """
     found: dict[GenerationTask, dict[str, list[str]]] = {}
-    for _, row in read_jsonl(path):
+    for place, row in read_jsonl(path):
         task = _task(path, str(row.get("task")))
-        found.setdefault(task, {}).setdefault(str(row.get("source")), []).append(str(row.get("target")))
+        source, target = (text_of(row, field, place) for field in ("source", "target"))
+        if not (source.strip() and target.strip()):
+            raise InvalidInput(f"{place} has an empty source or target; drop the row.")
+        found.setdefault(task, {}).setdefault(source, []).append(target)
+    if not found:
+        raise InvalidInput(f"{path} has no rows; expected lines of {{task, source, target}}.")
     return [
         Sources(task, tuple(by_source)[:limit], tuple(map(tuple, by_source.values()))[:limit])
         for task, by_source in found.items()
@@ -171,7 +176,8 @@ def _baselines(data: Sources) -> dict[str, list[str]]:
     """Texts that need no model: the source, its first sentence, and of named parts each one alone."""
     made = {"copy": list(data.sources), "lead sentence": [_lead(source) for source in data.sources]}
     if data.task is GenerationTask.EXPLAIN:
-        parts = [[part.strip() for part in _PART.split(source) if part.strip()] for source in data.sources]
+        named = ([part.strip() for part in _PART.split(source) if part.strip()] for source in data.sources)
+        parts = [found or [source] for found, source in zip(named, data.sources, strict=True)]
         made = {
             "first part": [part[0] for part in parts],
             "second part": [part[min(1, len(part) - 1)] for part in parts],

@@ -85,6 +85,28 @@ def test_a_row_of_no_known_task_is_refused_and_no_explanation(tmp_path: Path) ->
         read_generation_rows(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"task": "split", "source": "a b."}', r"rows.jsonl:1: expected a string 'target', found only"),
+        ('{"task": "split", "source": "a b.", "target": null}', r"rows.jsonl:1: expected a string 'target'"),
+        ('{"task": "split", "source": " ", "target": "x"}', r"rows.jsonl:1 has an empty source or target"),
+        ("", r"rows.jsonl has no rows"),
+    ],
+)
+def test_rows_that_cannot_be_measured_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=message):
+        read_generation_rows(path)
+
+
+def test_an_explanation_of_empty_parts_is_compared_with_its_source() -> None:
+    data = Sources(GenerationTask.EXPLAIN, ("premise: | hypothesis: ",), (("It is so.",),))
+    result = evaluate_task(Phrasebook({}), data, GenerationOptions())
+    assert set(result.baselines) == {"first part", "second part"}
+
+
 def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("nothing")
