@@ -7,6 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, select
 
+from storage.clock import new_id
 from storage.collections import HIDDEN, remove_collection
 from storage.jobs import OPEN_STATES
 from storage.schema import Collections, Jobs
@@ -14,15 +15,21 @@ from storage.schema import Collections, Jobs
 RESTORING: Final = f"{HIDDEN}restoring-"
 
 
-def remove_leftovers(connection: Connection, now: datetime, job_id: str | None = None) -> int:
-    """Removes what is hidden and belongs to this job, or to none that still runs; how many collections."""
+def hidden_name(job_id: str) -> str:
+    """A name for a collection that an attempt at this job restores, until it is whole."""
+    return f"{RESTORING}{job_id}-{new_id()}"
+
+
+def remove_leftovers(connection: Connection, now: datetime, ours: str | None = None) -> list[str]:
+    """Removes what is hidden and whose name begins with `ours`, or whose job is over; the names."""
     hidden = select(Collections.id, Collections.name).where(Collections.name.startswith(RESTORING))
-    removed = 0
+    removed = []
     for row in connection.execute(hidden).all():
-        owner = row.name.removeprefix(RESTORING)
-        is_open = select(Jobs.id).where(Jobs.id == owner, Jobs.state.in_(OPEN_STATES))
-        if owner == job_id or connection.execute(is_open).first() is None:
+        job_id = row.name.removeprefix(RESTORING).partition("-")[0]
+        is_open = select(Jobs.id).where(Jobs.id == job_id, Jobs.state.in_(OPEN_STATES))
+        is_ours = ours is not None and row.name.startswith(ours)
+        if is_ours or connection.execute(is_open).first() is None:
             connection.execute(delete(Jobs).where(Jobs.collection_id == row.id))
             remove_collection(connection, row.id, now)
-            removed += 1
+            removed.append(row.name)
     return removed

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, NoResultFound
 
 from core.backup_types import Going, Indexing, Move, Restored
-from core.errors import Conflict
+from core.errors import Conflict, NotFound, Unavailable
 from core.job_types import BatchState, JobKind
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from storage.backup_file import Archive, Damaged
-from storage.backup_leftovers import RESTORING, remove_leftovers
+from storage.backup_leftovers import RESTORING, hidden_name, remove_leftovers
 from storage.backup_rows import Placement, decoded, from_line, place, reserve_ids
 from storage.backup_rules import load_rules_of
 from storage.backup_tables import DOCUMENTS, REVISIONS, ROOT, TablePlan
@@ -65,30 +65,38 @@ class CollectionLoader:
         self._documents = 0
 
     def load(self, archive: Archive, saved: Mapping[str, Any], move: Move) -> Restored:
-        """Restores one collection. Raises Conflict, Damaged; then, or if cancelled, nothing of it is left."""
-        self.remove_leftovers()
+        """Restores one collection. Raises Conflict, Damaged; then, or if cancelled, nothing of it is left.
+
+        Raises Unavailable when another attempt at the job began meanwhile: it takes the first for dead.
+        """
+        hidden = hidden_name(self._job_id)
+        self.remove_leftovers(RESTORING + self._job_id)
         try:
-            placement = self._begin(saved, move.target)
+            placement = self._begin(saved, move.target, hidden)
             for plan in self._plans:
                 self._load_table(archive, saved["tables"].get(plan.name), plan, placement)
             return self._show_indexed(archive, placement.collection_id, move)
+        except (IntegrityError, NoResultFound, NotFound) as error:
+            if hidden not in self.remove_leftovers(hidden):
+                raise Unavailable("Another process works on this restore; it is left to that one.") from error
+            raise
         except BaseException:
-            self.remove_leftovers()
+            self.remove_leftovers(hidden)
             raise
 
     @repeated
-    def remove_leftovers(self) -> None:
-        """Removes what is hidden and belongs to this job, or to none that still runs."""
+    def remove_leftovers(self, ours: str) -> list[str]:
+        """Removes what is hidden and whose name begins so, or whose job is over; the names."""
         with self._database.write() as connection:
-            remove_leftovers(connection, self._clock(), self._job_id)
+            return remove_leftovers(connection, self._clock(), ours)
 
     @repeated
-    def _begin(self, saved: Mapping[str, Any], target: str) -> Placement:
+    def _begin(self, saved: Mapping[str, Any], target: str, hidden: str) -> Placement:
         """A hidden, empty collection, and ids set aside for its rows."""
         with self._database.write() as connection:
             row = decoded(saved["row"], _TABLE, _COLUMNS) | {"uid": new_id()}
             row["purged_seq"] = row["seq"]  # the log says nothing of what was before
-            insertion = insert(Collections).values(**row, name=RESTORING + self._job_id)
+            insertion = insert(Collections).values(**row, name=hidden)
             collection_id = connection.execute(insertion.returning(Collections.id)).scalar_one()
             made = connection.execute(select(_TABLE).where(Collections.id == collection_id)).one()
             try:

@@ -59,7 +59,7 @@ class SqlRetention:
     @repeated
     def _drop_leftovers(self) -> int:
         with self._database.write() as connection:
-            return remove_leftovers(connection, self._clock())
+            return len(remove_leftovers(connection, self._clock()))
 
     def _purge_tombstones(self, collection_id: int, older_than: datetime) -> int:
         # The count of passages is 0 of every tombstone; with it the index leads straight to them, by id.

@@ -10,11 +10,12 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import select
 
-from core.backup_types import Move
-from core.errors import Conflict, NotFound, StorageFull
+from core.backup_types import Move, Restored
+from core.errors import Conflict, NotFound, StorageFull, Unavailable
 from core.job_types import JobKind, JobState
 from storage.backup_leftovers import RESTORING
 from storage.backup_loading import CollectionLoader
+from storage.backup_tables import TablePlan
 from storage.backups import SqlBackups
 from storage.long_jobs import SqlLongJobs
 from storage.schema import Collections
@@ -62,11 +63,13 @@ def test_what_a_killed_restore_left_is_hidden_and_removed_by_the_next(
     jobs = SqlLongJobs(world.database)
     job = jobs.open(JobKind.RESTORE, "", {})
     with monkeypatch.context() as patch:
-        patch.setattr(CollectionLoader, "remove_leftovers", lambda self: None)  # as if the process had died
+        patch.setattr(CollectionLoader, "remove_leftovers", lambda *_: [])  # as if the process had died
         patch.setattr(CollectionLoader, "_show", lambda *_: (_ for _ in ()).throw(Stopped))
         with pytest.raises(Stopped):
             list(backups.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
-    hidden = RESTORING + job.id
+    with world.database.read() as connection:
+        names = connection.execute(select(Collections.name)).scalars().all()
+    (hidden,) = (name for name in names if name.startswith(RESTORING + job.id))
     assert [collection.name for collection in world.collections.list()] == ["news"]
     with pytest.raises(NotFound):
         world.collections.get(hidden)
@@ -91,7 +94,7 @@ def test_what_a_killed_restore_left_is_purged_once_its_job_is_over(
     make(world, files)
     job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
     before = counts_of_rows(world.database)
-    monkeypatch.setattr(CollectionLoader, "remove_leftovers", lambda self: None)  # as if the process had died
+    monkeypatch.setattr(CollectionLoader, "remove_leftovers", lambda *_: [])  # as if the process had died
     monkeypatch.setattr(CollectionLoader, "_show", lambda *_: (_ for _ in ()).throw(Stopped))
     with pytest.raises(Stopped):
         list(backups.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
@@ -100,6 +103,33 @@ def test_what_a_killed_restore_left_is_purged_once_its_job_is_over(
     world.jobs.cancel(job.id)
     assert world.retention.purge(long_ago).restores == 1
     assert counts_of_rows(world.database) == before
+
+
+@pytest.mark.parametrize("table", ["documents", "revisions"])
+def test_a_second_attempt_at_a_restore_beside_the_first_is_left_alone_by_it(
+    world: World, backups: SqlBackups, files: FsspecUploadStore, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    fill(world)
+    world.send(new("pending"))
+    make(world, files)
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
+    insert = CollectionLoader._insert
+    again: list[Restored] = []
+
+    def begun_anew(self: CollectionLoader, plan: TablePlan, *more: Any) -> None:
+        """A process that found the lock of the job free takes the first for dead."""
+        if plan.name == table:
+            monkeypatch.setattr(CollectionLoader, "_insert", insert)
+            again.extend(backups.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
+        insert(self, plan, *more)
+
+    monkeypatch.setattr(CollectionLoader, "_insert", begun_anew)
+    with pytest.raises(Unavailable, match="Another process works on this restore"):
+        list(backups.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
+    assert world.collections.get("copy").id == again[0].collection_id
+    assert contents(world.database, "copy") == contents(world.database, "news")
+    with world.database.read() as connection:
+        assert set(connection.execute(select(Collections.name)).scalars()) == {"news", "copy"}
 
 
 def test_a_cancelled_restore_ends_and_leaves_nothing(
