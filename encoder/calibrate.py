@@ -11,12 +11,13 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, CognateError, InvalidInput
 from core.text_lines import read_lines
 from encoder.backends.base import Int32
 from encoder.backends.openvino_int8 import Observer
@@ -69,8 +70,11 @@ def main() -> None:
     parser.add_argument("texts", type=Path, nargs="?", help="JSONL with 'text' and optionally 'title'")
     parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help="number of texts read")
     options = parser.parse_args()
-    texts = default_texts(options.limit) if options.texts is None else _read_texts(options.texts)
-    calibrate(options.folder, list(islice(texts, options.limit)))
+    texts = default_texts(options.limit) if options.texts is None else read_texts(options.texts)
+    try:
+        calibrate(options.folder, list(islice(texts, options.limit)))
+    except CognateError as error:
+        sys.exit(f"error: {error}")
 
 
 def calibrate(folder: Path, texts: Sequence[str]) -> None:
@@ -116,10 +120,17 @@ def stdlib_docstrings() -> Iterator[str]:
                     yield f"{path.stem}.{node.name} {text}"
 
 
-def _read_texts(path: Path) -> Iterator[str]:
-    for _, line in read_lines(path):
-        row = json.loads(line)
-        yield f"{row.get('title') or ''} {row['text']}".strip()
+def read_texts(path: Path) -> Iterator[str]:
+    """Titles and texts of a JSONL file. Raises InvalidInput naming a line that is none."""
+    for number, line in read_lines(path):
+        try:
+            row = json.loads(line)
+            title, text = row.get("title") or "", row["text"]
+        except (AttributeError, KeyError, ValueError):
+            title = text = None
+        if not (isinstance(title, str) and isinstance(text, str)):
+            raise InvalidInput(f'{path}, line {number}: expected {{"text": "…"}}, with or without a "title".')
+        yield f"{title} {text}".strip()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ import openvino as ov
 import pytest
 from openvino import opset13 as op
 
-from core.errors import CheckpointError
+from core.errors import CheckpointError, InvalidInput
 from core.types import Float32
 from encoder.backends import openvino_int8
 from encoder.backends.openvino_backend import OpenVinoBackend, Precision
 from encoder.backends.openvino_graph import float_linear
 from encoder.backends.openvino_int8 import Observer, int8_linear
 from encoder.backends.torch_backend import TorchBackend
-from encoder.calibrate import SENTENCES, calibrate, default_texts, measure_ranges
+from encoder.calibrate import SENTENCES, calibrate, default_texts, main, measure_ranges, read_texts
 from encoder.checkpoint import load_checkpoint, save_checkpoint
 from encoder.config import ModelConfig
 from encoder.int8 import RANGES, ChannelRange, load_ranges, quantize_product, save_ranges
@@ -187,3 +187,23 @@ def test_a_float_product_is_the_plain_one() -> None:
         ov.Model([product], [parameter], "one"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     np.testing.assert_allclose(compiled([np.ones((1, 1, 2), "f")])[0], [[[13, 27]]])
+
+
+def test_texts_to_calibrate_on_are_lines_with_a_text_and_perhaps_a_title(tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "a", "title": null}\n{"text": "b", "title": "T"}\n')
+    assert list(read_texts(path)) == ["a", "T b"]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"title": "x"}', '{"text": null}', '{"text": "x", "title": 1}'])
+def test_a_line_to_calibrate_on_that_is_no_text_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "fine"}\n' + line + "\n")
+    with pytest.raises(InvalidInput, match="line 2: expected"):
+        list(read_texts(path))
+
+
+def test_the_command_says_in_a_line_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["calibrate", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match=r"^error: The model folder .*none does not exist\.$"):
+        main()
