@@ -125,7 +125,8 @@ class _Window:
             except (ValueError, RecursionError) as error:  # a number of very many digits, or very deep
                 raise self.invalid(str(error)) from None
             else:
-                if end < len(self._text) or not self._read_on():  # a number may go on in the next block
+                # A number may go on in the next block: read so far, "0.", "1e" and "1e-" are 0, 1 and 1.
+                if end + LONGEST_TOKEN < len(self._text) or not self._read_on():
                     self._at = end
                     return value
 

@@ -51,6 +51,13 @@ def test_any_array_cut_anywhere_is_read_as_the_standard_library_reads_it(
     assert json.dumps(found) == json.dumps(items), "1 is not 1.0, and true is not 1"
 
 
+@pytest.mark.parametrize("number", ["0.5", "-1.25", "1e-7", "2E+10", "12.5e3"])
+def test_a_number_cut_anywhere_is_read_whole(number: str) -> None:
+    for size in range(1, 12):
+        assert read(f"[{number}, [{number}]]", size) == [float(number), [float(number)]]
+        assert read(f'{{"took": {number}, "documents": [1], "seconds": {number}}}', size) == [1]
+
+
 @given(st.text(alphabet='[]{}",:1e-. tn\\u', max_size=30), st.integers(1, 8))
 def test_what_the_standard_library_refuses_is_refused(text: str, size: int) -> None:
     try:
