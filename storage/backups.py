@@ -18,7 +18,7 @@ from core.backup_types import (
     SavedClassifier,
     SavedCollection,
 )
-from core.errors import Conflict, InvalidInput, NotFound
+from core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from core.types import DocumentCounts, EncoderInfo
 from storage.backup_classifiers import PARTS, add_classifiers, check_classifiers, load_classifier
 from storage.backup_file import (
@@ -197,7 +197,7 @@ class SqlBackups:
     def _describe(self, name: str, modified: datetime) -> Backup:
         try:
             return self.get(name)
-        except (InvalidInput, NotFound) as error:
+        except (InvalidInput, NotFound, Unavailable) as error:  # one that cannot be read hides no other
             return Backup(name, 0, modified, problem=str(error))
 
     def _refuse_second(self, name: str) -> None:

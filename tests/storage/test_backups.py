@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from core.backup_types import Move
 from core.errors import Conflict, NotFound
@@ -56,6 +59,25 @@ def test_a_backup_tells_what_it_holds(world: World, backups: SqlBackups, files: 
     assert backups.list() == []
     with pytest.raises(NotFound, match="does not exist"):
         backups.delete("b")
+
+
+def test_a_backup_that_may_not_be_read_hides_no_other(
+    world: World, backups: SqlBackups, files: FsspecUploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(world)
+    make(world, files, "mine")
+    make(world, files, "theirs")
+    opened_ = LocalFileSystem.open
+
+    def denied(self: LocalFileSystem, path: str, *args: Any, **options: Any) -> Any:
+        if path.endswith("theirs.zip"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened_(self, path, *args, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "open", denied)
+    found = {one.name: one.problem for one in backups.list()}
+    assert found["mine"] is None
+    assert "could not be opened" in str(found["theirs"])
 
 
 def test_what_was_pending_is_encoded_after_the_restore(world: World, files: FsspecUploadStore) -> None:
