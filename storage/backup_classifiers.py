@@ -80,6 +80,8 @@ def _load(database: Database, archive: Archive, saved: Mapping[str, Any], job_id
     name = saved["name"]
     with database.write() as connection:
         details = lock_open(connection, job_id)
+        if name in details.get(RESTORED_CLASSIFIERS, ()):  # by another attempt at the job, beside this one
+            return
         old = find_locked(connection, name)
         if old is not None:
             if not replace:

@@ -148,6 +148,21 @@ def test_one_in_training_does_not_give_way(world: World, files: FsspecUploadStor
     assert contents(world) == before
 
 
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_another_attempt_at_the_job_restored_is_left_as_it_is(
+    world: World, files: FsspecUploadStore, replace: bool
+) -> None:
+    fill(world)
+    store = backup(world, files)
+    world.classifiers.delete("mood")
+    job = world.long_jobs.open(JobKind.RESTORE, "", {})
+    store.restore_classifiers(job.id, "b", ["mood"], replace, lambda done: None)
+    restored = world.classifiers.get("mood")
+    store.restore_classifiers(job.id, "b", ["mood"], replace, lambda done: None)
+    assert world.classifiers.get("mood").id == restored.id
+    assert world.jobs.get(job.id).details["restored_classifiers"] == ["mood"]
+
+
 def test_a_cancelled_restore_changes_nothing(world: World, files: FsspecUploadStore) -> None:
     fill(world)
     store = backup(world, files)
