@@ -105,7 +105,8 @@ class CollectionLoader:
                 raise Damaged(
                     f"The settings of collection {target!r} are of a newer version: {error}."
                 ) from None
-        return Placement(collection_id, {plan.name: self._shift(saved, plan) for plan in self._plans})
+        moved_by = {plan.name: self._shift(saved, plan) for plan in self._plans}
+        return Placement(collection_id, target, moved_by)
 
     @repeated
     def _shift(self, saved: Mapping[str, Any], plan: TablePlan) -> int:
@@ -125,26 +126,27 @@ class CollectionLoader:
         rows = MAX_BATCH_DOCUMENTS if plan.name == REVISIONS else CHUNK_ROWS
         for lines in chunks_of(archive.lines(description), rows):
             chunk = [place(from_line(line, plan), plan, placement) for line in lines]
-            self._insert(plan, chunk, placement.collection_id)
+            self._insert(plan, chunk, placement)
             self._documents += len(chunk) * (plan.name == DOCUMENTS)
             self._going(self._documents)
 
     @repeated
-    def _insert(self, plan: TablePlan, rows: Sequence[dict[str, Any]], collection_id: int) -> None:
+    def _insert(self, plan: TablePlan, rows: Sequence[dict[str, Any]], placement: Placement) -> None:
         with self._database.write() as connection:
             lock_open(connection, self._job_id)
             if plan.name == REVISIONS:
-                self._insert_revisions(connection, rows, collection_id)
+                self._insert_revisions(connection, rows, placement)
             else:
                 insert_rows(connection, plan.table, rows)
 
     def _insert_revisions(
-        self, connection: Connection, rows: Sequence[dict[str, Any]], collection_id: int
+        self, connection: Connection, rows: Sequence[dict[str, Any]], placement: Placement
     ) -> None:
         """A batch of what was pending, done until the collection is shown: no worker takes it before."""
         now, batch_id = self._clock(), new_id()
-        job_id = self._pending_job(connection, collection_id)
-        batch = {"id": batch_id, "job_id": job_id, "collection_id": collection_id, "created_at": now}
+        job_id = self._pending_job(connection, placement.collection_id)
+        batch = {"id": batch_id, "job_id": job_id, "collection_id": placement.collection_id}
+        batch |= {"created_at": now}
         connection.execute(insert(Batches).values(**batch, state=BatchState.DONE, attempt=0))
         connection.execute(
             insert(Base.metadata.tables[REVISIONS]), [row | {"batch_id": batch_id} for row in rows]
@@ -154,7 +156,8 @@ class CollectionLoader:
         connection.execute(insert(RevisionJobs), waits)
         for chunk in chunked(ids):
             connection.execute(update(Documents).where(Documents.id.in_(chunk)).values(job_id=job_id))
-        connection.execute(update(Jobs).where(Jobs.id == job_id).values(total=Jobs.total + len(rows)))
+        counted = {"total": Jobs.total + len(rows), "collection_name": placement.name}
+        connection.execute(update(Jobs).where(Jobs.id == job_id).values(**counted))
 
     def _pending_job(self, connection: Connection, collection_id: int) -> str:
         found = connection.execute(select(Jobs.id).where(Jobs.collection_id == collection_id)).scalar()
@@ -196,7 +199,7 @@ class CollectionLoader:
             lock_collection(connection, collection_id)
             this = update(Collections).where(Collections.id == collection_id).values(name=move.target)
             seq = connection.execute(this.returning(Collections.seq)).scalar_one()
-            batch_ids = _release_pending(connection, collection_id, move.target)
+            batch_ids = _release_pending(connection, collection_id)
             details = _note_restored(connection, self._job_id, move.target)
             load_rules_of(connection, archive.manifest, move.target, details)
         return Restored(collection_id, seq, batch_ids)
@@ -217,9 +220,8 @@ def _note_restored(connection: Connection, job_id: str, collection: str) -> dict
     return details
 
 
-def _release_pending(connection: Connection, collection_id: int, name: str) -> tuple[str, ...]:
-    job = update(Jobs).where(Jobs.collection_id == collection_id)
-    connection.execute(job.values(collection_name=name, is_complete=True))
+def _release_pending(connection: Connection, collection_id: int) -> tuple[str, ...]:
+    connection.execute(update(Jobs).where(Jobs.collection_id == collection_id).values(is_complete=True))
     batches = update(Batches).where(Batches.collection_id == collection_id)
     queued = batches.values(state=BatchState.QUEUED).returning(Batches.id)
     return tuple(sorted(connection.execute(queued).scalars()))

@@ -41,9 +41,10 @@ def _plain(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where rows go: the id of the new collection, and by how much the ids of each table move."""
+    """Where rows go: id and later name of the new collection, and by how much the ids of each table move."""
 
     collection_id: int
+    name: str
     moved_by: Mapping[str, int]
 
 

@@ -56,6 +56,23 @@ def test_the_old_collection_is_shown_until_the_new_one_is_indexed(
     assert indexes.released == [world.collections.get("news").uid]
 
 
+def test_the_job_of_pending_documents_has_the_name_of_the_collection_from_the_start(
+    world: World, files: FsspecUploadStore
+) -> None:
+    world.send(new("a"))
+    make(world, files)
+    listed: list[str] = []
+
+    class Listing(Indexes):
+        def prepare(self, collection: Collection, timeout_s: float) -> bool:
+            jobs = self.world.jobs.list(10)
+            listed.extend(job.collection for job in jobs if "restored_by" in job.details)
+            return super().prepare(collection, timeout_s)
+
+    restore(world, files, Listing(world, calls=1))
+    assert listed == ["news"]
+
+
 def test_an_index_that_is_never_built_does_not_hold_a_restore_up_for_ever(
     world: World, files: FsspecUploadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
