@@ -33,11 +33,16 @@ class DocumentRows:
 
         With one row a document, k + 1; where some have more, they stand together among the best of a search.
         """
+        most = max(2 * k, FREE_ROWS)
+        return max(k + 1, min(k + 1 + math.ceil(CROWD * k * self.crowding), most))
+
+    @property
+    def crowding(self) -> float:
+        """How many rows more than one a document has on average."""
         if self._crowding is None:
             documents = 1 + np.count_nonzero(self._document_ids[1:] != self._document_ids[:-1])
             self._crowding = len(self._document_ids) / documents - 1
-        most = max(2 * k, FREE_ROWS)
-        return max(k + 1, min(k + 1 + math.ceil(CROWD * k * self._crowding), most))
+        return self._crowding
 
     def find(self, document_ids: Int64) -> Int64:
         """(m,) int64: all rows of the given documents (which must be different), document by document."""

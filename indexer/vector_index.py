@@ -22,6 +22,9 @@ from indexer.quick_search import QuickSearch
 # From here on one exact pass over all rows is cheaper than fetching ever more candidates.
 SCAN_FETCH = 1_024
 READ_ROWS = 4_096
+# Passages a document beyond the first, on average, from which a graph is searched the further the more of
+# them are fetched.
+CROWDED = 0.5
 FLOAT32 = np.dtype(np.float32)
 # So few candidates are sorted faster as Python tuples than as arrays.
 FEW = 256
@@ -115,6 +118,12 @@ class View:
         return self._seq
 
     @property
+    def _is_crowded(self) -> bool:
+        """Whether a part that is not exact has many passages a document."""
+        parts = (segment.rows for segment in self._segments if not segment.rows.is_exact)
+        return any(rows.by_document.crowding >= CROWDED for rows in parts)
+
+    @property
     def passages(self) -> int:
         """Living passages."""
         return sum(segment.alive.count for segment in self._segments)
@@ -128,7 +137,7 @@ class View:
         another d, InvalidInput for k < 1 or numbers that are not finite.
         """
         xq = self._checked(xq, k)
-        if self._is_exact or k <= WINDOW:
+        if self._is_exact or (k <= WINDOW and not self._is_crowded):
             return self._search(xq, k, allowed)
         return [self._settled(query[None], k, allowed) for query in xq]
 
@@ -150,9 +159,11 @@ class View:
     def _search(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[list[IndexHit]]:
         """As `search`, of a checked `xq`: candidates are fetched until k documents are certain.
 
-        Up to 50 of them a graph is searched as far for few as for many, so that all find the same.
+        Up to 50 of them a graph is searched as far for few as for many, so that all find the same, unless
+        documents have so many passages that this finds too few of them.
         """
-        if allowed is None and self._quick is not None and len(xq) == 1 and k <= WINDOW:
+        is_broad = k > WINDOW or self._is_crowded
+        if allowed is None and self._quick is not None and len(xq) == 1 and not is_broad:
             quick = self._quick.search(xq, k)
             if quick is not None:
                 return [quick]
@@ -163,7 +174,7 @@ class View:
         fetch = max(segment.rows.enough(k) for segment in segments) if segments else 0
         while pending and fetch <= max(4 * k, SCAN_FETCH):
             some = xq if len(pending) == len(xq) else xq[pending]
-            found = _candidates(segments, some, min(fetch, passages), fetch if k > WINDOW else 0)
+            found = _candidates(segments, some, min(fetch, passages), fetch if is_broad else 0)
             unsure = []
             for row, query in enumerate(pending):
                 hits[query], is_sure = _collapse(found, row, k)

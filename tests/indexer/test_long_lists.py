@@ -63,3 +63,20 @@ def test_pages_continue_one_another_from_the_first_to_the_last(
         assert sorted(whole) == list(range(count))
         for end in (10, 20, 30, 40, 50, 51, 100, 150, 400, 900, count - 1):
             assert found(view, query, end, allowed) == whole[:end]
+
+
+def test_most_documents_of_many_passages_are_found() -> None:
+    rng = np.random.default_rng(0)
+    n, passages = 40_000, 10
+    documents = clustered_rows(rng, n // passages + QUERIES, D, 400)
+    near = np.repeat(documents[:-QUERIES], passages, axis=0) + 0.08 * rng.standard_normal((n, D))
+    rows = np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True), dtype=np.float32)
+    ids = np.arange(n)
+    main = build_main(rows, ids, ids // passages, Build("HNSW8"))
+    view = View(1, D, (Segment(main, Alive(np.ones(n, dtype=np.bool_))),))
+    shares = []
+    for query in documents[-QUERIES:]:
+        best = np.argsort(-(rows @ query).reshape(-1, passages).max(axis=1))[:50]
+        shares.append(len({*found(view, query, 50)} & {*best.tolist()}) / 50)
+        assert found(view, query, 50)[:10] == found(view, query, 10)
+    assert np.mean(shares) > 0.84
