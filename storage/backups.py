@@ -33,6 +33,7 @@ from storage.backup_loading import CollectionLoader, RestoreRun
 from storage.backup_tables import plan_tables
 from storage.backup_writing import CollectionWriter, collection_ids, find_saved
 from storage.clock import Clock, new_id, utc_now
+from storage.collections import collection_gone
 from storage.database import Database
 from storage.uploads import ASIDE, FsspecUploadStore
 
@@ -97,7 +98,8 @@ class SqlBackups:
     def create(self, job_id: str, name: str, collections: Sequence[str] | None, going: Going) -> Backup:
         """Writes a backup aside and publishes it whole; one of all collections has all classifiers as well.
 
-        Raises NotFound, Conflict when there is one of this name, StorageFull.
+        One that is deleted meanwhile is left out, unless it was asked for by name. Raises NotFound, Conflict
+        when there is a backup of this name, StorageFull.
         """
         self._refuse_second(name)
         self._remove_abandoned()
@@ -108,6 +110,8 @@ class SqlBackups:
         try:
             writer = CollectionWriter(self._database, self._plans, archive, going)
             saved = [writer.add(id_, f"collections/{number:04}") for number, id_ in enumerate(ids, 1)]
+            if collections is not None and None in saved:
+                raise collection_gone()
             classifiers = add_classifiers(self._database, archive, going) if collections is None else []
             archive.finish(self._manifest(job_id, [one for one in saved if one is not None], classifiers))
             self._refuse_second(name)

@@ -10,12 +10,14 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import select
 
+import storage.backups
 from core.backup_types import Move, Restored
-from core.errors import Conflict, NotFound, StorageFull, Unavailable
+from core.errors import CollectionGone, Conflict, NotFound, StorageFull, Unavailable
 from core.job_types import JobKind, JobState
 from storage.backup_leftovers import RESTORING
 from storage.backup_loading import CollectionLoader
 from storage.backup_tables import TablePlan
+from storage.backup_writing import collection_ids
 from storage.backups import SqlBackups
 from storage.long_jobs import SqlLongJobs
 from storage.schema import Collections
@@ -160,6 +162,26 @@ def test_a_backup_of_long_ago_that_was_never_finished_is_removed(
     backups.create("j", "d", None, lambda done: None)
     assert not left.exists()
     assert {backup.name for backup in backups.list()} == {"c", "d"}
+
+
+def test_a_collection_deleted_at_the_last_moment_is_no_empty_backup_of_it(
+    world: World, backups: SqlBackups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(world)
+    World(world.database, "other")
+
+    def found_and_deleted(*args: Any) -> list[int]:
+        found = collection_ids(*args)
+        world.collections.delete(world.name)
+        return found
+
+    monkeypatch.setattr(storage.backups, "collection_ids", found_and_deleted)
+    with pytest.raises(CollectionGone):
+        backups.create("j", "one", ["other", world.name], lambda done: None)
+    assert backups.list() == []
+    world.collections.create(world.name, "", world.collection.encoder, world.collection.settings)
+    made = backups.create("j", "all", None, lambda done: None)
+    assert [one.name for one in made.collections] == ["other"]
 
 
 def test_a_second_attempt_beside_the_first_damages_nothing(
