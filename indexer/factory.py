@@ -78,7 +78,7 @@ _SQ = r"SQ(?:4|6|8|fp16|bf16)"
 _PQ = r"PQ\d{1,4}(?:x(?:[4-9]|1[0-2]))?(?:fs|fsr|np)?"
 _RABITQ = r"RaBitQ(?:fs)?[1-9]?"
 _FORM = re.compile(
-    r"(?:(?:(?:PCAW?R?|RR)(?P<output>\d{1,5})|OPQ(?P<rotated>\d{1,5})(?:_(?P<rotated_output>\d{1,5}))?),)?"
+    r"(?:(?:(?:PCAR?|RR)(?P<output>\d{1,5})|OPQ(?P<rotated>\d{1,5})(?:_(?P<rotated_output>\d{1,5}))?),)?"
     rf"(?:Flat|{_SQ}|RaBitQ[1-9]?|HNSW(?P<m>\d{{1,5}})(?:,(?:Flat|{_SQ}|{_PQ}))?"
     rf"|IVF(?P<lists>\d{{1,9}}),(?:Flat|{_SQ}|{_PQ}|{_RABITQ}))",
     re.ASCII,
@@ -87,7 +87,10 @@ _CODES = re.compile(r",PQ(\d+)")
 
 
 def _checked_form(setting: str) -> re.Match[str]:
-    """Only known forms reach FAISS: others, a quantizer made of indexes say, can cost any time and memory."""
+    """Only known forms reach FAISS: others, a quantizer made of indexes say, can cost any time and memory.
+
+    PCAW is none of them: whitened vectors have other inner products.
+    """
     form = _FORM.fullmatch(setting)
     if form is None:
         raise InvalidInput(f"index {setting!r} is of no form that can be served here. {_ADVICE}")

@@ -220,6 +220,7 @@ def test_unusable_factories_are_refused_with_advice(setting: str) -> None:
         ("RR19998,IVF1,PQ9999x12", "1 to 64"),
         ("OPQ0,Flat", "divisor"), ("OPQ7,IVF1,SQ8", "vectors, 64"), ("OPQ4_18,SQ8", "vectors, 18"),
         ("HNSW16,PQ0", "divisor"), ("IVF1,PQ9999x12", "divisor"), ("PCA9,IVF1,PQ8x4fs", "vectors, 9"),
+        ("PCAW16,Flat", "no form"), ("PCAWR16,SQ8", "no form"),
     ],
 )  # fmt: skip
 def test_factories_out_of_bounds_never_reach_faiss(
@@ -231,7 +232,7 @@ def test_factories_out_of_bounds_never_reach_faiss(
 
 
 SMALLEST_AND_ODD = [
-    "RR1,SQ6", "RR15,HNSW4,SQ4", "PCA1,Flat", "PCAR1,RaBitQ", "PCAW16,SQfp16", "PCAWR3,IVF1,SQ6", "RaBitQ9",
+    "RR1,SQ6", "RR15,HNSW4,SQ4", "PCA1,Flat", "PCAR1,RaBitQ", "PCA16,SQfp16", "PCAR3,IVF1,SQ6", "RaBitQ9",
     "PCA3,IVF2,RaBitQfs3", "PCA1,HNSW4,PQ1x4", "PCA1,IVF2,PQ1x4fs", "IVF1,PQ16x4fsr", "IVF2,PQ2x4np",
     "OPQ1_1,Flat", "SQbf16",
 ]  # fmt: skip
