@@ -88,7 +88,7 @@ def read_cross_config(folder: Path, raw: Mapping[str, Any]) -> ModelConfig:
         own = raw.get("cognate") or {}
         said = own.get("max_tokens") or most_tokens(folder)
         return {
-            "id": own.get("id", folder.name),
+            "id": own.get("id", folder.resolve().name),
             "max_tokens": int(min(said, MAX_TOKENS, max_positions)),
             "pooling": raw.get("classifier_pooling", Pooling.CLS),
             "normalize": False,

@@ -29,7 +29,7 @@ def public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
     if (query_prompt or passage_prompt) and pooling.get("include_prompt") is False:
         raise CheckpointError(f"{folder} pools without its prompts (include_prompt), which is not supported.")
     return {
-        "id": folder.name,
+        "id": folder.resolve().name,
         "max_tokens": int(min(_longest(folder), max_positions)),
         "pooling": _public_pooling(folder, pooling),
         "query_prompt": query_prompt,

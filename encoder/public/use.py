@@ -83,7 +83,7 @@ def read_use(folder: Path, raw: Mapping[str, Any]) -> PublicUse:
             f"{folder}: config.json does not say how long texts may be: {error}."
         ) from error
     return PublicUse(
-        str(own.get("id", folder.name)),
+        str(own.get("id", folder.resolve().name)),
         _prompts(folder, own.get("prompts", _PROMPTS[kind])),
         _stops(folder, own.get("stop", _STOPS.get(kind, ()))),
         _starts(folder, kind, told),

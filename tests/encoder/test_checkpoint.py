@@ -134,6 +134,12 @@ def test_an_unsupported_or_contradicting_config_is_refused(
         load_checkpoint(tmp_path / "a")
 
 
+def test_the_folder_one_is_in_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = public_folder(tmp_path / "public-model", {"pooling_mode_mean_tokens": True})
+    monkeypatch.chdir(folder)
+    assert load_checkpoint(Path()).config.id == "public-model"
+
+
 def test_a_public_folder_brings_its_pooling_length_and_prompts(tmp_path: Path) -> None:
     folder = public_folder(tmp_path / "public-model", {"pooling_mode_mean_tokens": True})
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 24}')

@@ -265,6 +265,11 @@ def test_a_tokenizer_with_more_tokens_than_the_weights_have_vectors_is_refused(t
         load_reranker(folder, "torch", threads=1)
 
 
+def test_the_folder_one_is_in_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(cross_folder(tmp_path / "a", "bert")[0])
+    assert load_cross_encoder(Path()).encoder.config.id == "a"
+
+
 def test_a_folder_that_may_say_nothing_of_ours_but_no_nonsense(tmp_path: Path) -> None:
     folder, _ = cross_folder(tmp_path / "a", "bert")
     path = folder / "config.json"
