@@ -13,7 +13,7 @@ from cognate.options import DEFAULT_URL, Key, Url
 from cognate.progress import finish_job
 
 backup_app = typer.Typer(no_args_is_help=True, help="Backups of collections, made while the server runs.")
-console = Console()
+console = Console(markup=False)
 
 Name = Annotated[str, typer.Argument(help="Name of the backup.")]
 Only = Annotated[str | None, typer.Option("--collection", "-c", help="One collection; default: all.")]

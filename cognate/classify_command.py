@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,11 +79,13 @@ def classify(
     answer = (
         _by_classifier(client, classifier, evidence) if classifier else _by_labels(client, names, options)
     )
-    rows = _rows(texts or [], file, text_field)
+    _check_output(output, file)
     size = BATCH_TOGETHER if transductive else BATCH_EXPLAINED if evidence else BATCH
+    results = _results(_rows(texts or [], file, text_field), size, answer)
+    first = list(islice(results, 1))  # before that a file of earlier results is not touched
     with _writer(output, as_json) as write:
-        for batch in in_batches(rows, size):
-            _classify_batch(batch, answer, write)
+        for row in chain(first, results):
+            write(row)
 
 
 def _options(multi_label: bool, none_of_these: bool, templates: list[str] | None, transductive: bool) -> Json:
@@ -110,9 +113,25 @@ def _rows(texts: Sequence[str], file: Path | None, text_field: str | None) -> It
     return ({"id": str(i), "text": text} for i, text in enumerate(texts, start=1))
 
 
-def _classify_batch(batch: Sequence[Json], answer: Answer, write: Write) -> None:
-    for row, result in zip(batch, answer([row["text"] for row in batch]), strict=True):
-        write({**row, **result})
+def _results(rows: Iterable[Json], size: int, answer: Answer) -> Iterator[Json]:
+    for batch in in_batches(rows, size):
+        for row, result in zip(batch, answer([row["text"] for row in batch]), strict=True):
+            yield {**row, **result}
+
+
+def _check_output(output: Path | None, source: Path | None) -> None:
+    """Refuses what results cannot be written to, before any is asked for."""
+    if output is None:
+        return
+    if output.suffix not in (".jsonl", ".csv"):
+        raise typer.BadParameter(
+            f"{output.name}: results are written as .jsonl or .csv", param_hint="--output"
+        )
+    if source is not None and output.exists() and output.samefile(source):
+        raise typer.BadParameter(
+            f"{output.name} is the file that is read; write the results to another", param_hint="--output"
+        )
+    output.open("a").close()
 
 
 @contextmanager
@@ -121,10 +140,6 @@ def _writer(output: Path | None, as_json: bool) -> Iterator[Write]:
     if output is None:
         yield _print_json if as_json else _print
         return
-    if output.suffix not in (".jsonl", ".csv"):
-        raise typer.BadParameter(
-            f"{output.name}: results are written as .jsonl or .csv", param_hint="--output"
-        )
     with output.open("w", encoding="utf-8", newline="") as file:
         if output.suffix == ".jsonl":
             yield lambda row: print(json.dumps(row, ensure_ascii=False), file=file)

@@ -48,7 +48,7 @@ app.command()(rewrite)
 app.command()(quality)
 app.command()(tune)
 app.command()(topics)
-console = Console()
+console = Console(markup=False)
 
 JOBS_WIDTH = 140
 
@@ -68,7 +68,12 @@ def main() -> None:
         if error.filename is None:  # no file that somebody named
             raise
         _end(f"{error.filename}: {error.strerror}.")
-    except UnicodeEncodeError:
+    except UnicodeEncodeError as error:
+        if error.encoding != "utf-8":
+            _end(
+                f"The output is written in {error.encoding}, which has not all its characters; set"
+                " PYTHONIOENCODING=utf-8."
+            )
         _end("An argument or a file name has bytes that are not UTF-8; write it in UTF-8.")
 
 
@@ -175,8 +180,9 @@ def ingest(
         "metadata_fields": metadata_fields,
     }
     job = client.upload(collection, file, {name: value for name, value in given.items() if value})
-    console.print(f"Fields: {json.dumps(job['fields'])}", soft_wrap=True)
-    if summarise(follow_jobs(client, [job["id"]], console, file.name), console):
+    told = f"Fields: {json.dumps(job['fields'], ensure_ascii=False)}"
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    if not summarise(follow_jobs(client, [job["id"]], console, file.name), console):
         raise typer.Exit(2)
 
 
@@ -184,7 +190,9 @@ def ingest(
 def jobs(
     job_id: Annotated[str | None, typer.Argument(help="One job with its errors.")] = None,
     cancel: Annotated[bool, typer.Option(help="Cancel that job.")] = False,
-    follow: Annotated[bool, typer.Option(help="Show that job's progress until it is over.")] = False,
+    follow: Annotated[
+        bool, typer.Option(help="Show that job's progress; status 2 if it does not succeed.")
+    ] = False,
     state: Annotated[str | None, typer.Option(help="List only jobs in this state, such as failed.")] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = "",
@@ -208,7 +216,8 @@ def jobs(
     if follow and not is_over(job):
         job = follow_jobs(client, [job_id], console, job["kind"])[0]
     _print_jobs([job])
-    summarise([job], console)
+    if not summarise([job], console) and follow:
+        raise typer.Exit(2)
 
 
 def _print_jobs(rows: list[dict[str, Any]]) -> None:

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import httpx
 
-from core.errors import CognateError, Unavailable
+from cognate.options import DEFAULT_URL
+from core.errors import CognateError, InvalidInput, Unavailable
 
 Item = TypeVar("Item")
 Json = dict[str, Any]
@@ -31,11 +32,14 @@ class RequestFailed(CognateError):
 
 
 class Client:
-    """Speaks to one server. Raises RequestFailed with the server's reason, Unavailable when none answers."""
+    """Speaks to one server. Raises RequestFailed with the server's reason, Unavailable when none answers.
+
+    Raises InvalidInput for an address or a key that cannot be one.
+    """
 
     def __init__(self, url: str, api_key: str = "") -> None:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._url = url
+        headers = {"Authorization": f"Bearer {checked_key(api_key)}"} if api_key else {}
+        self._url = checked_url(url)
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
 
     def create_collection(self, name: str) -> Json:
@@ -196,12 +200,37 @@ def quoted(name: str) -> str:
     return quote(name, safe="").replace(".", "%2E")
 
 
+def checked_url(url: str) -> str:
+    """Raises InvalidInput unless it is the address of a server."""
+    try:
+        is_address = httpx.URL(url).scheme in ("http", "https") and bool(httpx.URL(url).host)
+    except httpx.InvalidURL:
+        is_address = False
+    if not is_address:
+        raise InvalidInput(f"{url!r} is no address of a server; give one like {DEFAULT_URL}.")
+    return url
+
+
+def checked_key(key: str) -> str:
+    """Raises InvalidInput where no header can hold it."""
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInput("The API key has characters that no key has: line ends, or others beyond ASCII.")
+    return key
+
+
 def checked(answer: httpx.Response) -> Json:
-    """The JSON of an answer. Raises RequestFailed when it is a refusal."""
-    if answer.is_success:
-        return dict(answer.json()) if answer.content else {}
-    is_problem = "json" in answer.headers.get("content-type", "")
-    raise RequestFailed(str(answer.json().get("detail")) if is_problem else f"HTTP {answer.status_code}")
+    """The JSON of an answer. Raises RequestFailed when it is a refusal, or none of Cognate's."""
+    try:
+        body = answer.json() if answer.content else {}
+    except ValueError:
+        body = None
+    if answer.is_success and isinstance(body, dict):
+        return body
+    if isinstance(body, dict) and isinstance(body.get("detail"), str):
+        raise RequestFailed(body["detail"])
+    raise RequestFailed(
+        f"{answer.url} answers HTTP {answer.status_code}, and not as Cognate does; is that its address?"
+    )
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

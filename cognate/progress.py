@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.client import Client
+from core.job_types import JobKind, JobState
 
 LINE_EVERY_S: Final = 30.0
 
@@ -36,7 +37,7 @@ def follow_jobs(
 ) -> list[dict[str, Any]]:
     """Shows a bar until the jobs are over; the jobs at their end."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # it may be the name of a file
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -71,10 +72,12 @@ def finish_job(
     return job
 
 
-def summarise(jobs: Sequence[dict[str, Any]], console: Console) -> int:
-    """Prints what came of the jobs with the first errors; how many documents failed."""
+def summarise(jobs: Sequence[dict[str, Any]], console: Console) -> bool:
+    """Prints what came of the jobs with the first errors; whether all succeeded."""
     done, failed = (sum(int(job[count]) for job in jobs) for count in ("done", "failed"))
-    console.print(f"{done:,} documents are searchable, {failed:,} failed.")
+    is_ingest = all(job["kind"] in (JobKind.DOCUMENTS, JobKind.IMPORT) for job in jobs)
+    console.print(f"{done:,} {'documents are searchable' if is_ingest else 'done'}, {failed:,} failed.")
     for error in [error for job in jobs for error in job["errors"]][:10]:
-        console.print(f"  {error['id']}: {error['reason']}", style="red", markup=False, highlight=False)
-    return failed
+        told = f"  {error['id']}: {error['reason']}" if error["id"] else f"  {error['reason']}"
+        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+    return all(job["state"] == JobState.SUCCEEDED for job in jobs)

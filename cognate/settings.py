@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to bind; 0 = any free one.")
     api_keys: SecretStr = Field(
         default=SecretStr(""),
-        description="Accepted keys, separated by commas, plain or as sha256:<hex digest>.",
+        description="Accepted keys, in ASCII, separated by commas, plain or as sha256:<hex digest>.",
     )
     encoder_path: Path | None = Field(default=None, description="Model folder; empty = the shipped model.")
     reranker_path: Path | None = Field(
@@ -200,6 +200,8 @@ class Settings(BaseSettings):
         if keys.get_secret_value() and not _split(keys):
             raise ValueError("it is set but holds no key; separate keys by commas, or leave it out")
         for number, key in enumerate(_split(keys), start=1):
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError(f"key {number}: it has characters beyond ASCII, which not all clients can send")
             try:
                 stored_digest(key)
             except ValueError:

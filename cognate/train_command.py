@@ -93,7 +93,7 @@ def encoder(
         threads=threads,
         seed=seed,
     )
-    _train(lambda show: train_encoder(settings, show), steps, Console())
+    _train(lambda show: train_encoder(settings, show), steps, Console(markup=False))
 
 
 @train_app.command()
@@ -137,7 +137,7 @@ def reranker(
         seed=seed,
     )
     settings = RerankSettings(run, negatives, _choice(RerankLoss, loss, "loss"))
-    _train(lambda show: train_reranker(settings, show), steps, Console())
+    _train(lambda show: train_reranker(settings, show), steps, Console(markup=False))
 
 
 @train_app.command("vector-reader")
@@ -176,7 +176,7 @@ def vector_reader(
         threads=threads,
         seed=seed,
     )
-    console = Console()
+    console = Console(markup=False)
     console.print(READS_FIRST)
     with _bar(console) as bar:
         report = train_vector_reader(settings, _shown_losses(bar, steps))

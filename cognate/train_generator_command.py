@@ -71,7 +71,7 @@ def train_generator(
         threads=threads,
         seed=seed,
     )
-    console = Console()
+    console = Console(markup=False)
     _summarise_generator(_with_bars(train, settings, console), console)
 
 

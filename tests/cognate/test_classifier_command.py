@@ -163,6 +163,33 @@ def test_the_label_of_a_row_is_the_most_probable_of_those_given() -> None:
     assert (row["label"], row["labels"], row["score"]) == ("", "", 0.5)
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_is_not_written_over_while_it_is_read(
+    server: TestClient, table: Path, tmp_path: Path, linked: bool
+) -> None:
+    before, out = table.read_bytes(), table
+    if linked:
+        out = tmp_path / "link.csv"
+        out.symlink_to(table)
+    labels = ("-l", "cats", "-l", "dogs")
+    refused = run("classify", "--file", str(table), "--text-field", "words", *labels, "-o", str(out))
+    assert refused.exit_code == 2
+    assert "is the file that is read" in refused.output
+    assert table.read_bytes() == before
+
+
+def test_earlier_results_stay_where_no_new_ones_come(server: TestClient, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("of yesterday")
+    with pytest.raises(RequestFailed, match="'none'"):
+        run("classify", "x", "--classifier", "none", "-o", str(out))
+    with pytest.raises(InvalidInput, match="'nothing' is not in the file"):
+        run("classify", "--file", str(table), "--text-field", "nothing", "-l", "a", "-l", "b", "-o", str(out))
+    assert out.read_text() == "of yesterday"
+    told("classify", "cats", "-l", "cats", "-l", "dogs", "-o", str(out))
+    assert out.read_text().startswith("id,text,label")
+
+
 def test_what_cannot_be_meant_is_refused(server: TestClient, tmp_path: Path, table: Path) -> None:
     for arguments in (
         ("classify", "x"),

@@ -36,6 +36,28 @@ def test_bytes_that_are_not_utf_8_are_one_line(
     assert told.startswith("error: An argument or a file name")
 
 
+def test_output_in_an_encoding_that_lacks_its_characters_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda: "\u2603".encode("latin-1"))
+    assert "set PYTHONIOENCODING=utf-8" in ended(["search"], monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--url", "localhost:8000", "is no address of a server"),
+        ("--url", "http://localhost:80a", "is no address of a server"),
+        ("--api-key", "schl\u00fcssel", "characters that no key has"),
+        ("--api-key", "key\n", "characters that no key has"),
+    ],
+)
+def test_an_address_or_a_key_that_cannot_be_one_is_told(
+    option: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reason in ended(["jobs", option, value], monkeypatch, capsys)
+
+
 def test_an_error_without_a_file_is_ours_and_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise OSError("a defect")

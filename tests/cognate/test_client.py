@@ -62,6 +62,22 @@ def test_many_jobs_are_followed_with_one_question_and_the_failed_ones_tell_their
     assert len(asked) == 2 * 2 + 1 + 5
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text="<html>It works!</html>"),
+        httpx.Response(200, json=["a list"]),
+        httpx.Response(502, json={"error": "of a proxy"}),
+        httpx.Response(502, headers={"content-type": "application/json"}, content=b""),
+    ],
+)
+def test_what_does_not_answer_as_cognate_does_is_told(answer: httpx.Response) -> None:
+    client = Client("http://server")
+    client._http = httpx.Client(base_url="http://server", transport=httpx.MockTransport(lambda _: answer))
+    with pytest.raises(RequestFailed, match="not as Cognate does"):
+        client.job("a")
+
+
 @pytest.mark.parametrize(("eta_s", "expected"), [(None, 0.2), (100.0, 0.25), (0.3, 0.15), (0.0, 0.05)])
 def test_a_job_is_asked_for_the_more_often_the_sooner_it_ends(eta_s: float | None, expected: float) -> None:
     assert pause_s({"eta_s": eta_s}) == expected

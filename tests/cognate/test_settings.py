@@ -40,6 +40,13 @@ def test_keys_that_are_none_refuse_the_start(keys: str, monkeypatch: pytest.Monk
         read_settings()
 
 
+def test_keys_that_no_header_can_send_refuse_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COGNATE_API_KEYS", "plain, schl\u00fcssel")
+    with pytest.raises(StartRefused, match="key 2: it has characters beyond ASCII") as refused:
+        read_settings()
+    assert "schl" not in str(refused.value)
+
+
 def test_keys_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     for given, used in (("", ()), ("a, b,", ("a", "b"))):
         monkeypatch.setenv("COGNATE_API_KEYS", given)

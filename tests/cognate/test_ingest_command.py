@@ -1,0 +1,78 @@
+"""`cognate ingest` and `cognate jobs` against an in-process server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from cognate import cli
+from cognate.bootstrap import open_runtime
+from cognate.client import Client
+from cognate.server import make_app
+from cognate.settings import Settings
+from tests.fakes import FakeEncoder
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """What the commands talk to."""
+    settings = Settings(data_dir=tmp_path / "data")
+    with (
+        open_runtime(settings, FakeEncoder()) as services,
+        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
+    ):
+
+        class Near(Client):
+            def __init__(self, url: str, api_key: str) -> None:
+                super().__init__(url, api_key)
+                self._http.close()
+                self._http: Any = http
+
+        monkeypatch.setattr(cli, "Client", Near)
+        yield http
+
+
+def told(*arguments: str, status: int = 0) -> str:
+    result = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_names_in_brackets_are_shown_as_they_are(server: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "rates [per h].csv"
+    path.write_text("id,text,rate [/h],speed [m/s]\n1,cat,2,3\n")
+    shown = told("ingest", str(path), "-c", "rates")
+    assert '["rate [/h]", "speed [m/s]"]' in shown
+    assert "1 documents are searchable, 0 failed." in shown
+
+
+def test_a_job_tells_what_was_done_in_its_own_words(server: TestClient) -> None:
+    examples = [{"text": "cat", "label": "cats"}, {"text": "dog", "label": "dogs"}]
+    job = server.put("/v1/classifiers/pets?wait=true", json={"examples": examples}).json()["job"]
+    shown = told("jobs", job["id"], "--follow")
+    assert "2 done, 0 failed." in shown
+    assert "searchable" not in shown
+
+
+def test_a_job_that_did_not_succeed_ends_with_status_2(server: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "1", "text": "cat"}\n{"id": "2", "text": ""}\n')
+    assert "1 documents are searchable, 1 failed." in told("ingest", str(path), "-c", "rows", status=2)
+    (job,) = server.get("/v1/jobs").json()["jobs"]
+    told("jobs", job["id"], "--follow", status=2)
+    told("jobs", job["id"])
+
+
+def test_an_import_that_was_cancelled_did_not_succeed_though_no_document_failed(
+    server: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = {"kind": "import", "state": "cancelled", "done": 3, "failed": 0, "errors": []}
+    monkeypatch.setattr(Client, "follow", lambda self, job_ids, on_progress: [ended])
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text\n1,cat\n")
+    assert "3 documents are searchable, 0 failed." in told("ingest", str(path), "-c", "rows", status=2)
