@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
@@ -15,6 +15,7 @@ from core.tune import TuneRequest
 from core.types import CollectionSettings, SearchDefaults
 
 T = TypeVar("T")
+MAX_UNKNOWN: Final = 100  # fields of an object that are each named as unknown
 
 
 class StopAtFirst(FailFast):
@@ -29,6 +30,15 @@ Items = Annotated[list[T], StopAtFirst()]
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bound_unknown(cls, value: Any) -> Any:
+        """An object by id where a list is expected has millions of them, and an error takes a kilobyte."""
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_UNKNOWN:
+            known = ", ".join(field.alias or name for name, field in cls.model_fields.items())
+            raise ValueError(f"has {len(value):,} fields; known are {known}")
+        return value
 
 
 class ChunkingBody(Body):

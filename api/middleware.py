@@ -37,6 +37,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":  # answered as GET; the server leaves the body out
+            scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
@@ -45,7 +48,7 @@ class Edge:
         try:
             await self._guarded(scope, receive, answer, headers, request_id)
         finally:
-            self._record(scope, answer.status, time.perf_counter() - started)
+            self._record(scope, method, answer.status, time.perf_counter() - started)
             structlog.contextvars.unbind_contextvars("request_id")
 
     async def _guarded(
@@ -82,14 +85,14 @@ class Edge:
         config = self._config
         return config.max_upload_bytes if UPLOAD_PATH.fullmatch(path) else config.max_body_bytes
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, method: str, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.observe_request(scope["method"], route, status, seconds)
+        self._metrics.observe_request(method, route, status, seconds)
         if log.isEnabledFor(logging.INFO) and scope["path"] not in OPEN_PATHS:
             log.info(
                 "request",
                 extra={
-                    "method": scope["method"],
+                    "method": method,
                     "path": scope["path"],
                     "status": status,
                     "took_ms": round(seconds * 1000, 2),

@@ -136,7 +136,7 @@ class GenerationMetrics:
         )
         self._seconds = Histogram(
             "cognate_generation_seconds",
-            "Time of one call of the generator, without the wait for it",
+            "Time of one call of the generator, with its wait for those before it",
             ["task"],
             buckets=GENERATION_BUCKETS_S,
             registry=registry,

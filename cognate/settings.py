@@ -201,7 +201,7 @@ class Settings(BaseSettings):
             raise ValueError("it is set but holds no key; separate keys by commas, or leave it out")
         for number, key in enumerate(_split(keys), start=1):
             if not (key.isascii() and key.isprintable()):
-                raise ValueError(f"key {number}: it has characters beyond ASCII, which not all clients can send")
+                raise ValueError(f"key {number}: it has characters beyond ASCII, which not all clients send")
             try:
                 stored_digest(key)
             except ValueError:

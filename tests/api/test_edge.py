@@ -26,6 +26,14 @@ def test_a_request_id_is_given_or_taken_over(client: TestClient) -> None:
     assert client.get("/version", headers={"X-Request-ID": "bad id"}).headers["x-request-id"] != "bad id"
 
 
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/v1/collections", "/v1/collections/none"])
+def test_head_is_answered_as_get_without_the_body(client: TestClient, path: str) -> None:
+    read, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (read.status_code, b"")
+    assert head.headers["content-type"] == read.headers["content-type"]
+    assert 'route="unmatched"' not in client.get("/metrics").text
+
+
 def test_keys_guard_everything_but_health(services: Services) -> None:
     digest = hashlib.sha256(b"second").hexdigest()
     app = make_app(services, Settings(api_keys=f"first, sha256:{digest}"))  # type: ignore[arg-type]  # pydantic makes the secret

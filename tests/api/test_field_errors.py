@@ -69,6 +69,25 @@ def test_a_bad_field_is_told_with_what_was_expected_and_found(
     assert answer.json()["detail"] == detail
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("POST", "/v1/collections/news/documents", "known are documents"),
+        ("POST", "/v1/collections/news/search", "known are query, queries, like"),
+        ("POST", "/v1/admin/backups/b/restore", "known are collection, as, replace"),
+        ("POST", "/v1/classify", "known are texts, labels"),
+    ],
+)
+def test_of_very_many_unknown_fields_is_told_how_many_there_are(
+    client: TestClient, method: str, path: str, known: str
+) -> None:
+    answer = client.request(method, path, json={f"document {i}": {"text": "x"} for i in range(1000)})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == "body"
+    assert error["reason"].startswith(f"has 1,000 fields; {known}")
+
+
 def test_a_bad_number_in_the_address_is_told_without_the_parser(client: TestClient) -> None:
     answer = client.post("/v1/classifiers/topics/versions/one/activate")
     check_problem(answer, 422)
