@@ -105,7 +105,7 @@ class SearchService:
         check_batch(requests, self.limits)
         seq = max((request.min_seq or 0 for request in requests), default=0)
         seen = self._seen.get(name)
-        if seen is None or seq > seen.seq:
+        if seen is None or not self._has_reached(seen, seq):
             return self._search_all(self._open(name), requests, seq)
         try:
             results = self._search_all(seen, requests, seq)
@@ -151,6 +151,10 @@ class SearchService:
         rows = self.documents.passages(collection.id, [hit.passage_id for hit in hits])
         names = {hit.document_id: rows[hit.passage_id].external_id for hit in hits if hit.passage_id in rows}
         return Candidates(dense, lexical, names)
+
+    def _has_reached(self, seen: Collection, seq: int) -> bool:
+        """Whether it has not to be waited for; one that was deleted since would be waited for in vain."""
+        return seq == 0 or (seq <= seen.seq and self.indexes.wait_for(seen, seq, 0))
 
     def _open(self, name: str) -> Collection:
         self._seen.pop(name, None)

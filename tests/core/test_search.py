@@ -268,6 +268,22 @@ def test_a_collection_deleted_or_replaced_since_it_was_seen_is_noticed() -> None
             searching.search("news", dense("q", k=3))
 
 
+def test_a_collection_made_again_is_not_waited_for_under_its_earlier_row() -> None:
+    collections, view = Collections(), View(hits(6))
+    searching = service(view, collections=collections)
+    searching.search("news", dense("q", k=3))
+    collections.present = replace(COLLECTION, id=2, uid="v")
+    waits = []
+
+    def wait_for(collection: Collection, seq: int, timeout_s: float) -> bool:
+        waits.append((collection.id, timeout_s))
+        return collection.id == 2
+
+    searching.indexes.wait_for = wait_for  # type: ignore[method-assign]
+    searching.search("news", dense("q", k=3, min_seq=1))
+    assert waits == [(1, 0), (2, SearchLimits().min_seq_timeout_s)]
+
+
 def ids(result: SearchResult) -> list[str]:
     return [hit.passage.external_id for hit in result.hits]
 
