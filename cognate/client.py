@@ -23,6 +23,8 @@ POLL_S = 0.2  # where it is not known when the work will be done
 SHORTEST_POLL_S, LONGEST_POLL_S = 0.05, 0.25  # of a job at work, whose ETA can be far off
 QUEUED_POLL_S = 1.0
 POLL_ALL_S = 2.0
+AWAY = (502, 503, 504)  # the server is not ready, or a proxy before it does not reach it
+LONGEST_OUTAGE_S = 60.0  # of a server whose jobs are followed: it, or its database, starts again
 OPEN_STATES = ("queued", "running")
 MAX_JOBS = 1000  # that the server lists at once
 
@@ -34,7 +36,7 @@ class RequestFailed(CognateError):
 class Client:
     """Speaks to one server. Raises RequestFailed with the server's reason, Unavailable when none answers.
 
-    Raises InvalidInput for an address or a key that cannot be one.
+    It also raises Unavailable for a server that is not ready, and InvalidInput for what is no address or key.
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
@@ -135,15 +137,15 @@ class Client:
         """Polls the jobs until all are over; they are given to `on_progress` each time.
 
         Asking takes the processor from the work, which is done in the order of the jobs. So it asks for the
-        last one, and now and then, with one question, for all.
+        last one, and now and then, with one question, for all. A server that is away is waited for.
         """
         known: dict[str, Json] = {}
         asked_all_s = -math.inf
         while job_ids:
-            last = self.job(job_ids[-1])
+            last = _patiently(lambda: self.job(job_ids[-1]))
             if is_over(last) or time.monotonic() - asked_all_s >= POLL_ALL_S:
                 asked_all_s = time.monotonic()
-                self._look_at_all(job_ids, known)
+                _patiently(lambda: self._look_at_all(job_ids, known))
             known[job_ids[-1]] = last
             jobs = [known[job_id] for job_id in job_ids]
             on_progress(jobs)
@@ -184,6 +186,18 @@ class Client:
         )
 
 
+def _patiently(ask: Callable[[], Item]) -> Item:
+    """The answer, which is asked for again while Unavailable is raised, for LONGEST_OUTAGE_S."""
+    ends = time.monotonic() + LONGEST_OUTAGE_S
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            if time.monotonic() >= ends:
+                raise
+        time.sleep(QUEUED_POLL_S)
+
+
 def pause_s(job: Json) -> float:
     """How long to wait before asking again: short when little is left to do."""
     if job["eta_s"] is None:
@@ -219,16 +233,20 @@ def checked_key(key: str) -> str:
 
 
 def checked(answer: httpx.Response) -> Json:
-    """The JSON of an answer. Raises RequestFailed when it is a refusal, or none of Cognate's."""
+    """The JSON of an answer.
+
+    Raises Unavailable for the statuses of `AWAY`, RequestFailed for others and for what is no answer of ours.
+    """
     try:
         body = answer.json() if answer.content else {}
     except ValueError:
         body = None
     if answer.is_success and isinstance(body, dict):
         return body
+    failure = Unavailable if answer.status_code in AWAY else RequestFailed
     if isinstance(body, dict) and isinstance(body.get("detail"), str):
-        raise RequestFailed(body["detail"])
-    raise RequestFailed(
+        raise failure(body["detail"])
+    raise failure(
         f"{answer.url} answers HTTP {answer.status_code}, and not as Cognate does; is that its address?"
     )
 

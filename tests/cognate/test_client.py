@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from cognate.client import Client, RequestFailed, pause_s
+from core.errors import Unavailable
 
 
 @pytest.mark.parametrize("name", ["../collections/c", "a/b", "..", "a?b", "a#b", "ä b", "a%2fb"])
@@ -62,6 +63,43 @@ def test_many_jobs_are_followed_with_one_question_and_the_failed_ones_tell_their
     assert len(asked) == 2 * 2 + 1 + 5
 
 
+def test_following_goes_on_behind_a_restart_of_the_server_or_its_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = {"id": "a", "state": "running", "eta_s": 0.0}
+    away = httpx.Response(503, json={"detail": "the database is away or restarting; retry"})
+    turns = iter(
+        [
+            job,
+            away,
+            httpx.ConnectError("refused"),
+            httpx.Response(502, text="proxy"),
+            job,
+            {**job, "state": "succeeded"},
+        ]
+    )
+    slept: list[float] = []
+    monkeypatch.setattr("cognate.client.time.sleep", slept.append)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/jobs":
+            return httpx.Response(200, json={"jobs": []})
+        turn = next(turns, {**job, "state": "succeeded"})
+        if isinstance(turn, Exception):
+            raise turn
+        return turn if isinstance(turn, httpx.Response) else httpx.Response(200, json=turn)
+
+    client = Client("http://server")
+    client._http = httpx.Client(base_url="http://server", transport=httpx.MockTransport(answer))
+    (ended,) = client.follow(["a"], lambda jobs: None)
+    assert ended["state"] == "succeeded"
+    assert slept.count(1.0) == 3
+    monkeypatch.setattr("cognate.client.LONGEST_OUTAGE_S", 0.0)
+    turns = iter([away])
+    with pytest.raises(Unavailable, match="the database is away"):
+        client.follow(["a"], lambda jobs: None)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -74,7 +112,7 @@ def test_many_jobs_are_followed_with_one_question_and_the_failed_ones_tell_their
 def test_what_does_not_answer_as_cognate_does_is_told(answer: httpx.Response) -> None:
     client = Client("http://server")
     client._http = httpx.Client(base_url="http://server", transport=httpx.MockTransport(lambda _: answer))
-    with pytest.raises(RequestFailed, match="not as Cognate does"):
+    with pytest.raises((RequestFailed, Unavailable), match="not as Cognate does"):
         client.job("a")
 
 
