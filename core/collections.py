@@ -64,16 +64,16 @@ class CollectionService:
             raise _gone(collection)
 
     def describe(self, name: str) -> CollectionOverview:
-        collection = self.store.get(name)
-        return self._overview(collection)
+        return self.overview(self.store.get(name))
 
     def list(self) -> list[CollectionOverview]:
-        return [self._overview(collection) for collection in self.store.list()]
+        return [self.overview(collection) for collection in self.store.list()]
 
     def delete(self, name: str) -> None:
         self.store.delete(name)
 
-    def _overview(self, collection: Collection) -> CollectionOverview:
+    def overview(self, collection: Collection) -> CollectionOverview:
+        """With its counts, which are 0 once it is deleted."""
         return CollectionOverview(
             collection, self.store.counts(collection.id), self.indexes.stats(collection)
         )

@@ -15,8 +15,9 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=S
 @router.put("/{name}", status_code=201, responses={200: {"description": "It existed with these settings."}})
 def create_collection(name: str, services: ServicesDep, body: CollectionBody | None = None) -> Response:
     body = body or CollectionBody()
-    _, is_new = services.collections.create(name, body.description, body.encoder, body.settings())
-    return json_response(collection_body(services.collections.describe(name)), 201 if is_new else 200)
+    collection, is_new = services.collections.create(name, body.description, body.encoder, body.settings())
+    overview = services.collections.overview(collection)  # by its row: it may be deleted by now
+    return json_response(collection_body(overview), 201 if is_new else 200)
 
 
 @router.get("")
