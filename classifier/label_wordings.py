@@ -20,7 +20,7 @@ from core.ports.models import Encoder
 from core.types import Float32, Lane
 
 TEMPLATES = ("{}", "I need help with {}")
-BULK_FROM_WORDINGS = 64  # of new labels: more would keep searches waiting
+BULK_FROM_CHARACTERS = 16_384  # of new labels' wordings: more would keep searches waiting
 KEPT_ROWS = 16_384  # prototypes of label sets asked for before; 25 MB at 384 dimensions
 WORD_BREAK = re.compile(r"[_-]|(?<=[a-z])(?=[A-Z])")
 
@@ -84,11 +84,12 @@ def make_prototypes(
 ) -> Float32:
     """(c, d) unit rows: the mean over a label's groups of wordings of their unit means.
 
-    Many wordings are read in the bulk lane, whatever `lane` is.
+    Long wordings, all in all, are read in the bulk lane, whatever `lane` is.
     """
     groups = [wordings_of(label, templates) for label in labels]
     texts = [text for of_label in groups for group in of_label for text in group]
-    vectors = encoder.encode_queries(texts, Lane.BULK if len(texts) >= BULK_FROM_WORDINGS else lane)
+    is_long = sum(map(len, texts)) >= BULK_FROM_CHARACTERS
+    vectors = encoder.encode_queries(texts, Lane.BULK if is_long else lane)
     means = _unit_means(vectors, [len(group) for of_label in groups for group in of_label])
     return _unit_means(means, [len(of_label) for of_label in groups])
 

@@ -11,7 +11,7 @@ import pytest
 
 from classifier.calibration import fit_temperature, negative_log_likelihood
 from classifier.label_wordings import (
-    BULK_FROM_WORDINGS,
+    BULK_FROM_CHARACTERS,
     KEPT_ROWS,
     PrototypeCache,
     as_words,
@@ -84,13 +84,12 @@ def test_kept_prototypes_are_bounded_and_the_oldest_go_first() -> None:
     assert encoder.queries > before
 
 
-@pytest.mark.parametrize(
-    ("examples", "lane"), [(BULK_FROM_WORDINGS - 3, Lane.INTERACTIVE), (BULK_FROM_WORDINGS - 2, Lane.BULK)]
-)
-def test_many_wordings_of_labels_are_read_in_the_bulk_lane(examples: int, lane: Lane) -> None:
+@pytest.mark.parametrize(("missing", "lane"), [(1, Lane.INTERACTIVE), (0, Lane.BULK)])
+def test_long_wordings_of_labels_are_read_in_the_bulk_lane(missing: int, lane: Lane) -> None:
     encoder = CountingEncoder()
-    taught = Label("one", examples=tuple(map(str, range(examples))))
-    make_prototypes(encoder, [taught, Label("two")], ["{}"], Lane.INTERACTIVE)
+    names = "one", "two"
+    example = "a" * (BULK_FROM_CHARACTERS - len("".join(names)) - missing)
+    make_prototypes(encoder, [Label("one", examples=(example,)), Label("two")], ["{}"], Lane.INTERACTIVE)
     assert encoder.lanes == [lane]
 
 
