@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from cognate.client import Client
 from cognate.options import DEFAULT_URL, Key, Url
 from cognate.progress import finish_job
+from cognate.terminal import Terminal
 
 backup_app = typer.Typer(no_args_is_help=True, help="Backups of collections, made while the server runs.")
-console = Console(markup=False)
+console = Terminal()
 
 Name = Annotated[str, typer.Argument(help="Name of the backup.")]
 Only = Annotated[str | None, typer.Option("--collection", "-c", help="One collection; default: all.")]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cognate.classifier_client import ClassifierClient
@@ -22,11 +21,12 @@ from cognate.client import Json, RequestFailed
 from cognate.labelled_files import read_labelled
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
 from cognate.progress import finish_job
+from cognate.terminal import Terminal
 
 PLOTS = ("confusion", "calibration", "learning_curve")
 
 classifier_app = typer.Typer(no_args_is_help=True, help="Classifiers trained on your own examples.")
-console = Console(soft_wrap=True, markup=False, highlight=False)
+console = Terminal(soft_wrap=True, highlight=False)
 
 Name = Annotated[str, typer.Argument(help="Name of the classifier.")]
 Version = Annotated[int | None, typer.Option(help="A version; default: the active one.")]
@@ -220,7 +220,7 @@ def compare(
         return
     console.print(comparison_table(compared))
     for line in comparison_lines(compared):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False)
 
 
 @classifier_app.command()

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cognate.classifier_client import ClassifierClient
 from cognate.client import Json, in_batches
 from cognate.labelled_files import read_texts
 from cognate.options import DEFAULT_URL, AsJson, Key, Url
+from cognate.terminal import Terminal
 
 BATCH = 256
 BATCH_EXPLAINED = 32
@@ -154,7 +154,7 @@ def _print_json(row: Json) -> None:
 
 
 def _print(row: Json) -> None:
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = Terminal(soft_wrap=True, highlight=False)
     told = f"  ({row.get('reason', 'abstained')})" if row["abstained"] else ""
     console.print(f"{given_labels(row) or 'none'}  {row['score']:.3f}{told}  {row['text']}")
     for line in evidence_lines(row.get("evidence")):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cognate.backup_command import backup_app
@@ -24,6 +23,7 @@ from cognate.options import DEFAULT_URL, CollectionName, Key, Url
 from cognate.rewrite_command import rewrite
 from cognate.search_command import search
 from cognate.settings import LogLevel, read_settings
+from cognate.terminal import Terminal
 from cognate.topics_command import topics
 from cognate.train_command import train_app
 from cognate.train_generator_command import train_generator
@@ -48,7 +48,7 @@ app.command()(rewrite)
 app.command()(quality)
 app.command()(tune)
 app.command()(topics)
-console = Console(markup=False)
+console = Terminal()
 
 JOBS_WIDTH = 140
 
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _end(reason: str) -> NoReturn:
-    Console(stderr=True).print(f"error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    Terminal(stderr=True).print(f"error: {reason}", style="red", highlight=False, soft_wrap=True)
     raise SystemExit(1) from None
 
 
@@ -181,7 +181,7 @@ def ingest(
     }
     job = client.upload(collection, file, {name: value for name, value in given.items() if value})
     told = f"Fields: {json.dumps(job['fields'], ensure_ascii=False)}"
-    console.print(told, markup=False, highlight=False, soft_wrap=True)
+    console.print(told, highlight=False, soft_wrap=True)
     if not summarise(follow_jobs(client, [job["id"]], console, file.name), console):
         raise typer.Exit(2)
 
@@ -210,7 +210,7 @@ def jobs(
         for row in listed:
             for error in row["errors"][:1]:
                 told = f"{row['id']}: {error['reason']}"
-                console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+                console.print(told, style="red", highlight=False, soft_wrap=True)
         return
     job = client.cancel(job_id) if cancel else client.job(job_id)
     if follow and not is_over(job):
@@ -226,7 +226,7 @@ def _print_jobs(rows: list[dict[str, Any]]) -> None:
     table = Table(*columns)
     for row in rows:
         table.add_row(*(str(row[column]) for column in columns))
-    Console(width=max(console.width, JOBS_WIDTH)).print(table)
+    Terminal(width=max(console.width, JOBS_WIDTH)).print(table)
 
 
 @database.command()

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.settings import read_settings
+from cognate.terminal import Terminal
 from core.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:  # the heavy rooms are loaded when the command runs
@@ -72,7 +73,7 @@ def evaluate(
     from evaluation.run import check_names
     from evaluation.tables import report_table
 
-    console = Console()
+    console = Terminal()
     options = Options(precision, backend, threads, mode, api_key)
     data_sets = [load_data_set(path, split) for path in paths]
     check_names(data_sets)
@@ -83,7 +84,7 @@ def evaluate(
 
     def keep(report: Report) -> None:
         """After each data set: a long evaluation that is stopped has not been in vain."""
-        console.print(_summary(report), markup=False, highlight=False)
+        console.print(_summary(report), highlight=False)
         if json_file is not None:
             write_report(report, json_file)
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from cognate.terminal import Terminal
 from core.errors import InvalidInput, StartRefused
 from core.generation_types import GenerationOptions, GenerationTask
 
@@ -43,7 +44,7 @@ def evaluate_generator(
     except ImportError as error:
         raise StartRefused(f"Measuring generators needs {error.name}; install the extra 'train'.") from None
 
-    console = Console()
+    console = Terminal()
     data = _chosen([sources for path in rows for sources in read_generation_rows(path, limit)], task)
     with _opened(model, encoder, precision) as generator:
         results = list(_measured(generator, data, beams, console))

@@ -6,15 +6,15 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cognate.client import Json
 from cognate.generation_client import GenerationClient
 from cognate.options import DEFAULT_URL, AsJson, Key, Url
+from cognate.terminal import Terminal
 
 TOKENS_SHOWN = 8
 
-console = Console()
+console = Terminal()
 
 
 def explain(
@@ -51,7 +51,7 @@ def explain(
 
 def _show(answer: Json) -> None:
     def line(text: str, style: str = "") -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True, style=style)
+        console.print(text, highlight=False, soft_wrap=True, style=style)
 
     name = f"{answer['label']} ({answer['probability']:.3f})" if "label" in answer else "score"
     line(f"{name}  {answer['score']:.3f}", "bold")

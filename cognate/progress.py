@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.client import Client
+from cognate.terminal import Terminal
 from core.job_types import JobKind, JobState
 
 LINE_EVERY_S: Final = 30.0
@@ -67,7 +68,7 @@ def finish_job(
             if reasons
             else f"error: {title} was {job['state']}"
         )
-        Console(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2)
     return job
 

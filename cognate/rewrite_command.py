@@ -6,13 +6,13 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cognate.client import Json, RequestFailed
 from cognate.generation_client import GenerationClient
 from cognate.options import DEFAULT_URL, AsJson, Key, Url
+from cognate.terminal import Terminal
 
-console = Console()
+console = Terminal()
 
 
 def rewrite(
@@ -38,26 +38,26 @@ def rewrite(
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     for text, result in zip(texts, answer["results"], strict=True):
-        console.print(text, markup=False, highlight=False, style="bold", soft_wrap=True)
+        console.print(text, highlight=False, style="bold", soft_wrap=True)
         _show(result)
 
 
 def _show(result: Json) -> None:
     for one in result["rewrites"]:
         near = "     " if one["similarity"] is None else f"{one['similarity']:.3f}"
-        console.print(f"{near}  {one['text']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{near}  {one['text']}", highlight=False, soft_wrap=True)
     for one in result["dropped"]:
         line = f"dropped: {one['text']} ({one['detail']})"
-        console.print(line, markup=False, highlight=False, style="dim", soft_wrap=True)
+        console.print(line, highlight=False, style="dim", soft_wrap=True)
 
 
 def _show_stream(client: GenerationClient, text: str, task: str) -> None:
     for name, told in client.stream_rewrite(text, task):
         if name == "piece":
-            console.print(told["text"], end="", markup=False, highlight=False, soft_wrap=True)
+            console.print(told["text"], end="", highlight=False, soft_wrap=True)
         elif name == "rewrite":
             console.print()
             for one in told["dropped"]:
-                console.print(f"It must not be used: {one['detail']}.", markup=False, style="red")
+                console.print(f"It must not be used: {one['detail']}.", style="red")
         else:
             raise RequestFailed(told["detail"])

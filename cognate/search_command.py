@@ -6,15 +6,15 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from cognate.client import Client, Json
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
+from cognate.terminal import Terminal
 
 TEXT_SHOWN = 300  # characters of a passage
 WORDS_SHOWN = 5  # of an explanation
 
-console = Console()
+console = Terminal()
 
 
 def search(
@@ -56,22 +56,22 @@ def search(
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
     for wording in answer.get("rewrites", ()):
-        console.print(f"also: {wording['text']}", markup=False, highlight=False, style="dim")
+        console.print(f"also: {wording['text']}", highlight=False, style="dim")
     for hit in answer["hits"]:
         _show(hit)
     for field, facet in answer.get("facets", {}).items():
-        console.print(_facet_line(field, facet), markup=False, highlight=False)
+        console.print(_facet_line(field, facet), highlight=False)
     console.print(f"{len(answer['hits'])} hits in {answer['took_ms']['total']:.1f} ms")
 
 
 def _show(hit: Json) -> None:
-    console.print(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}", markup=False, style="bold")
+    console.print(f"{hit['score']:.3f}  {hit['id']}  {hit['title']}", style="bold")
     text = " ".join(hit["passage"]["text"].split())[:TEXT_SHOWN]
-    console.print(f"       {text}", markup=False, highlight=False)
+    console.print(f"       {text}", highlight=False)
     if "explanation" in hit:
         words = sorted(hit["explanation"]["words"], key=lambda word: -word["contribution"])[:WORDS_SHOWN]
         shown = ", ".join(f"{word['text']} {word['contribution']:+.3f}" for word in words)
-        console.print(f"       similar by: {shown}", markup=False, highlight=False, style="dim")
+        console.print(f"       similar by: {shown}", highlight=False, style="dim")
 
 
 def _facet_line(field: str, facet: Json) -> str:

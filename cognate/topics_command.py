@@ -6,12 +6,11 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from cognate.client import Client, Json
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
+from cognate.terminal import Terminal
 
 TERMS_SHOWN = 8
 
@@ -28,11 +27,10 @@ def topics(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
-    console = Console()
+    console = Terminal()
     console.print(_table(answer))
     console.print(
         f"{answer['documents']:,} documents, {len(answer['topics'])} topics, {answer['took_ms']:.0f} ms",
-        markup=False,
         highlight=False,
     )
 
@@ -43,5 +41,5 @@ def _table(answer: Json) -> Table:
         words = ", ".join(term["text"] for term in topic["terms"])
         central = topic["documents"][0] if topic["documents"] else {"title": "", "id": ""}
         cells = (topic["name"], words, central["title"] or central["id"])
-        table.add_row(f"{topic['size']:,}", *map(Text, cells))  # not markup, whatever is in it
+        table.add_row(f"{topic['size']:,}", *cells)
     return table

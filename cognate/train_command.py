@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cognate.progress import plain_lines
+from cognate.terminal import Terminal
 from core.errors import InvalidInput, StartRefused
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def encoder(
         threads=threads,
         seed=seed,
     )
-    _train(lambda show: train_encoder(settings, show), steps, Console(markup=False))
+    _train(lambda show: train_encoder(settings, show), steps, Terminal())
 
 
 @train_app.command()
@@ -137,7 +138,7 @@ def reranker(
         seed=seed,
     )
     settings = RerankSettings(run, negatives, _choice(RerankLoss, loss, "loss"))
-    _train(lambda show: train_reranker(settings, show), steps, Console(markup=False))
+    _train(lambda show: train_reranker(settings, show), steps, Terminal())
 
 
 @train_app.command("vector-reader")
@@ -176,7 +177,7 @@ def vector_reader(
         threads=threads,
         seed=seed,
     )
-    console = Console(markup=False)
+    console = Terminal()
     console.print(READS_FIRST)
     with _bar(console) as bar:
         report = train_vector_reader(settings, _shown_losses(bar, steps))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from cognate.progress import plain_lines
+from cognate.terminal import Terminal
 from cognate.train_command import Bf16, Minutes, ModelId, Out, Seed, Steps, Threads
 from core.errors import InvalidInput, StartRefused
 
@@ -71,7 +72,7 @@ def train_generator(
         threads=threads,
         seed=seed,
     )
-    console = Console(markup=False)
+    console = Terminal()
     _summarise_generator(_with_bars(train, settings, console), console)
 
 

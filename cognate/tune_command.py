@@ -6,11 +6,11 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cognate.client import Client
 from cognate.options import DEFAULT_URL, AsJson, CollectionName, Key, Url
+from cognate.terminal import Terminal
 
 Rewrite = Annotated[bool, typer.Option("--rewrite", help="With rewrites of the queries too; takes long.")]
 
@@ -29,12 +29,11 @@ def quality(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
-    console, queries = Console(), answer["queries"]
+    console, queries = Terminal(), answer["queries"]
     console.print(_quality_table(answer))
     console.print(
         f"{queries['measured']} of {queries['judged']} judged queries; {queries['without_relevant']} have no"
         " relevant document that is searchable. p: against the best mode.",
-        markup=False,
         highlight=False,
     )
 
@@ -53,10 +52,10 @@ def tune(
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
-    console = Console()
+    console = Terminal()
     console.print(_settings_table(answer))
     for line in _verdict(answer):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _quality_table(answer: dict[str, Any]) -> Table:

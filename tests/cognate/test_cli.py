@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from cognate import cli
 from cognate.client import Client
+from cognate.terminal import Terminal
 
 
 def ended(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -75,7 +75,7 @@ def test_jobs_are_listed_with_whole_ids_in_a_narrow_terminal_and_why_they_failed
     job |= {"total": 1, "done": 0, "failed": 1, "created_at": "2026-11-27T22:05:11.123456Z"}
     job["errors"] = [{"id": None, "reason": "the file is [damaged]"}]
     monkeypatch.setattr(Client, "jobs", lambda self, limit=100, state=None: [job])
-    monkeypatch.setattr(cli, "console", Console(width=80))
+    monkeypatch.setattr(cli, "console", Terminal(width=80))
     monkeypatch.setattr(sys, "argv", ["cognate", "jobs"])
     with pytest.raises(SystemExit) as end:
         cli.main()
