@@ -71,7 +71,8 @@ def test_tasks_delivered_twice_and_in_any_order_do_the_same(bare: Bare) -> None:
 
 def test_redis_may_hang_stop_and_come_back_empty(deployment: Deployment) -> None:
     api, worker, redis = deployment.api(), deployment.worker(), deployment.redis
-    deployment.start(api, worker, deployment.scheduler())
+    scheduler = deployment.scheduler()
+    deployment.start(api, worker, scheduler)
     create(api.http)
     post(api.http, some_documents(0, BATCH))
     wait_until(lambda: count(api.http)["searchable"] == BATCH, "the first are searchable")
@@ -81,6 +82,9 @@ def test_redis_may_hang_stop_and_come_back_empty(deployment: Deployment) -> None
     redis.stop()
     check_api_goes_on(api.http, 2)
     check_api_goes_on(api.http, 3)
+    wait_until(
+        lambda: "periodic task not sent" in scheduler.output(), "the scheduler says that Redis is away"
+    )
     assert api.http.get("/health/ready").status_code == 200
     redis.start()  # empty: it saves nothing
     wait_until(lambda: count(api.http)["searchable"] == 4 * BATCH, "the sweep found the rest")
@@ -89,6 +93,7 @@ def test_redis_may_hang_stop_and_come_back_empty(deployment: Deployment) -> None
     post(api.http, some_documents(4, BATCH))
     wait_until(lambda: count(api.http)["searchable"] == 5 * BATCH, "an emptied Redis takes tasks at once")
     assert worker.is_running
+    assert "Traceback" not in scheduler.output(), "an outage is a line a task"
 
 
 def check_api_goes_on(http: httpx.Client, number: int) -> None:
