@@ -10,7 +10,6 @@ from types import FrameType
 
 from celery import Celery, signals
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError, Service
-from kombu import Producer
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +21,23 @@ def run_scheduler(app: Celery, alive_file: Path | None, sent: Callable[[str], No
     """
 
     class LivelyScheduler(Scheduler):  # type: ignore[misc]  # Celery publishes no types
+        producer = None  # Celery's own ends the process if Redis is away at start; the app has others
+
         def tick(self, *args: object, **kwargs: object) -> float:
             if alive_file is not None:
                 alive_file.touch()
             return float(super().tick(*args, **kwargs))
 
-        def apply_entry(self, entry: ScheduleEntry, producer: Producer | None = None) -> None:
+        def apply_entry(self, entry: ScheduleEntry, producer: None = None) -> None:
             """Celery's own writes two stacks a task while Redis is away; a line says as much."""
             try:
-                self.apply_async(entry, producer=producer, advance=False)
+                self.apply_async(entry, advance=False)
             except SchedulingError as error:
                 told = {"task": entry.task, "reason": str(error)}
                 log.warning("periodic task not sent; sent again when it is due next", extra=told)
+
+        def close(self) -> None:
+            self.sync()  # there is no producer to close
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)

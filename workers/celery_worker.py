@@ -84,11 +84,15 @@ class _Running:
 
 
 def run_worker(app: Celery, work: Work, options: WorkerOptions) -> int:
-    """Works until SIGTERM or SIGINT, then lets running tasks finish; the exit status."""
+    """Works until SIGTERM or SIGINT, then lets running tasks finish; the exit status.
+
+    Raises OSError when `alive_file` cannot be written.
+    """
     redis_qos.install()
     running = _Running(threading.Semaphore(max(1, options.threads - 1)))
     _add_tasks(app, work, running)
     if options.alive_file is not None:
+        options.alive_file.touch()  # what cannot be written ends it here; Celery would try without a pause
         _add_heartbeat(app, options.alive_file)
     ended = threading.Event()
     signals.setup_logging.connect(_keep_logging, weak=False)
@@ -185,14 +189,21 @@ def _add_heartbeat(app: Celery, path: Path) -> None:
         timer = None
 
         def start(self, consumer: object) -> None:
-            path.touch()
-            self.timer = consumer.timer.call_repeatedly(BEAT_S, path.touch)  # type: ignore[attr-defined]  # as above
+            _touch(path)
+            self.timer = consumer.timer.call_repeatedly(BEAT_S, _touch, (path,))  # type: ignore[attr-defined]  # as above
 
         def stop(self, consumer: object) -> None:
             if self.timer is not None:
                 self.timer.cancel()
 
     app.steps["consumer"].add(Heartbeat)
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.touch()
+    except OSError as error:
+        log.warning("alive file not touched", extra={"reason": str(error)})
 
 
 def _keep_logging(**_: object) -> None:

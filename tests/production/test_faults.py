@@ -96,6 +96,18 @@ def test_redis_may_hang_stop_and_come_back_empty(deployment: Deployment) -> None
     assert "Traceback" not in scheduler.output(), "an outage is a line a task"
 
 
+def test_a_scheduler_waits_for_a_redis_that_is_away_at_its_start(deployment: Deployment) -> None:
+    redis, scheduler = deployment.redis, deployment.scheduler()
+    redis.stop()
+    with deployment.running(scheduler):
+        wait_until(lambda: "periodic task not sent" in scheduler.output(), "it says that Redis is away")
+        redis.start()
+        with redis.client() as client:
+            wait_until(lambda: client.llen("maintenance") > 0, "it sends once Redis is there")
+        assert scheduler.stop() == 0
+    assert "Traceback" not in scheduler.output()
+
+
 def check_api_goes_on(http: httpx.Client, number: int) -> None:
     """Documents are accepted and searches answered, in bounded time."""
     started_s = time.monotonic()

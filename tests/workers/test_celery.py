@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ class Echo:
     """The worker process and what its tasks told."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self._told, self.alive = folder / "told", folder / "alive"
+        self._told, self.alive = folder / "told", folder / "health" / "alive"
         command = [sys.executable, "-m", "tests.workers.echo_worker", url, str(self._told), str(self.alive)]
         self.process = Process(
             "echo", command, {"PYTHONPATH": str(ROOT)}, folder / "echo.log", "worker ready"
@@ -58,6 +59,7 @@ class Echo:
 @pytest.fixture
 def echo(tmp_path: Path, redis_server: RedisServer) -> Iterator[Echo]:
     echo = Echo(tmp_path, redis_server.url)
+    echo.alive.parent.mkdir()
     echo.process.start()
     yield echo
     echo.process.kill()
@@ -89,6 +91,32 @@ def test_a_worker_goes_on_after_redis_hung_was_emptied_and_restarted(
         redis.flushall()
     queue.enqueue([batch("third")])
     wait_until(lambda: "third" in echo.told(), "an emptied Redis takes and gives tasks")
+
+
+def test_a_worker_whose_alive_file_cannot_be_written_ends_at_once(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    process = Echo(tmp_path, redis_server.url).process
+    process.launch()
+    try:
+        wait_until(lambda: process.exit_status() is not None, "the worker ends")
+        assert process.exit_status() == 1
+        assert "No such file or directory" in process.output()
+        assert "worker ready" not in process.output()
+    finally:
+        process.kill()
+
+
+def test_a_worker_whose_alive_file_is_refused_later_goes_on(
+    echo: Echo, queue: CeleryQueue, redis_server: RedisServer
+) -> None:
+    shutil.rmtree(echo.alive.parent)
+    redis_server.stop()
+    redis_server.start()
+    wait_until(lambda: "alive file not touched" in echo.process.output(), "the worker is connected again")
+    wait_until(lambda: queue.is_reachable, "the queue is there")
+    queue.enqueue([batch("later")])
+    wait_until(lambda: "later" in echo.told(), "the worker takes tasks")
 
 
 @pytest.mark.parametrize("is_hung", [True, False], ids=["it hung, then died", "it died"])
