@@ -29,7 +29,7 @@ from api.routes import (
     topics,
 )
 from api.search_lane import SearchLane
-from api.threads import Searchers, Writers
+from api.threads import Probes, Searchers, Writers
 from core.services import Services
 
 # Routes are tried in order, and search is the one called most.
@@ -66,6 +66,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.metrics = Metrics(services.metrics)
     app.state.writers = Writers()
     app.state.searchers = Searchers()
+    app.state.probes = Probes()
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)
     problems.install(app)
     for module in MODULES:

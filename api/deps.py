@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
-from api.threads import Searchers, Writers
+from api.threads import Probes, Searchers, Writers
 from core.services import Services
 
 
@@ -33,6 +33,10 @@ async def _searchers(request: Request) -> Searchers:
     return cast(Searchers, request.app.state.searchers)
 
 
+async def _probes(request: Request) -> Probes:
+    return cast(Probes, request.app.state.probes)
+
+
 async def _job_feed(request: Request) -> JobFeed:
     return cast(JobFeed, request.app.state.job_feed)
 
@@ -46,5 +50,6 @@ ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 WritersDep = Annotated[Writers, Depends(_writers)]
 SearchersDep = Annotated[Searchers, Depends(_searchers)]
+ProbesDep = Annotated[Probes, Depends(_probes)]
 JobFeedDep = Annotated[JobFeed, Depends(_job_feed)]
 RequestIdDep = Annotated[str, Depends(_request_id)]

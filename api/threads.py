@@ -20,17 +20,25 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WRITER_THREADS = 8
+PROBE_THREADS = 16  # a probe waits as long as a database that hangs
 
 
 class Writers:
     """A bounded number of threads for work that may wait for the database."""
 
-    def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(WRITER_THREADS)
+    def __init__(self, threads: int = WRITER_THREADS) -> None:
+        self._limiter = anyio.CapacityLimiter(threads)
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of the blocking call."""
         return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._limiter)
+
+
+class Probes(Writers):
+    """Threads for readiness and metrics, which are to answer also where all others are busy."""
+
+    def __init__(self) -> None:
+        super().__init__(PROBE_THREADS)
 
 
 class Searchers:

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.answers import json_response
-from api.deps import ConfigDep, MetricsDep, ServicesDep
+from api.deps import ConfigDep, MetricsDep, ProbesDep, ServicesDep
 from api.json_body import StrictRoute
+from core.services import Services
 
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
 
@@ -20,7 +21,11 @@ async def live() -> Response:
 
 
 @router.get("/health/ready", responses={503: {"description": "Not ready; `checks` says why."}})
-def ready(services: ServicesDep) -> Response:
+async def ready(services: ServicesDep, probes: ProbesDep) -> Response:
+    return await probes.run(_readiness, services)
+
+
+def _readiness(services: Services) -> Response:
     checks = dict(services.checks())
     status = "not ready" if checks else "ready"
     body = {"status": status, "checks": checks, "warnings": dict(services.warnings())}
@@ -41,5 +46,5 @@ def version(services: ServicesDep, config: ConfigDep) -> Response:
 
 
 @router.get("/metrics")
-def metrics(metrics: MetricsDep) -> Response:
-    return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+async def metrics(metrics: MetricsDep, probes: ProbesDep) -> Response:
+    return Response(await probes.run(metrics.render), media_type=CONTENT_TYPE_LATEST)

@@ -167,3 +167,17 @@ def test_waiting_callers_leave_searches_their_threads(client: TestClient, servic
         assert not any(one.done() for one in waiting)
         release.set()
         assert {one.result() for one in waiting} == {200}
+
+
+def test_probes_and_scrapes_are_answered_while_all_threads_are_busy(
+    client: TestClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(services.jobs, "list", lambda *_: (release.wait(30), [])[1])
+    with ThreadPoolExecutor(60) as callers:
+        busy = [callers.submit(client.get, "/v1/jobs") for _ in range(60)]
+        assert client.get("/health/ready").status_code == 200
+        assert client.get("/metrics").status_code == 200
+        assert not any(one.done() for one in busy)
+        release.set()
+        assert {one.result().status_code for one in busy} == {200}
