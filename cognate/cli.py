@@ -248,7 +248,10 @@ def bench(
     url: Url = DEFAULT_URL,
     api_key: Key = "",
 ) -> None:
-    """Measure a running server: ingest rate, search rate and latencies, with and without ingest under way."""
+    """Measure a running server: ingest rate, search rate and latencies, with and without ingest under way.
+
+    The collections that it makes for that are deleted at the end.
+    """
     from cognate.load import bench_server, report_table
 
     console.print(report_table(bench_server(url, api_key, corpus, limit, seconds)))

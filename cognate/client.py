@@ -50,6 +50,9 @@ class Client:
     def collection(self, name: str) -> Json:
         return self._call("GET", f"/v1/collections/{quoted(name)}")
 
+    def delete_collection(self, name: str) -> None:
+        self._call("DELETE", f"/v1/collections/{quoted(name)}")
+
     def add(self, collection: str, documents: Sequence[Json], wait: bool = False) -> Json:
         """The job of these documents, which are retried while the server says that it is overloaded."""
         path = f"/v1/collections/{quoted(collection)}/documents"

@@ -9,7 +9,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from rich.table import Table
 
 from cognate.client import Client, in_batches
-from core.errors import InvalidInput
+from core.errors import CognateError, InvalidInput
 from evaluation.rows import read_jsonl
 
 BATCH = 500
@@ -54,23 +55,36 @@ class Report:
 
 
 def bench_server(url: str, api_key: str, corpus: Path, limit: int, seconds: float) -> Report:
-    """Ingests `limit` documents of a JSONL corpus, then searches, idle and while ingesting."""
+    """Ingests `limit` documents of a JSONL corpus, then searches, idle and while ingesting.
+
+    The collections that it makes for that are deleted at the end, also of a run that fails.
+    """
     client = Client(url, api_key)
     documents = read_corpus(corpus, limit)
     stamp = f"bench-{time.time_ns():x}"
-    client.create_collection(stamp)
-    started = time.perf_counter()
-    _ingest(client, stamp, documents)
-    ingest_s = time.perf_counter() - started
-    bodies = [{"query": query, "k": 10} for query in queries_from(documents)]
-    target = SearchTarget(url, api_key, f"/v1/collections/{stamp}/search", bodies)
-    target.run("warm-up", 1, min(seconds, 2.0))
-    runs = [target.run("idle", clients, seconds) for clients in (1, 8)]
-    with IngestInBackground(client, f"{stamp}-more", documents):
-        runs += [target.run("while ingesting", clients, seconds) for clients in (1, 8)]
-    return Report(
-        len(documents), ingest_s, len(documents) / ingest_s, tuple(runs), _resident_mb(url, api_key)
-    )
+    with _deleted_at_the_end(client, stamp), _deleted_at_the_end(client, f"{stamp}-more") as more:
+        client.create_collection(stamp)
+        started = time.perf_counter()
+        _ingest(client, stamp, documents)
+        ingest_s = time.perf_counter() - started
+        bodies = [{"query": query, "k": 10} for query in queries_from(documents)]
+        target = SearchTarget(url, api_key, f"/v1/collections/{stamp}/search", bodies)
+        target.run("warm-up", 1, min(seconds, 2.0))
+        runs = [target.run("idle", clients, seconds) for clients in (1, 8)]
+        with IngestInBackground(client, more, documents):
+            runs += [target.run("while ingesting", clients, seconds) for clients in (1, 8)]
+        memory_mb = _resident_mb(url, api_key)
+    return Report(len(documents), ingest_s, len(documents) / ingest_s, tuple(runs), memory_mb)
+
+
+@contextmanager
+def _deleted_at_the_end(client: Client, collection: str) -> Iterator[str]:
+    """The name of a collection that may be made in the block."""
+    try:
+        yield collection
+    finally:
+        with suppress(CognateError):  # it was not made, or the server is away, which the block tells
+            client.delete_collection(collection)
 
 
 def read_corpus(path: Path, limit: int) -> list[dict[str, Any]]:

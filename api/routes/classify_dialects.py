@@ -29,7 +29,7 @@ class PredictBody(Body):
 
     inputs: str | Items[str] | Items[Items[str]]
     raw_scores: bool = Field(default=False, description="Logits instead of probabilities.")
-    truncate: bool = Field(default=False, description="Read the start of texts that are too long.")
+    truncate: bool | None = Field(default=False, description="Read the start of texts that are too long.")
     truncation_direction: Literal["Right", "right"] = "Right"
     model: str | None = Field(default=None, description="Name of the classifier; an addition of ours.")
 

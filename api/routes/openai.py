@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1", tags=["OpenAI dialect"], route_class=StrictRout
 class EmbeddingsBody(Body):
     input: str | Items[str] | Items[int] | Items[Items[int]]
     model: str
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = None
     user: str | None = Field(default=None, description="Ignored.")
 

@@ -29,7 +29,7 @@ class TeiRerankBody(Body):
     texts: Items[str]
     raw_scores: bool = Field(default=False, description="Scores of the model instead of 0 to 1.")
     return_text: bool = False
-    truncate: bool = Field(default=False, description="Read the start of texts that are too long.")
+    truncate: bool | None = Field(default=False, description="Read the start of texts that are too long.")
     truncation_direction: Literal["Right", "right"] = "Right"
 
 

@@ -18,7 +18,7 @@ router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=Stric
 
 class EmbedBody(Body):
     inputs: str | Items[str] | Items[Items[int]]
-    truncate: bool = False
+    truncate: bool | None = False
     truncation_direction: Literal["Right", "right"] = Field(default="Right", description="The end is cut.")
     prompt_name: None = Field(default=None, description="Inputs are encoded as they are.")
     normalize: Literal[True] = Field(default=True, description="Vectors are always of unit length.")
@@ -28,7 +28,7 @@ class EmbedBody(Body):
 @router.post("/embed")
 def embed(body: EmbedBody, services: ServicesDep) -> Response:
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs
-    embedded = services.embed.embed(inputs, body.dimensions, body.truncate)
+    embedded = services.embed.embed(inputs, body.dimensions, bool(body.truncate))
     content = orjson.dumps(list(embedded.vectors), option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(content, headers=truncation_headers(embedded.truncated), media_type="application/json")
 

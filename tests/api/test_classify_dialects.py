@@ -161,6 +161,7 @@ def test_one_path_two_error_shapes(client: TestClient) -> None:
 
 def test_tei_predicts_for_one_text_or_many(served: TestClient) -> None:
     one = served.post("/predict", json={"inputs": INPUTS[0]}).json()
+    assert served.post("/predict", json={"inputs": INPUTS[0], "truncate": None}).json() == one
     assert one[0]["label"] == "animals"
     assert [set(row) for row in one] == [{"score", "label"}] * 3
     assert [row["score"] for row in one] == sorted((row["score"] for row in one), reverse=True)

@@ -151,6 +151,23 @@ def test_tei_embed_takes_one_text_or_many(client: TestClient) -> None:
     assert len(many) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "option"),
+    [
+        ("/embed", {"inputs": "a cat"}, "truncate"),
+        ("/rerank", {"query": "cat", "texts": ["a cat"]}, "truncate"),
+        ("/v1/embeddings", {"input": "a cat", "model": "fake"}, "encoding_format"),
+    ],
+)
+def test_an_option_that_is_null_is_one_that_is_left_out(
+    client: TestClient, services: Services, path: str, body: dict[str, Any], option: str
+) -> None:
+    body = body | ({"model": services.encoder.info.id} if "model" in body else {})
+    left_out = client.post(path, json=body)
+    assert left_out.status_code == 200
+    assert client.post(path, json={**body, option: None}).content == left_out.content
+
+
 def test_tei_truncates_only_when_asked_and_says_what(client: TestClient) -> None:
     long = "word " * 300
     refused = client.post("/embed", json={"inputs": ["x", long]})
