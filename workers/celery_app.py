@@ -25,6 +25,7 @@ QUEUE_OF = {
 SHORTEST_VISIBILITY_S = 3600.0
 PURGE_EVERY_S = 3600.0
 COMPACT_EVERY_S = 3600.0
+SHORTEST_EXPIRY_S = 60.0
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 WORKER_ANSWER_TIMEOUT_S = 30.0  # more than Celery waits for the next message
@@ -93,13 +94,16 @@ def _transport(settings: BrokerSettings, is_worker: bool) -> dict[str, Any]:
 
 
 def _schedule(settings: BrokerSettings) -> dict[str, Any]:
-    """Messages expire when the next is due, so that they do not pile up while no worker runs."""
+    """Messages expire when the next is due, so that they do not pile up while no worker runs.
+
+    Not earlier than after a minute: a worker whose clock is ahead would take them all for expired.
+    """
     every = {SWEEP: settings.sweep_every_s, PURGE: PURGE_EVERY_S, COMPACT: COMPACT_EVERY_S}
     return {
         name: {
             "task": name,
             "schedule": period_s,
-            "options": {"queue": MAINTENANCE, "expires": period_s},
+            "options": {"queue": MAINTENANCE, "expires": max(period_s, SHORTEST_EXPIRY_S)},
         }
         for name, period_s in every.items()
     }

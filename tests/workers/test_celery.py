@@ -119,6 +119,15 @@ def test_a_worker_whose_alive_file_is_refused_later_goes_on(
     wait_until(lambda: "later" in echo.told(), "the worker takes tasks")
 
 
+def test_periodic_messages_outlive_the_clock_of_a_worker_that_is_half_a_minute_ahead() -> None:
+    schedule = make_app(BrokerSettings("redis://localhost", 2.0, sweep_every_s=1.0)).conf.beat_schedule
+    assert {name: entry["options"]["expires"] for name, entry in schedule.items()} == {
+        "cognate.sweep": 60.0,
+        "cognate.purge": 3600.0,
+        "cognate.compact": 3600.0,
+    }
+
+
 @pytest.mark.parametrize("is_hung", [True, False], ids=["it hung, then died", "it died"])
 def test_a_worker_goes_on_when_redis_was_away_while_all_its_tasks_ended(
     echo: Echo, queue: CeleryQueue, redis_server: RedisServer, is_hung: bool
