@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class ApiConfig:
     default_classifier: str = ""
 
 
+HASHED: Final = "sha256:"  # before the digest of a key
+
+
 def digest(key: str) -> bytes:
     """sha256 digest of an API key."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
@@ -35,9 +39,9 @@ def stored_digest(setting: str) -> bytes:
 
     Raises ValueError when what follows `sha256:` is no digest.
     """
-    if not setting.startswith("sha256:"):
+    if not setting.startswith(HASHED):
         return digest(setting)
-    hashed = bytes.fromhex(setting.removeprefix("sha256:"))
+    hashed = bytes.fromhex(setting.removeprefix(HASHED))
     if len(hashed) != hashlib.sha256().digest_size:
         raise ValueError(f"{len(hashed)} bytes are no sha256 digest")
     return hashed

@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from rich.console import Console
 from rich.table import Table
 
+from api.config import HASHED
 from cognate.bootstrap import open_runtime
 from cognate.client import Client, in_batches
 from cognate.corpus import stdlib_docstrings
 from cognate.progress import follow_jobs, summarise
 from cognate.server import ServerThread, bind, make_app, url_of
 from cognate.settings import Settings
+from core.errors import StartRefused
 
 COLLECTION = "python-docs"
 BATCH = 1000
@@ -34,6 +36,7 @@ TEXTS = (
 
 def run_demo(settings: Settings, console: Console, stay: bool) -> None:
     """Ingests the standard library's docstrings, asks, classifies; serves until Ctrl-C if `stay`."""
+    key = _plain_key(settings)
     listener = bind(settings)
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -44,7 +47,6 @@ def run_demo(settings: Settings, console: Console, stay: bool) -> None:
         try:
             url = url_of(listener)
             console.print(f"Listening on {url} after {time.perf_counter() - started:.1f} s.", highlight=False)
-            key = settings.keys[0] if settings.keys else ""
             _tour(Client(url, key), console)
             console.print(f"\nThe server runs on {url} (documentation at {url}/docs). Ctrl-C stops it.")
             if stay:
@@ -53,6 +55,17 @@ def run_demo(settings: Settings, console: Console, stay: bool) -> None:
             console.print("\nStopping.")
         finally:
             server.stop()
+
+
+def _plain_key(settings: Settings) -> str:
+    """A key that the demo can send to its own server, empty where none is needed. Raises StartRefused."""
+    plain = [key for key in settings.keys if not key.startswith(HASHED)]
+    if settings.keys and not plain:
+        raise StartRefused(
+            "The demo asks its own server, and COGNATE_API_KEYS holds keys as hashes alone; add a plain one,"
+            " or leave it out."
+        )
+    return plain[0] if plain else ""
 
 
 def _tour(client: Client, console: Console) -> None:

@@ -55,8 +55,8 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartRefused(
-            f"Cannot bind {settings.host}:{settings.port}: {error.strerror}. Choose another with --port or"
-            " COGNATE_PORT, or stop what runs there."
+            f"Cannot bind {settings.host}:{settings.port}: {error.strerror}. Choose another with --host or"
+            " --port (COGNATE_HOST, COGNATE_PORT), or stop what runs there."
         ) from None
     listener.set_inheritable(True)
     return listener
