@@ -41,7 +41,7 @@ class JobFeed:
         self._followed[job.id] += 1
         try:
             while not job.state.is_final and await self.pause(POLL_S):
-                found = await self._latest(job.id)
+                found = await self._latest(job)
                 if found is None:
                     return
                 yield found if _without_errors(found) != _without_errors(job) else None
@@ -56,17 +56,17 @@ class JobFeed:
             await self._closed.wait()
         return not self._closed.is_set()
 
-    async def _latest(self, job_id: str) -> Job | None:
+    async def _latest(self, job: Job) -> Job | None:
         """At most about POLL_S old; while the database is away, what was known before."""
         async with self._asking:
-            if job_id not in self._known or time.monotonic() - self._asked_at >= POLL_S / 2:
+            if job.id not in self._known or time.monotonic() - self._asked_at >= POLL_S / 2:
                 try:
                     self._known = await self.writers.run(self._read, list(self._followed), self._known)
                 except (Unavailable, Overloaded):
-                    return self._known.get(job_id)
+                    self._known = {job.id: job, **self._known}
                 finally:
                     self._asked_at = time.monotonic()
-            return self._known.get(job_id)
+            return self._known.get(job.id)
 
     def _read(self, job_ids: Iterable[str], known: Mapping[str, Job]) -> Mapping[str, Job]:
         """Those of the jobs that exist; errors are read again only of those that changed."""
