@@ -36,3 +36,14 @@ def test_a_text_is_neither_markup_nor_an_emoji(text: str) -> None:
 )
 def test_what_a_terminal_would_obey_is_escaped(text: str, expected: str) -> None:
     assert shown(text) == (expected, expected)
+
+
+def test_cells_of_a_table_are_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    written, cell = StringIO(), "2026-11-28T17:00:00Z"
+    table = Table(*"abcdefg")
+    table.add_row(*[cell] * 7)
+    Terminal(file=written).print(table)
+    assert written.getvalue().count(cell) == 7
+    monkeypatch.setenv("COLUMNS", "60")
+    assert Terminal(file=StringIO()).width == 60
