@@ -68,7 +68,7 @@ def finish_job(
             if reasons
             else f"error: {title} was {job['state']}"
         )
-        Terminal(stderr=True).print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(told, style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(2)
     return job
 

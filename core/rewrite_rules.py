@@ -211,9 +211,8 @@ def _takes_for_true(question: str, source: str) -> bool:
     """Whether a question says, and does not ask, what a part of its source denies."""
     if _YES_OR_NO.match(question):
         return False
-    parts = (
-        part for part in _PART_END.split(straight(source)) if "until" not in part
-    )  # after which it is so
+    # After "until" it is so.
+    parts = (part for part in _PART_END.split(straight(source)) if "until" not in part)
     return any(_IS_NOT_SO.search(part) and says_denied(question, part) for part in parts)
 
 

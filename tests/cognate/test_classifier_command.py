@@ -6,42 +6,26 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
 from cognate import classifier_command, classify_command
-from cognate.bootstrap import open_runtime
 from cognate.classifier_client import ClassifierClient
 from cognate.cli import app
 from cognate.client import RequestFailed
 from cognate.labelled_files import read_labelled
-from cognate.server import make_app
-from cognate.settings import Settings
 from core.errors import InvalidInput
 from tests.api.classifying import WORDS, examples, sentences
-from tests.fakes import FakeEncoder
+from tests.cognate.near import bring_near, serving
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """What the commands talk to."""
-    settings = Settings(data_dir=tmp_path / "data")
-    with (
-        open_runtime(settings, FakeEncoder()) as services,
-        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
-    ):
-
-        class Near(ClassifierClient):
-            def __init__(self, url: str, api_key: str) -> None:
-                super().__init__(url, api_key)
-                self._http.close()
-                self._http: Any = http
-
-        for module in (classify_command, classifier_command):
-            monkeypatch.setattr(module, "ClassifierClient", Near)
+    with serving(tmp_path) as http:
+        bring_near(monkeypatch, http, ClassifierClient, classify_command, classifier_command)
         yield http
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cognate import explain_command, rewrite_command
-from cognate.bootstrap import open_runtime
 from cognate.cli import app
 from cognate.client import RequestFailed
 from cognate.generation_client import GenerationClient
-from cognate.server import make_app
-from cognate.settings import Settings
 from core.reasons import source_of
-from tests.fakes import FakeEncoder, FakeGenerator, FakeGeneratorSource
+from tests.cognate.near import bring_near, serving
+from tests.fakes import FakeGenerator, FakeGeneratorSource
 
 SOURCE = "The 3 cats of Ann sat on the old mat."
 GOOD = "Ann's three cats sat on the old mat."
@@ -30,20 +27,8 @@ GENERATOR = FakeGenerator({SOURCE: [GOOD, BAD], source_of("a cat sat", SOURCE): 
 
 @pytest.fixture(autouse=True)
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    settings = Settings(data_dir=tmp_path / "data")
-    with (
-        open_runtime(settings, FakeEncoder(), FakeGeneratorSource(GENERATOR)) as services,
-        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
-    ):
-
-        class Near(GenerationClient):
-            def __init__(self, url: str, api_key: str) -> None:
-                super().__init__(url, api_key)
-                self._http.close()
-                self._http: Any = http
-
-        monkeypatch.setattr(rewrite_command, "GenerationClient", Near)
-        monkeypatch.setattr(explain_command, "GenerationClient", Near)
+    with serving(tmp_path, FakeGeneratorSource(GENERATOR)) as http:
+        bring_near(monkeypatch, http, GenerationClient, rewrite_command, explain_command)
         yield http
 
 

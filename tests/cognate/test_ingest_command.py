@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cognate import cli
-from cognate.bootstrap import open_runtime
 from cognate.client import Client
-from cognate.server import make_app
-from cognate.settings import Settings
-from tests.fakes import FakeEncoder
+from tests.cognate.near import bring_near, serving
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """What the commands talk to."""
-    settings = Settings(data_dir=tmp_path / "data")
-    with (
-        open_runtime(settings, FakeEncoder()) as services,
-        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
-    ):
-
-        class Near(Client):
-            def __init__(self, url: str, api_key: str) -> None:
-                super().__init__(url, api_key)
-                self._http.close()
-                self._http: Any = http
-
-        monkeypatch.setattr(cli, "Client", Near)
+    with serving(tmp_path) as http:
+        bring_near(monkeypatch, http, Client, cli)
         yield http
 
 

@@ -6,19 +6,14 @@ import gzip
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from cognate import load
-from cognate.bootstrap import open_runtime
 from cognate.client import Client
 from cognate.load import read_corpus
-from cognate.server import make_app
-from cognate.settings import Settings
 from core.errors import InvalidInput
-from tests.fakes import FakeEncoder
+from tests.cognate.near import bring_near, serving
 
 
 def test_a_corpus_is_read_and_one_that_is_cut_short_is_refused(tmp_path: Path) -> None:
@@ -41,7 +36,6 @@ def test_a_run_leaves_no_collection_behind(
 ) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"id": "1", "text": "a cat"}\n{"id": "2", "text": "a dog"}\n')
-    settings = Settings(data_dir=tmp_path / "data")
 
     def run(self: object, name: str, clients: int, seconds: float) -> load.SearchRun:
         if is_stopped and name == "while ingesting":
@@ -50,19 +44,9 @@ def test_a_run_leaves_no_collection_behind(
 
     monkeypatch.setattr(load.SearchTarget, "run", run)
     monkeypatch.setattr(load, "_resident_mb", lambda url, api_key: 1.0)
-    with (
-        open_runtime(settings, FakeEncoder()) as services,
-        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
-    ):
+    with serving(tmp_path) as http:
         kept = http.put("/v1/collections/mine", json={}).json()["name"]
-
-        class Near(Client):
-            def __init__(self, url: str, api_key: str) -> None:
-                super().__init__(url, api_key)
-                self._http.close()
-                self._http: Any = http
-
-        monkeypatch.setattr(load, "Client", Near)
+        bring_near(monkeypatch, http, Client, load)
         with pytest.raises(KeyboardInterrupt) if is_stopped else nullcontext():
             load.bench_server("http://127.0.0.1", "", corpus, 2, 0.0)
         assert [one["name"] for one in http.get("/v1/collections").json()["collections"]] == [kept]

@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cognate import search_command
-from cognate.bootstrap import open_runtime
 from cognate.cli import app
 from cognate.client import Client
-from cognate.server import make_app
-from cognate.settings import Settings
-from tests.fakes import FakeEncoder
+from tests.cognate.near import bring_near, serving
 
 DOCUMENTS = [
     {"id": "a", "title": "Pets", "text": "the cat sat", "metadata": {"year": 2020}},
@@ -28,19 +24,8 @@ DOCUMENTS = [
 
 @pytest.fixture(autouse=True)
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    settings = Settings(data_dir=tmp_path / "data")
-    with (
-        open_runtime(settings, FakeEncoder()) as services,
-        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
-    ):
-
-        class Near(Client):
-            def __init__(self, url: str, api_key: str) -> None:
-                super().__init__(url, api_key)
-                self._http.close()
-                self._http: Any = http
-
-        monkeypatch.setattr(search_command, "Client", Near)
+    with serving(tmp_path) as http:
+        bring_near(monkeypatch, http, Client, search_command)
         http.put("/v1/collections/news", json={})
         added = http.post("/v1/collections/news/documents?wait=true", json={"documents": DOCUMENTS})
         assert added.status_code == 200

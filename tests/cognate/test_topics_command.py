@@ -5,40 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
 from typer.testing import CliRunner, Result
 
 from cognate import topics_command
-from cognate.bootstrap import open_runtime
 from cognate.cli import app
 from cognate.client import Client
-from cognate.server import make_app
-from cognate.settings import Settings
 from tests.api.test_topics import SIZES, documents
-from tests.fakes import FakeEncoder
+from tests.cognate.near import bring_near, serving
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Serves the collection `news` of three themes."""
-    settings = Settings(data_dir=tmp_path / "data", wait_limit_s=20)
-    with (
-        open_runtime(settings, FakeEncoder()) as services,
-        TestClient(make_app(services, settings), "http://127.0.0.1") as http,
-    ):
+    with serving(tmp_path, wait_limit_s=20) as http:
         http.put("/v1/collections/news", json={})
         http.post("/v1/collections/news/documents?wait=true", json={"documents": documents()})
-
-        class Near(Client):
-            def __init__(self, url: str, api_key: str) -> None:
-                super().__init__(url, api_key)
-                self._http.close()
-                self._http: Any = http
-
-        monkeypatch.setattr(topics_command, "Client", Near)
+        bring_near(monkeypatch, http, Client, topics_command)
         yield
 
 

@@ -19,6 +19,7 @@ from cognate.client import Client, RequestFailed
 from cognate.server import make_app
 from cognate.settings import Settings
 from core.quality import QualityLimits, QualityService
+from tests.cognate.near import bring_near
 from tests.core.judged_world import JudgedWorld, mixed_world
 from tests.core.test_tune import service
 from tests.fakes import FakeEncoder
@@ -37,14 +38,7 @@ def server(world: JudgedWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         measured = QualityService(world.judged_search(), QualityLimits())
         running = make_app(replace(services, tune=service(world), quality=measured), settings)
         with TestClient(running, "http://127.0.0.1") as http:
-
-            class Near(Client):
-                def __init__(self, url: str, api_key: str) -> None:
-                    super().__init__(url, api_key)
-                    self._http.close()
-                    self._http: Any = http
-
-            monkeypatch.setattr(tune_command, "Client", Near)
+            bring_near(monkeypatch, http, Client, tune_command)
             yield
 
 

@@ -13,7 +13,7 @@ from core.classifier_types import HeadKind, LabelledText, Predictions, TrainingO
 from core.job_types import JobState
 from core.services import Services
 from core.types import PassageText
-from tests.production.processes import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

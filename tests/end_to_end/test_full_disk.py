@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from indexer.snapshot import Layout
-from tests.production.processes import Api, wait_until
+from tests.production.processes import Api
 from tests.production.traffic import count, create, is_applied, post, search, some_documents
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

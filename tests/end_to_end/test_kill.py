@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.feeding import Feeder
 from tests.end_to_end.server_process import ServerProcess
-from tests.production.processes import wait_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

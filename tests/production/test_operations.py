@@ -20,8 +20,9 @@ from cognate.server import GRACE_S
 from storage.acceptance import MAX_BATCH_DOCUMENTS
 from tests.postgres import PostgresServer
 from tests.production.conftest import running_deployment
-from tests.production.processes import Api, Deployment, Process, free_port, wait_until
+from tests.production.processes import Api, Deployment, Process, free_port
 from tests.production.traffic import create, job_of, some_documents
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -7,8 +7,9 @@ import pytest
 from storage.bisecting import CRASHED, MAX_TRIES
 from tests.production.conftest import Bare
 from tests.production.mortal_worker import DEADLY, DIED
-from tests.production.processes import Process, wait_until
+from tests.production.processes import Process
 from tests.production.traffic import check_searchable, count, create, is_applied, job_of, post, some_documents
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -13,9 +13,10 @@ import pytest
 from tests.end_to_end.feeding import Feeder
 from tests.postgres import PostgresServer
 from tests.production.conftest import Standing
-from tests.production.processes import Api, wait_until
+from tests.production.processes import Api
 from tests.production.traffic import all_documents, count, create, is_applied, search
 from tests.production.truth import running_batches, stored_vectors
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from tests.production.conftest import Standing
-from tests.production.processes import Api, wait_until
+from tests.production.processes import Api
 from tests.production.traffic import all_documents, count, create, index_of, is_applied, post
 from tests.production.truth import assert_same_vectors, stored_vectors
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

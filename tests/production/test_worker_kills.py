@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.production.conftest import Bare
-from tests.production.processes import Deployment, Process, wait_until
+from tests.production.processes import Deployment, Process
 from tests.production.traffic import (
     check_searchable,
     count,
@@ -23,6 +23,7 @@ from tests.production.traffic import (
     some_documents,
 )
 from tests.production.truth import assert_same_vectors, running_batches, stored_vectors
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

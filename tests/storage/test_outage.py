@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import psycopg
@@ -18,6 +19,7 @@ from storage.schema import Embeddings, Passages
 from storage.task_lock import SqlTaskLock
 from tests.postgres import PostgresServer
 from tests.storage.world import World, encode, new, opened
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 TIMEOUT_S = 60.0
@@ -77,13 +79,6 @@ def finish(world: World, batch_id: str) -> None:
         world.batches.complete(batch, encode(batch.items), [])
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < ends, f"waited {TIMEOUT_S:g} s for {what}"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_writers_and_readers_go_on_after_a_restart_and_the_counts_add_up(
     postgres: PostgresServer, postgres_url: str, mode: str
@@ -111,8 +106,12 @@ def test_writers_and_readers_go_on_after_a_restart_and_the_counts_add_up(
 def await_progress(traffic: Traffic) -> None:
     """Until every thread has done something that it had not done before."""
     written, reads = list(traffic.written), Counter(traffic.reads)
-    wait_until(lambda: all(now > was for now, was in zip(traffic.written, written, strict=True)), "writers")
-    wait_until(lambda: all(traffic.reads[n] > reads[n] for n in range(READERS)), "readers")
+    wait_until(
+        lambda: all(now > was for now, was in zip(traffic.written, written, strict=True)),
+        "writers",
+        TIMEOUT_S,
+    )
+    wait_until(lambda: all(traffic.reads[n] > reads[n] for n in range(READERS)), "readers", TIMEOUT_S)
 
 
 def restart(postgres: PostgresServer, traffic: Traffic, mode: str) -> None:
@@ -120,9 +119,14 @@ def restart(postgres: PostgresServer, traffic: Traffic, mode: str) -> None:
     postgres.stop(mode)
     try:
         for what in ("write", "read"):
-            wait_until(lambda what=what: traffic.refused[what] > refused[what], f"a refused {what}")  # type: ignore[misc]
+            is_refused = partial(_is_more, traffic.refused, what, refused[what])
+            wait_until(is_refused, f"a refused {what}", TIMEOUT_S)
     finally:
         postgres.start()
+
+
+def _is_more(counts: Counter[str], what: str, was: int) -> bool:
+    return counts[what] > was
 
 
 def finish_what_is_left(world: World) -> None:
@@ -163,7 +167,7 @@ def end_connection(url: str, pid: int) -> None:
             count = connection.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")
             return bool(count.scalar_one() == 0)
 
-    wait_until(is_gone, "the end of a connection")
+    wait_until(is_gone, "the end of a connection", TIMEOUT_S)
 
 
 def backend(connection: Connection) -> int:

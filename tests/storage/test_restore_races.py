@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -19,6 +18,7 @@ from storage.backups import SqlBackups
 from storage.uploads import FsspecUploadStore
 from tests.storage.classified import end, examples, put, train
 from tests.storage.world import World
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.parametrize("kind", ["postgres"])
 Race = Callable[[object, str, Callable[[], object]], None]
@@ -102,10 +102,9 @@ def test_a_rule_that_waits_for_a_classifier_being_replaced_joins_the_one_in_its_
 def wait_until_blocked(world: World) -> None:
     """Until another transaction on this database waits for a lock."""
     blocked = text("SELECT 1 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()")
-    ends = time.monotonic() + 20
-    while time.monotonic() < ends:
+
+    def is_blocked() -> bool:
         with world.database.read() as connection:
-            if connection.execute(blocked).first():
-                return
-        time.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")
+            return connection.execute(blocked).first() is not None
+
+    wait_until(is_blocked, "somebody waits for a lock", 20.0)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from core.job_types import Task, TaskKind
-from tests.production.processes import Process, RedisServer, wait_until
+from tests.production.processes import Process, RedisServer
+from tests.waiting import wait_until
 from workers.celery_app import BrokerSettings, make_app
 from workers.celery_queue import CeleryQueue
 from workers.celery_worker import STUCK_EXIT_STATUS
