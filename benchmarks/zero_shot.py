@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classifier.calibration import expected_calibration_error, fit_temperature
 from classifier.measures import macro_f1, micro_f1
@@ -30,6 +31,7 @@ from evaluation.systems import RememberingEncoder
 LIMIT = 4000
 FEW = (2, 3, 5)
 DRAWS = 20
+SKEWED = 1000  # texts in a call of labels that are not equally common
 ALONE = ZeroShotOptions()
 NAME_ONLY = ZeroShotOptions(templates=("{}",))
 TOGETHER = ZeroShotOptions(transductive=True)
@@ -157,6 +159,8 @@ def report(scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str]) ->
     given = given_of_several(scores, p)
     pairs = np.stack([1 - p.ravel(), p.ravel()], axis=1)
     gap = expected_calibration_error(pairs, data.truth.ravel().astype(np.int64))
+    if data.is_single.all():
+        report_skewed(scorer, data)
     f1s = f"macro-F1 {macro_f1(data.truth, given):.3f}, micro-F1 {micro_f1(data.truth, given):.3f}"
     print(f"  multi-label: {f1s}, {given.sum(axis=1).mean():.2f} labels a text, calibration error {gap:.3f}")
     few = ", ".join(f"{c}: {of_few_labels(scorer, data, c):.3f}" for c in FEW)
@@ -165,6 +169,38 @@ def report(scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str]) ->
     far = _is_none(similarities(scorer, data, ALONE, outside), scorer.temperature)
     shares = f"of {len(outside):,} texts of other sets {far.mean():.3f}, of its own {inside.mean():.3f}"
     print(f"  none of these: {shares}")
+
+
+def report_skewed(scorer: ZeroShotScorer, data: LabelledSet) -> None:
+    """Accuracy in calls whose labels are not equally common: that of the default, then transductive."""
+    for name, weights in skews(len(data.labels)).items():
+        rng, found = np.random.default_rng(len(name)), []
+        for _ in range(DRAWS):
+            rows = draw(data, rng.permutation(weights), rng)
+            texts, columns = [data.texts[i] for i in rows], data.truth[rows].argmax(axis=1)
+            ways = [scorer.similarities(texts, data.labels, options) for options in (ALONE, TOGETHER)]
+            found.append([len(rows), *(float((s.argmax(axis=1) == columns).mean()) for s in ways)])
+        texts_a_call, alone, together = np.mean(found, axis=0)
+        worst = min(after - before for _, before, after in found)
+        told = f"{alone:.3f}, transductive {together:.3f} (in the worst call {worst:+.3f})"
+        print(f"  {name}, {texts_a_call:.0f} texts a call: accuracy {told}")
+
+
+def skews(c: int) -> dict[str, NDArray[np.float64]]:
+    """How common c labels are in a call, by a name for it: (c,) each, not normalised."""
+    rank = np.arange(c)
+    return {
+        "labels as common as 1 / rank": 1 / (1 + rank),
+        "half of the labels have texts": (rank < c // 2).astype(np.float64),
+        "a tenth of the labels, two at least": (rank < max(2, c // 10)).astype(np.float64),
+    }
+
+
+def draw(data: LabelledSet, weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of a call of at most SKEWED texts: as many of each label as its weight says, or as there are."""
+    counts = rng.multinomial(SKEWED, weights / weights.sum())
+    of_label = [rng.permutation(np.flatnonzero(column)) for column in data.truth.T]
+    return np.concatenate([rows[:count] for rows, count in zip(of_label, counts, strict=True)])
 
 
 def of_few_labels(scorer: ZeroShotScorer, data: LabelledSet, count: int) -> float:

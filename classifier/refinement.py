@@ -2,7 +2,9 @@
 
 Expectation maximisation with fixed width, as in k-means with soft assignments (Ren et al. 2018,
 "Meta-learning for semi-supervised few-shot classification", section 3.1): texts are shared out among labels
-by their present prototypes, each prototype moves to its texts, the words of the label keep pulling it back.
+by their present prototypes and how common the labels are so far, each prototype moves to its texts, the words
+of the label keep pulling it back. Nothing takes all labels to be equally common: in real calls most are not,
+and many have no text at all.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from core.types import Float32
 ROUNDS = 10
 LEAST_TEXTS = 5  # a label; with fewer their means are worse than its words
 TEMPERATURE = 0.03
-WORDS_WEIGHT = 0.5  # of the label's own wording beside the mean of its texts
-BALANCE = 0.5  # 0: labels as common as the texts say; 1: all equally common
+WORDS_WEIGHT = 1.0  # of the label's own wording beside the mean of its texts
+COMMONNESS = 0.5  # exponent of how common labels are: 0 ignores it, 1 is that of a mixture of distributions
 SHRINKAGE = 8.0  # texts a label must get before their mean counts half
 
 
@@ -30,21 +32,15 @@ def refined(vectors: Float32, prototypes: Float32, similarities: Callable[[Float
     if len(vectors) < LEAST_TEXTS * len(prototypes):
         return prototypes
     present = prototypes
+    texts = np.zeros(len(prototypes), np.float32)  # (c,) of each label so far
     for _ in range(ROUNDS):
-        shares = _balanced(_softmax(similarities(present) / TEMPERATURE))  # (n, c)
-        pulls = (shares.T @ vectors) / (shares.sum(axis=0)[:, None] + SHRINKAGE)  # (c, d)
+        commonness = np.float32(COMMONNESS) * np.log1p(texts)
+        shares = _softmax(similarities(present) / TEMPERATURE + commonness)  # (n, c)
+        texts = shares.sum(axis=0)
+        pulls = (shares.T @ vectors) / (texts[:, None] + SHRINKAGE)  # (c, d)
         moved = WORDS_WEIGHT * prototypes + pulls
         present = moved / np.linalg.norm(moved, axis=1, keepdims=True)
     return np.asarray(present, dtype=np.float32)
-
-
-def _balanced(shares: Float32) -> Float32:
-    """Shares (n, c) brought towards equally common labels (Sinkhorn, Knopp 1967), rows adding up to 1."""
-    for _ in range(ROUNDS):
-        total = np.maximum(shares.mean(axis=0) * shares.shape[1], 1e-12)
-        shares = shares / total**BALANCE
-        shares /= shares.sum(axis=1, keepdims=True)
-    return shares
 
 
 def _softmax(logits: Float32) -> Float32:
