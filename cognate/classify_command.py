@@ -80,8 +80,9 @@ def classify(
         _by_classifier(client, classifier, evidence) if classifier else _by_labels(client, names, options)
     )
     _check_output(output, file)
-    size = BATCH_TOGETHER if transductive else BATCH_EXPLAINED if evidence else BATCH
-    results = _results(_rows(texts or [], file, text_field), size, answer)
+    rows = _rows(texts or [], file, text_field)
+    batches = together(rows) if transductive else in_batches(rows, BATCH_EXPLAINED if evidence else BATCH)
+    results = _results(batches, answer)
     first = list(islice(results, 1))  # before that a file of earlier results is not touched
     with _writer(output, as_json) as write:
         for row in chain(first, results):
@@ -113,8 +114,20 @@ def _rows(texts: Sequence[str], file: Path | None, text_field: str | None) -> It
     return ({"id": str(i), "text": text} for i, text in enumerate(texts, start=1))
 
 
-def _results(rows: Iterable[Json], size: int, answer: Answer) -> Iterator[Json]:
-    for batch in in_batches(rows, size):
+def together(rows: Iterable[Json], size: int = BATCH_TOGETHER) -> Iterator[list[Json]]:
+    """Batches of at most `size` rows that help each other: the last two are alike, so that none is small."""
+    waiting: list[Json] = []
+    for row in rows:
+        waiting.append(row)
+        if len(waiting) == 2 * size:
+            yield waiting[:size]
+            del waiting[:size]
+    share = len(waiting) if len(waiting) <= size else -(-len(waiting) // 2)
+    yield from in_batches(waiting, max(share, 1))
+
+
+def _results(batches: Iterable[list[Json]], answer: Answer) -> Iterator[Json]:
+    for batch in batches:
         for row, result in zip(batch, answer([row["text"] for row in batch]), strict=True):
             yield {**row, **result}
 

@@ -111,6 +111,15 @@ def test_labels_without_training_are_compared_as_asked_for(server: TestClient) -
         run("classify", "cats", *labels, "--template", "no name")
 
 
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(0, []), (1, [1]), (10, [10]), (11, [6, 5]), (20, [10, 10]), (33, [10, 10, 7, 6])]
+)
+def test_texts_that_help_each_other_leave_no_small_rest(count: int, sizes: list[int]) -> None:
+    batches = list(classify_command.together(({"id": str(i)} for i in range(count)), 10))
+    assert [len(batch) for batch in batches] == sizes
+    assert [row["id"] for batch in batches for row in batch] == [str(i) for i in range(count)]
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_file_is_classified_into_a_file(topics: Result, table: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out.{suffix}"
