@@ -81,8 +81,8 @@ class IndexStats:
     `effort` is a multiple of what searches usually take, raised until `recall_at_10` meets its target; at its
     most, `is_below_target` may remain. `built` is the share (0 to 1) done of an index being built, or None.
     `fields` are the attributes with their types, `unindexed` in how many documents some value of a field is
-    not indexed, `beyond_limits` how many documents have fields that are not: they were too many, or of too
-    long a name.
+    not indexed, `beyond_limits` how many documents have fields that are not: they were too many, or of no
+    name or too long a one.
     """
 
     kind: str

@@ -37,7 +37,7 @@ def typed_values(metadata: Mapping[str, Any], declared: Mapping[str, str]) -> di
     """The distinct values of each field; nested objects are fields of dotted paths, lists several values.
 
     Null is no value. Values that do not fit the declared type of their field, or that no column holds, are
-    one value of kind OTHER. Fields of longer names than 512 bytes are the field without a name.
+    one value of kind OTHER. Fields of longer names than 512 bytes, or of none, are the field without a name.
     """
     found: dict[str, set[TypedValue]] = {}
     for path, value in _leaves(metadata, ""):

@@ -59,7 +59,7 @@ class AttributeView:
 
     @cached_property
     def beyond_limits(self) -> int:
-        """How many documents have values in fields without a column: too many fields, or too long a name."""
+        """How many documents have values in fields without a column: too many, or of no or too long a name."""
         return self._other(BEYOND)
 
     def select(self, filter_: Filter) -> DocumentSet:
@@ -92,7 +92,7 @@ class AttributeView:
     def _field(self, field: str) -> tuple[str | None, FieldView]:
         """The declared type, if any, and the columns that have living values."""
         columns, declared = self._living(field), self._declared.get(field)
-        if declared is None and not columns:
+        if field == BEYOND or (declared is None and not columns):
             raise self._unknown(field)
         return declared, columns
 
@@ -120,8 +120,8 @@ class AttributeView:
         if not self.beyond_limits:
             return ""
         return (
-            f", or it is one of those beyond {MAX_FIELDS:,} undeclared fields a collection, or beyond"
-            f" {MAX_FIELD_BYTES} bytes a name, which are not indexed (documents that have such fields:"
+            f", or it is one of those beyond {MAX_FIELDS:,} undeclared fields a collection, without a name,"
+            f" or beyond {MAX_FIELD_BYTES} bytes a name, which are not indexed (documents that have such fields:"
             f" {self.beyond_limits:,}). A field that is declared in the attributes of the collection, when"
             " that is created, is always indexed"
         )

@@ -39,6 +39,7 @@ DICTIONARY_BYTES: Final = 16 * 1024 * 1024
 PARQUET_BATCH_BYTES: Final = 8 * 1024 * 1024
 REPEATED_BATCH_BYTES: Final = 64 * 1024 * 1024
 FIXED_LENGTH: Final = "FIXED_LEN_BYTE_ARRAY"
+TOLD_DELIMITER: Final = re.compile(r'"?sep=([^\r\n"])"?[\r\n]*', re.IGNORECASE)  # Excel's own first line
 _TEXT_TYPES = ("NONE", "STRING", "JSON", "BSON", "ENUM")
 
 
@@ -121,13 +122,15 @@ def _read_separated(upload: Upload, delimiter: str | None) -> Iterator[NumberedR
     first, blank = next(lines, ""), 0
     while first and not first.strip("\r\n"):
         first, blank = next(lines, ""), blank + 1
+    if told := TOLD_DELIMITER.fullmatch(first):
+        delimiter, first, blank = told[1], next(lines, ""), blank + 1
     records = csv_records(chain(repeat("\n", blank), [first], lines), delimiter or _delimiter(first))
     header = next(records, None)
     if isinstance(header, RejectedItem):
         raise InvalidInput(f"The header row cannot be read: {header.reason}")
     if not header or not any(name.strip() for name in header):
         raise InvalidInput("The first row is empty; expected the names of the columns there")
-    names = [name.strip() for name in header]
+    names = [name.strip() or f"column_{place}" for place, name in enumerate(header, start=1)]
     _check_header(names)
     for number, record in enumerate(records, start=1):
         yield number, _named(names, record, number)
@@ -285,15 +288,18 @@ def _batches(parquet: Any, groups: Iterable[_Group], wanted: Collection[str] | N
 
 
 def _from_cells(names: Sequence[str], cells: Sequence[Any]) -> Row:
+    """Maps are objects; one that holds a key twice is a list of pairs."""
     try:
-        return {name: cell.as_py() for name, cell in zip(names, cells, strict=True)}
-    except (ValueError, OverflowError):
+        return {name: cell.as_py(maps_as_pydicts="strict") for name, cell in zip(names, cells, strict=True)}
+    except (KeyError, ValueError, OverflowError):
         return {name: _cell(cell) for name, cell in zip(names, cells, strict=True)}
 
 
-def _cell(cell: Any) -> object:
+def _cell(cell: Any, maps: str | None = "strict") -> object:
     try:
-        return cell.as_py()
+        return cell.as_py(maps_as_pydicts=maps)
+    except KeyError:
+        return _cell(cell, None)
     except (ValueError, OverflowError) as error:  # text that is no UTF-8, a date beyond the year 9999
         return UnreadableCell(why_unreadable(error))
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from core.types import DocumentState, NewDocument, RejectedItem
+from core.types import DocumentState, NewDocument
 
 MAX_BATCH_DOCUMENTS = 256
 MAX_BATCH_CHARACTERS = 256 * 1024  # of titles and texts; one longer document is a batch of its own
-DUPLICATE_REASON = "the same id was sent again later in this request; the later one counts"
 
 
 class Action(Enum):
@@ -30,11 +30,12 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A document with its hashes, computed once."""
+    """A document with its hashes, computed once; `items` of what was sent had its id, and it was the last."""
 
     document: NewDocument
     content_hash: str
     metadata_hash: str
+    items: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,14 @@ def _action(new: Hashed, stored: Stored | None) -> Action:
     return Action.SAME if stored.metadata_hash == new.metadata_hash else Action.RETAG
 
 
-def hash_documents(documents: Sequence[NewDocument]) -> tuple[list[Hashed], list[RejectedItem]]:
-    """Documents with distinct ids (the last of each wins), and the earlier ones as rejected."""
+def hash_documents(documents: Sequence[NewDocument]) -> list[Hashed]:
+    """Documents with distinct ids, of each the last."""
+    items = Counter(document.external_id for document in documents)
     last = {document.external_id: document for document in documents}
-    earlier = [document for document in documents if last[document.external_id] is not document]
-    hashed = [Hashed(document, document.content_hash, document.metadata_hash) for document in last.values()]
-    return hashed, [RejectedItem(document.external_id, DUPLICATE_REASON) for document in earlier]
+    return [
+        Hashed(document, document.content_hash, document.metadata_hash, items[external_id])
+        for external_id, document in last.items()
+    ]
 
 
 def cut_batches(changes: Sequence[Change]) -> list[list[Change]]:

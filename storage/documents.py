@@ -56,11 +56,11 @@ class SqlDocumentStore:
 
         Raises NotFound when the collection is gone.
         """
-        prepared = hash_documents(documents)
+        hashed = hash_documents(documents)
         with self._database.write() as connection:
             now = self._clock()
             job_id = insert_job(connection, collection_id, JobKind.DOCUMENTS, details or {}, now)
-            return _take(connection, job_id, prepared, rejected, None, True, now)
+            return _take(connection, job_id, hashed, rejected, None, True, now)
 
     @repeated
     def accept(
@@ -77,13 +77,13 @@ class SqlDocumentStore:
         Jobs that wait for an earlier version of a document go on waiting, together with this one, until its
         newest version is searchable. Content that already awaits encoding is not queued twice. Raises
         Conflict when the job is over, NotFound when it is gone, Overtaken when its details are no longer
-        those `expected`.
+        those `expected`. Of documents of one id the last counts, as if each had been accepted by itself.
         """
-        prepared = hash_documents(documents)
+        hashed = hash_documents(documents)
         with self._database.write() as connection:
             if expected is not None:
                 require_details(connection, job_id, expected)
-            return _take(connection, job_id, prepared, rejected, details, is_last, self._clock())
+            return _take(connection, job_id, hashed, rejected, details, is_last, self._clock())
 
     def get(self, collection_id: int, external_id: str) -> Document:
         """The newest accepted version. Raises NotFound."""
@@ -172,24 +172,22 @@ class SqlDocumentStore:
 def _take(
     connection: Connection,
     job_id: str,
-    prepared: tuple[list[Hashed], list[RejectedItem]],
+    hashed: Sequence[Hashed],
     rejected: Sequence[RejectedItem],
     details: Mapping[str, Any] | None,
     is_last: bool,
     now: datetime,
 ) -> Accepted:
-    hashed, repeated = prepared
-    refused = [*rejected, *repeated]
     job = require_open_job(connection, job_id)
     intake = take_in(connection, job, hashed, now)
-    add_errors(connection, job_id, refused)
+    add_errors(connection, job_id, rejected)
     _note_progress(connection, job_id, details, is_last)
     if job.kind is JobKind.IMPORT:
         mark_running(connection, [job_id], now)
     own = JobChange(
-        total=len(hashed) + len(refused),
+        total=sum(new.items for new in hashed) + len(rejected),
         done=intake.done.get(job_id, 0),
-        failed=len(refused),
+        failed=len(rejected),
         seq=intake.needed_seq,
     )
     settle(connection, {**_done(intake.done, intake.needed_seq), job_id: own}, now)

@@ -42,7 +42,7 @@ def take_in(connection: Connection, job: OpenJob, documents: Sequence[Hashed], n
     ready = by_action[Action.SAME] + by_action[Action.RETAG]
     _drop_superseded(connection, changes)
     done = items_of_jobs(end_wait(connection, _awaited_ids(ready)))
-    done[job.id] += len(ready)
+    done[job.id] += sum(c.new.items for c in ready)
     _join(connection, job, by_action[Action.JOIN])
     seq = _retag(connection, job, by_action[Action.RETAG], now)
     _clear_reasons(connection, by_action[Action.SAME])
@@ -91,7 +91,7 @@ def _awaited_ids(changes: Iterable[Change]) -> list[int]:
 
 def _join(connection: Connection, job: OpenJob, joined: Sequence[Change]) -> None:
     """Lets this job wait for work in progress; new metadata go to where the awaited content lies."""
-    wait_for(connection, job.id, [c.document_id for c in joined])
+    wait_for(connection, job.id, {c.document_id: c.new.items for c in joined})
     for chunk in chunked([c.document_id for c in joined]):
         connection.execute(update(Documents).where(Documents.id.in_(chunk)).values(job_id=job.id))
     revised = [c for c in joined if c.stored and c.stored.revised_content_hash]
@@ -146,7 +146,9 @@ def _enqueue(
         for c in batch
     ]
     insert_rows(connection, Revisions, revisions)
-    wait_for(connection, job.id, [revision["document_id"] for revision in revisions])
+    items = [c.new.items for batch in batches.values() for c in batch]
+    awaited = (revision["document_id"] for revision in revisions)
+    wait_for(connection, job.id, dict(zip(awaited, items, strict=True)))
     return tuple(batches)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, literal, select, update
@@ -24,14 +24,18 @@ class Waiter:
     items: int
 
 
-def wait_for(connection: Connection, job_id: str, document_ids: Sequence[int]) -> None:
-    """Adds one item of the job for each document; the jobs that wait already go on waiting."""
-    for chunk in chunked(document_ids):
+def wait_for(connection: Connection, job_id: str, items: Mapping[int, int]) -> None:
+    """Adds to each document, by id, items of the job; the jobs that wait already go on waiting."""
+    for chunk in chunked(list(items)):
         mine = (RevisionJobs.job_id == job_id, RevisionJobs.document_id.in_(chunk))
         held = set(connection.execute(select(RevisionJobs.document_id).where(*mine)).scalars())
-        if held:
-            connection.execute(update(RevisionJobs).where(*mine).values(items=RevisionJobs.items + 1))
-        rows = [{"document_id": id_, "job_id": job_id, "items": 1} for id_ in chunk if id_ not in held]
+        for count in {items[id_] for id_ in held}:
+            same = [id_ for id_ in held if items[id_] == count]
+            more = update(RevisionJobs).where(mine[0], RevisionJobs.document_id.in_(same))
+            connection.execute(more.values(items=RevisionJobs.items + count))
+        rows = [
+            {"document_id": id_, "job_id": job_id, "items": items[id_]} for id_ in chunk if id_ not in held
+        ]
         if rows:
             connection.execute(insert(RevisionJobs), rows)
 

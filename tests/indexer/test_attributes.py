@@ -264,6 +264,8 @@ def test_fields_beyond_the_limit_are_counted_and_declared_ones_always_have_room(
     for ask in (lambda: view.select(Exists("d")), lambda: view.facets(["d"], 1)):
         with pytest.raises(InvalidInput, match=f"{found}.* attributes of the collection"):
             ask()
+    with pytest.raises(InvalidInput, match=r"Field '' is unknown: .* without a name"):
+        view.facets([""], 1)
     index.apply([entry(1, None), entry(2, None)])
     assert index.publish().beyond_limits == 0
     with pytest.raises(InvalidInput, match=r"no searchable document has a value in it\. Known"):

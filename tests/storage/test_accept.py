@@ -7,8 +7,8 @@ import pytest
 from core.errors import Conflict, NotFound
 from core.job_types import JobKind
 from core.types import DocumentState, RejectedItem
-from storage.acceptance import DUPLICATE_REASON, MAX_BATCH_CHARACTERS, MAX_BATCH_DOCUMENTS
-from tests.storage.world import World, new
+from storage.acceptance import MAX_BATCH_CHARACTERS, MAX_BATCH_DOCUMENTS
+from tests.storage.world import World, encode, new
 
 
 def test_a_new_document_is_pending_until_its_batch_completes(world: World) -> None:
@@ -192,12 +192,34 @@ def test_a_job_without_documents_succeeds(world: World) -> None:
     assert job.finished_at == job.started_at == world.clock.now
 
 
-def test_of_an_id_sent_twice_the_last_wins_and_the_earlier_is_rejected(world: World) -> None:
+@pytest.mark.parametrize("chunks", [(5,), (1, 4), (2, 3), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("before", [None, "one", "three", "old"])
+def test_of_an_id_sent_several_times_the_last_counts_however_a_job_is_cut(
+    world: World, chunks: tuple[int, ...], before: str | None
+) -> None:
+    if before is not None:
+        world.add(new("a", before))
+    sent = [new("a", "one"), new("b"), new("a", "two"), new("c"), new("a", "three")]
+    job_id = world.start_job(JobKind.IMPORT)
+    batch_ids: list[str] = []
+    for size in chunks:
+        part, sent = sent[:size], sent[size:]
+        batch_ids += world.documents.accept(job_id, part, is_last=not sent).batch_ids
+    assert world.jobs.get(job_id).total == 5
+    for batch_id in batch_ids:
+        if batch := world.batches.claim(
+            batch_id, 60.0
+        ):  # of one whose documents were sent again nothing is left
+            world.batches.complete(batch, encode(batch.items), [])
+    assert world.found() == {"a": "three", "b": "some text", "c": "some text"}
+    assert world.progress(job_id) == ("succeeded", 5, 5, 0)
+    assert world.jobs.get(job_id).errors == ()
+
+
+def test_an_id_sent_several_times_fails_as_often_when_its_last_version_does(world: World) -> None:
     accepted = world.send(new("a", "one"), new("a", "two"))
-    world.encode(accepted)
-    assert world.found() == {"a": "two"}
-    assert world.progress(accepted.job_id) == ("partial", 2, 1, 1)
-    assert world.jobs.get(accepted.job_id).errors == (RejectedItem("a", DUPLICATE_REASON),)
+    world.fail(accepted)
+    assert world.progress(accepted.job_id) == ("failed", 2, 0, 2)
 
 
 def test_batches_respect_both_limits_and_keep_the_order(world: World) -> None:
