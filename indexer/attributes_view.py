@@ -59,7 +59,7 @@ class AttributeView:
 
     @cached_property
     def beyond_limits(self) -> int:
-        """How many documents have values in fields without a column: too many, or of no or too long a name."""
+        """How many documents have values in fields without a column: too many, of no or too long a name."""
         return self._other(BEYOND)
 
     def select(self, filter_: Filter) -> DocumentSet:
@@ -121,8 +121,8 @@ class AttributeView:
             return ""
         return (
             f", or it is one of those beyond {MAX_FIELDS:,} undeclared fields a collection, without a name,"
-            f" or beyond {MAX_FIELD_BYTES} bytes a name, which are not indexed (documents that have such fields:"
-            f" {self.beyond_limits:,}). A field that is declared in the attributes of the collection, when"
+            f" or beyond {MAX_FIELD_BYTES} bytes a name, which are not indexed (documents that have such"
+            f" fields: {self.beyond_limits:,}). A field that is declared in the attributes of the collection, when"
             " that is created, is always indexed"
         )
 
