@@ -122,8 +122,8 @@ class AttributeView:
         return (
             f", or it is one of those beyond {MAX_FIELDS:,} undeclared fields a collection, without a name,"
             f" or beyond {MAX_FIELD_BYTES} bytes a name, which are not indexed (documents that have such"
-            f" fields: {self.beyond_limits:,}). A field that is declared in the attributes of the collection, when"
-            " that is created, is always indexed"
+            f" fields: {self.beyond_limits:,}). A field that is declared in the attributes of the collection,"
+            " when that is created, is always indexed"
         )
 
     def _documents(self, rows: Mask) -> DocumentSet:
