@@ -9,8 +9,14 @@ from typing import Final
 from core.active_heads import ActiveHeads
 from core.classifier_training import ClassifierTraining
 from core.classifier_types import Classifier, Feedback, LabelledText, TrainRequest
-from core.errors import InvalidInput, NotFound
-from core.example_checks import ClassifierLimits, alike_labels, check_examples, check_label_counts
+from core.errors import Conflict, InvalidInput, NotFound
+from core.example_checks import (
+    QUOTED,
+    ClassifierLimits,
+    alike_labels,
+    check_examples,
+    check_label_counts,
+)
 from core.job_types import Job
 from core.ports.classifiers import ClassifierStore, LabelCounts
 from core.ports.stores import JobStore
@@ -46,18 +52,44 @@ class ClassifierFeedback:
         changes = self.store.change_examples(classifier.id, checked, removed, check)
         changes = replace(changes, problems=(*changes.problems, *_alike(check.before, checked)))
         self.active.forget(name)
-        job = job and self._open_job(classifier)
-        if job is not None:
+        classifier = self.store.get(name)  # as it is after the change
+        if job := self._open_job(classifier):
             return Feedback(changes, None, job)
         if must_train or self._is_outgrown(classifier, check.after):
-            again = TrainRequest(None, classifier.descriptions, None, classifier.options)
-            return Feedback(changes, None, self.training.put(name, again, request_id))
-        if not (changes.added or changes.corrected or changes.removed):
-            classifier = self.store.get(name)
-            if self.training.is_rolled_back(classifier):  # what was rolled back is not brought back
-                return Feedback(changes, self.active.get(name).version)
+            return Feedback(changes, None, self._training_of(name, request_id))
+        is_same = not (changes.added or changes.corrected or changes.removed)
+        if is_same and self.training.is_rolled_back(classifier):  # what was rolled back is not brought back
+            return Feedback(changes, self.active.get(name).version)
         version = self.training.catch_up(name)
+        if version is not None:
+            changes = replace(changes, problems=(*changes.problems, *self._not_followed(name, checked)))
         return Feedback(changes, version or self.active.get(name).version)
+
+    def _not_followed(self, name: str, changed: Sequence[LabelledText]) -> tuple[str, ...]:
+        """Of examples that get another label than was sent from the version that serves now.
+
+        Nothing of several labels: a text seldom gets exactly its own.
+        """
+        served = self.active.get(name)
+        if served.version.is_multi or not changed:
+            return ()
+        wanted = {example.text: example.labels[0] for example in changed}
+        known = self.training.memory.recall(served.space, served.classifier.updated_at)
+        rows = [row for row, example in enumerate(known.stored) if example.text in wanted]
+        chosen = self.training.heads.scores(served.head, known.vectors[rows]).is_chosen.argmax(axis=1)
+        others = [
+            (text, served.head.labels[column])
+            for text, column in zip((known.stored[row].text for row in rows), chosen.tolist(), strict=True)
+            if served.head.labels[column] != wanted[text]
+        ]
+        if not others:
+            return ()
+        text, label = others[0]
+        return (
+            f"{len(others):,} of the {len(wanted):,} examples sent get another label from version"
+            f" {served.version.number}, for example {text[:QUOTED]!r}: {label!r}, not {wanted[text]!r}."
+            " Examples like it weigh more; correct or remove those, or send more of the new kind.",
+        )
 
     def _checked(
         self, changed: Sequence[LabelledText], removed: Sequence[str], is_multi: bool | None
@@ -87,6 +119,17 @@ class ClassifierFeedback:
             return False
         assert classifier.active is not None
         return not self.store.version(classifier.id, classifier.active).is_multi
+
+    def _training_of(self, name: str, request_id: str) -> Job:
+        """A training on what is stored: a new one, or one that somebody else has begun since the change."""
+        while True:
+            classifier = self.store.get(name)
+            again = TrainRequest(None, classifier.descriptions, None, classifier.options)
+            try:
+                return self.training.put(name, again, request_id)
+            except Conflict:
+                if job := self._open_job(self.store.get(name)):
+                    return job
 
     def _open_job(self, classifier: Classifier) -> Job | None:
         """The training that is not over, if there is one."""

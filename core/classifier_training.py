@@ -166,6 +166,8 @@ class ClassifierTraining:
         trained = self.heads.refit(served.head, to_train(known.encoded), now.options)
         by = ByFeedback(served.version.number, now.updated_at)
         version = self._add(served.classifier, by, trained, known.encoded, served.adapters)
+        # Of what was changed since they were read, the classifier's last change is not the version's time.
+        self.memory.confirm(served.space, known, version.created_at)
         self.meter.refitted(time.perf_counter() - started_s)
         return version
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.classifier_types import LabelledText
 from core.documents import check_text
@@ -30,7 +30,7 @@ class ClassifierLimits:
 def check_examples(
     examples: Sequence[LabelledText], multi_label: bool | None, limits: ClassifierLimits
 ) -> list[LabelledText]:
-    """The examples of one call, each text once.
+    """The examples of one call, each text once, with each of its labels once.
 
     Raises InvalidInput for too many, for a text or label that is empty or too long, for an example with
     several labels or none where each needs one, and for a text that comes with different labels.
@@ -39,6 +39,7 @@ def check_examples(
         raise InvalidInput(
             f"{len(examples):,} examples were sent; a classifier takes at most {limits.max_examples:,}."
         )
+    examples = [replace(one, labels=tuple(dict.fromkeys(one.labels))) for one in examples]
     for i, example in enumerate(examples):
         check_one(example.text, f"examples[{i}].text", limits.max_text_bytes)
         for label in example.labels:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 from weakref import WeakValueDictionary
@@ -124,6 +124,13 @@ class ExampleMemory:
         known = KnownExamples(stored, vectors)
         self._remember(space, _Held(ids, known, as_of, _size_bytes(known)))
         return known
+
+    def confirm(self, space: Space, known: KnownExamples, changed_at: datetime) -> None:
+        """Notes that these are still all examples of the classifier, which was changed then at last."""
+        with self._lock:
+            held = self._held.get(space.key)
+            if held is not None and held.known is known:
+                self._held[space.key] = replace(held, as_of=changed_at)
 
     def forget(self, classifier_id: int) -> None:
         with self._lock:

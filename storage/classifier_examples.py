@@ -159,7 +159,7 @@ def _write(
     corrected = [
         {"row_id": stored[key].id, "labels": list(example.labels), "updated_at": now}
         for key, example in latest.items()
-        if key in stored and stored[key].labels != example.labels
+        if key in stored and set(stored[key].labels) != set(example.labels)
     ]
     if fresh:
         connection.execute(insert(ClassifierExamples), fresh)

@@ -144,7 +144,7 @@ def test_a_label_that_differs_by_case_from_another_is_told(world: ClassifierWorl
         " kept apart. If they mean the same, give them one name.",
     )
     assert not world.service.change_examples(
-        "topic", [LabelledText("they won", ("sports",))]
+        "topic", [LabelledText(f"{SPORTS[0]} again", ("sports",))]
     ).changes.problems
 
 
