@@ -32,7 +32,7 @@ from storage.backup_file import (
 from storage.backup_loading import CollectionLoader, RestoreRun
 from storage.backup_tables import plan_tables
 from storage.backup_writing import CollectionWriter, collection_ids, find_saved
-from storage.clock import Clock, new_id, utc_now
+from storage.clock import Clock, new_id
 from storage.collections import collection_gone
 from storage.database import Database
 from storage.uploads import ASIDE, FsspecUploadStore
@@ -52,11 +52,11 @@ class SqlBackups:
         database: Database,
         files: FsspecUploadStore,
         application: str,
-        clock: Clock = utc_now,
+        clock: Clock | None = None,
         indexing: Indexing | None = None,
     ) -> None:
         """`indexing`: the indexes of this process, if it has any."""
-        self._database, self._files, self._clock = database, files, clock
+        self._database, self._files, self._clock = database, files, clock or database.now
         self._application, self._indexing = application, indexing or NoIndexing()
         self._plans = plan_tables()
 

@@ -23,7 +23,7 @@ from core.job_types import (
 )
 from storage.bisecting import bisect_batch, is_spent
 from storage.classifier_rules import read_arrival_rules
-from storage.clock import Clock, utc_now
+from storage.clock import Clock
 from storage.collections import collection_by_id, head_seq, lock_collection, next_seq
 from storage.database import Database
 from storage.faults import repeated
@@ -38,9 +38,9 @@ NOT_RETURNED = "the encoder returned nothing for this document"
 class SqlBatchStore:
     """core.ports.BatchStore on SQL."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     def standing(self, batch_id: str) -> BatchStanding | None:
         """What is known against the batch; None when it is done, gone, or leased by another."""

@@ -49,7 +49,7 @@ from storage.classifier_rows import (
     was_rolled_back_since,
 )
 from storage.classifier_versions import encoder_columns
-from storage.clock import Clock, utc_now
+from storage.clock import Clock
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
 from storage.long_jobs import end_well, open_job
@@ -61,9 +61,9 @@ CLASSIFIER = "classifier"  # in the details of a training: the name
 class SqlClassifierStore:
     """core.ports.ClassifierStore on SQL. Whoever changes a classifier locks its row first."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     def put(
         self,
@@ -165,9 +165,8 @@ class SqlClassifierStore:
         Of equal texts the last counts. `check` is called while the classifier is locked, before an example is
         changed; where it raises, all stays as it was. Raises NotFound when the classifier is gone.
         """
-        now = self._clock()
         with self._database.write() as connection:
-            touch(connection, classifier_id, now)
+            now = touch(connection, classifier_id, self._clock)
             change = classifier_examples.read_change(connection, classifier_id, changed, removed)
             if check is not None:
                 before = classifier_examples.label_counts(connection, classifier_id)
@@ -249,7 +248,7 @@ class SqlClassifierStore:
     def activate(self, classifier_id: int, number: int) -> ClassifierVersion:
         """Raises NotFound."""
         with self._database.write() as connection:
-            touch(connection, classifier_id, self._clock())
+            touch(connection, classifier_id, self._clock)
             version = classifier_versions.read_version(connection, classifier_id, number)
             set_active(connection, classifier_id, number)
         return version

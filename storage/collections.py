@@ -23,7 +23,7 @@ from core.types import (
     EncoderInfo,
     SearchDefaults,
 )
-from storage.clock import Clock, new_id, utc_now
+from storage.clock import Clock, new_id
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
 from storage.schema import IS_UPDATE, Batches, Collections, Documents, Jobs, Revisions
@@ -45,9 +45,9 @@ HIDDEN = "."  # begins the name of a collection that is being restored: nobody s
 class SqlCollectionStore:
     """core.ports.CollectionStore on SQL."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     def create(
         self, name: str, description: str, encoder: EncoderInfo, settings: CollectionSettings

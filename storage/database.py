@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 
 from core.errors import StartRefused
+from storage.clock import Clock, ServerClock, utc_now
 from storage.faults import busy_with_writes, translated
 from storage.urls import without_secrets
 
@@ -61,15 +63,19 @@ class Database:
         url: an SQLAlchemy URL, `sqlite:///file` or `postgresql+psycopg://…`. The schema must exist.
         busy_timeout_s: how long a writer waits for its turn before it gives up with Overloaded.
 
+    `now` is the time on which all processes that use the database agree: on Postgres that of its server.
+
     Raises StartRefused when the database cannot be opened.
     """
 
     def __init__(self, url: str, busy_timeout_s: float = 30.0) -> None:
         self._busy_timeout_s = busy_timeout_s
-        self._engine = _open(url, busy_timeout_s)
+        clock = ServerClock()
+        self._engine = _open(url, busy_timeout_s, clock)
         self._writer_turn = threading.Lock()
         self._reader: Engine = self._engine
         self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self.now: Clock = utc_now if self._is_sqlite else clock
         if self._is_sqlite:
             self._writer: Engine = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
             self._glance = self._reader
@@ -148,10 +154,10 @@ class Database:
             self._writer_turn.release()
 
 
-def _open(url: str, busy_timeout_s: float) -> Engine:
+def _open(url: str, busy_timeout_s: float, clock: ServerClock) -> Engine:
     """An engine whose database answers; a file that is not there is not made."""
     try:
-        engine = _engine(url, busy_timeout_s)
+        engine = _engine(url, busy_timeout_s, clock)
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1")
     except (ArgumentError, ValueError, ImportError, DBAPIError) as error:
@@ -164,14 +170,14 @@ def _open(url: str, busy_timeout_s: float) -> Engine:
     return engine
 
 
-def _engine(url: str, busy_timeout_s: float) -> Engine:
+def _engine(url: str, busy_timeout_s: float, clock: ServerClock) -> Engine:
     parsed = make_url(url)
     options: dict[str, Any] = {"json_serializer": _JSON.encode, "json_deserializer": json.loads}
     if parsed.get_backend_name() != "sqlite":
         engine = create_engine(
             parsed, connect_args=_postgres_connection(parsed, busy_timeout_s), **_POSTGRES_POOL, **options
         )
-        _ping_rested_connections(engine)
+        _ping_rested_connections(engine, clock)
         return engine
     if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
         raise StartRefused(
@@ -209,8 +215,11 @@ def _postgres_connection(url: URL, busy_timeout_s: float) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name == "options" or name not in url.query}
 
 
-def _ping_rested_connections(engine: Engine) -> None:
-    """A connection is asked whether it lives before it is handed out; for a glance only if it has rested."""
+def _ping_rested_connections(engine: Engine, clock: ServerClock) -> None:
+    """A connection is asked for the time before it is handed out; for a glance only if it has rested.
+
+    What matters is that it answers; that the clock is told of it costs nothing.
+    """
 
     def note_use(_connection: Any, record: Any) -> None:
         record.info["used_s"] = time.monotonic()
@@ -220,13 +229,25 @@ def _ping_rested_connections(engine: Engine) -> None:
         if getattr(_GLANCING, "is_on", False) and rested_s < _PING_AFTER_S:
             return
         try:
-            engine.dialect.do_ping(connection)
+            _tell_time(connection, clock)
         except engine.dialect.loaded_dbapi.Error as error:
             raise InvalidatePoolError from error  # all connections of before are made anew
 
     event.listen(engine, "connect", note_use)
     event.listen(engine, "checkin", note_use)
     event.listen(engine, "checkout", check)
+
+
+def _tell_time(connection: Any, clock: ServerClock) -> None:
+    before = connection.autocommit
+    connection.autocommit = True  # no transaction is begun
+    try:
+        asked_s = time.monotonic()
+        (epoch_s,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        clock.note(datetime.fromtimestamp(epoch_s, UTC), asked_s, time.monotonic())
+    finally:
+        if not connection.closed:
+            connection.autocommit = before
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:

@@ -15,7 +15,7 @@ from core.index_types import PassageRow
 from core.job_types import Accepted, JobKind
 from core.types import Document, DocumentState, Float16, NewDocument, RejectedItem
 from storage.acceptance import Hashed, hash_documents
-from storage.clock import Clock, utc_now
+from storage.clock import Clock
 from storage.collections import collection_gone, lock_collection
 from storage.database import MAX_PARAMETERS, Database, can_be_stored
 from storage.deleting import delete_documents, live_ids, unchanged_ids
@@ -39,9 +39,9 @@ ROWS_AT_ONCE: Final = 16  # whole documents; a text may have a mebibyte
 class SqlDocumentStore:
     """core.ports.DocumentStore on SQL."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
         self._passages = PassageReader()
 
     @repeated

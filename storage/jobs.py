@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 from core.errors import Conflict, InvalidInput, NotFound, Overtaken
 from core.job_types import LONG_JOBS, BatchState, Job, JobKind, JobState
 from core.types import DocumentState, RejectedItem
-from storage.clock import Clock, new_id, utc_now
+from storage.clock import Clock, new_id
 from storage.collections import collection_gone, lock_collection
 from storage.database import Database, can_be_stored, chunked
 from storage.faults import repeated
@@ -55,9 +55,9 @@ class OpenJob:
 class SqlJobStore:
     """core.ports.JobStore on SQL."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     @repeated
     def create(self, collection_id: int, kind: JobKind, details: Mapping[str, Any]) -> Job:

@@ -14,7 +14,7 @@ from core.annotations import held, label_annotations, without_label
 from core.classifier_types import DocumentVectors, GivenLabel
 from core.job_types import JobStep
 from core.types import DocumentState, Float32, Int64, Metadata
-from storage.clock import Clock, utc_now
+from storage.clock import Clock
 from storage.collections import collection_by_id, collection_gone, head_seq, lock_collection, next_seq
 from storage.database import Database, chunked
 from storage.faults import repeated
@@ -29,9 +29,9 @@ SCAN_ROWS: Final = 2_000  # whose metadata are looked at together
 class SqlLabelStore:
     """core.ports.LabelStore on SQL."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     def document_vectors(self, collection_id: int, after: int, limit: int) -> DocumentVectors:
         """At most `limit` searchable documents with an id greater than `after`, in order of id.

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, case, func, insert, select, update
 from core.errors import Conflict, NotFound
 from core.job_types import Job, JobKind, JobState, JobStep
 from core.types import RejectedItem
-from storage.clock import Clock, new_id, utc_now
+from storage.clock import Clock, new_id
 from storage.database import Database
 from storage.faults import repeated
 from storage.jobs import OPEN_STATES, add_errors, read_job
@@ -26,9 +26,9 @@ FURTHEST = "furthest"
 class SqlLongJobs:
     """core.ports.LongJobs on SQL."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     @repeated
     def open(self, kind: JobKind, collection: str, details: Mapping[str, Any]) -> Job:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, case, func, or_, select
 
 from core.job_types import BatchState, JobState
-from storage.clock import Clock, utc_now
+from storage.clock import Clock
 from storage.database import Database
 from storage.schema import Batches, Jobs
 
@@ -30,9 +30,9 @@ class ProgressState:
 class SqlProgressState:
     """Reads counts of batches and jobs."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     def read(self) -> ProgressState:
         """One snapshot of both tables. Raises Unavailable, Overloaded."""

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from core.job_types import BatchState, JobState
 from core.types import DocumentState
 from storage.backup_leftovers import RESTORING, remove_leftovers
-from storage.clock import Clock, utc_now
+from storage.clock import Clock
 from storage.collections import lock_collection
 from storage.database import Database, chunked
 from storage.faults import repeated
@@ -37,9 +37,9 @@ class PurgedCounts:
 class SqlRetention:
     """Purging in many small transactions; it may be stopped at any point and run again."""
 
-    def __init__(self, database: Database, clock: Clock = utc_now) -> None:
+    def __init__(self, database: Database, clock: Clock | None = None) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = clock or database.now
 
     def purge(self, older_than: datetime) -> PurgedCounts:
         """Removes tombstones, done batches and finished jobs with their errors of before `older_than`.
