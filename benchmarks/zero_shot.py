@@ -35,6 +35,10 @@ SKEWED = 1000  # texts in a call of labels that are not equally common
 ALONE = ZeroShotOptions()
 NAME_ONLY = ZeroShotOptions(templates=("{}",))
 TOGETHER = ZeroShotOptions(transductive=True)
+SEVERAL = ZeroShotOptions(multi_label=True)
+SEVERAL_TOGETHER = ZeroShotOptions(multi_label=True, transductive=True)
+MAY_BE_NONE = ZeroShotOptions(none_of_these=True)
+MAY_BE_NONE_TOGETHER = ZeroShotOptions(none_of_these=True, transductive=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +158,42 @@ def report(scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str]) ->
         error = expected_calibration_error(softmax(scores[data.is_single] / scorer.temperature), columns)
         f1 = macro_f1(data.truth, best)
         print(f"  {name}: accuracy {right:.3f}, macro-F1 {f1:.3f}, calibration error {error:.3f}")
-    scores = similarities(scorer, data, ALONE)
+    if data.is_single.all():
+        report_skewed(scorer, data)
+    for name, options in (("default", SEVERAL), ("transductive", SEVERAL_TOGETHER)):
+        report_several(scorer, data, name, options)
+    for name, options in (("default", MAY_BE_NONE), ("transductive", MAY_BE_NONE_TOGETHER)):
+        report_none(scorer, data, outside, name, options)
+
+
+def report_several(scorer: ZeroShotScorer, data: LabelledSet, name: str, options: ZeroShotOptions) -> None:
+    """Every label by itself; and of a few labels, where half of the texts have none."""
+    scores = similarities(scorer, data, options)
     p, _ = several_of(scores)
     given = given_of_several(scores, p)
     pairs = np.stack([1 - p.ravel(), p.ravel()], axis=1)
     gap = expected_calibration_error(pairs, data.truth.ravel().astype(np.int64))
-    if data.is_single.all():
-        report_skewed(scorer, data)
     f1s = f"macro-F1 {macro_f1(data.truth, given):.3f}, micro-F1 {micro_f1(data.truth, given):.3f}"
-    print(f"  multi-label: {f1s}, {given.sum(axis=1).mean():.2f} labels a text, calibration error {gap:.3f}")
-    few = ", ".join(f"{c}: {of_few_labels(scorer, data, c):.3f}" for c in FEW)
-    print(f"  multi-label, macro-F1 of so many of the labels, half of the texts without any: {few}")
-    inside = _is_none(scores, scorer.temperature)
-    far = _is_none(similarities(scorer, data, ALONE, outside), scorer.temperature)
-    shares = f"of {len(outside):,} texts of other sets {far.mean():.3f}, of its own {inside.mean():.3f}"
-    print(f"  none of these: {shares}")
+    labels = f"{given.sum(axis=1).mean():.2f} labels a text"
+    print(f"  multi-label, {name}: {f1s}, {labels}, calibration error {gap:.3f}")
+    few = ", ".join(f"{c}: {of_few_labels(scorer, data, c, options):.3f}" for c in FEW)
+    print(f"  multi-label, {name}, macro-F1 of so many of the labels, half of the texts without any: {few}")
+
+
+def report_none(
+    scorer: ZeroShotScorer, data: LabelledSet, outside: Sequence[str], name: str, options: ZeroShotOptions
+) -> None:
+    """What is said of a call's texts when those `outside` are half of them and fit no label."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(np.flatnonzero(data.is_single))[: len(outside)]
+    outside = [outside[i] for i in rng.permutation(len(outside))[: len(rows)]]
+    scores = scorer.similarities([data.texts[i] for i in rows] + outside, data.labels, options)
+    is_none = _is_none(scores, scorer.temperature)
+    far, own = is_none[len(rows) :], is_none[: len(rows)]
+    right = ~own & (scores[: len(rows)].argmax(axis=1) == data.truth[rows].argmax(axis=1))
+    shares = f"of {len(far):,} texts of other sets {far.mean():.3f}, of its own {own.mean():.3f}"
+    accuracy = (right.sum() + far.sum()) / len(is_none)
+    print(f"  none of these, {name}: {shares}; right of all {accuracy:.3f}")
 
 
 def report_skewed(scorer: ZeroShotScorer, data: LabelledSet) -> None:
@@ -203,7 +228,7 @@ def draw(data: LabelledSet, weights: NDArray[np.float64], rng: np.random.Generat
     return np.concatenate([rows[:count] for rows, count in zip(of_label, counts, strict=True)])
 
 
-def of_few_labels(scorer: ZeroShotScorer, data: LabelledSet, count: int) -> float:
+def of_few_labels(scorer: ZeroShotScorer, data: LabelledSet, count: int, options: ZeroShotOptions) -> float:
     """Mean macro-F1 over draws of `count` labels; as many texts have none of them as have one."""
     rng, found = np.random.default_rng(count), []
     for _ in range(DRAWS):
@@ -214,7 +239,7 @@ def of_few_labels(scorer: ZeroShotScorer, data: LabelledSet, count: int) -> floa
         scores = scorer.similarities(
             [data.texts[i] for i in rows],
             [data.labels[j] for j in columns],
-            ZeroShotOptions(multi_label=True),
+            options,
         )
         given = given_of_several(scores, several_of(scores)[0])
         found.append(macro_f1(data.truth[np.ix_(rows, columns)], given))

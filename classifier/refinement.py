@@ -21,26 +21,34 @@ TEMPERATURE = 0.03
 WORDS_WEIGHT = 1.0  # of the label's own wording beside the mean of its texts
 COMMONNESS = 0.5  # exponent of how common labels are: 0 ignores it, 1 is that of a mixture of distributions
 SHRINKAGE = 8.0  # texts a label must get before their mean counts half
+LEAST_SIMILARITY = 0.34  # where texts may fit no label: what is less similar to all names moves none of them
+CLOSER = 0.05  # by so much prototypes come nearer to all texts, those that fit no label included
 
 
-def refined(vectors: Float32, prototypes: Float32, similarities: Callable[[Float32], Float32]) -> Float32:
-    """(c, d) unit rows: `prototypes` (c, d) after ROUNDS among the texts' unit `vectors` (n, d).
+def refined(
+    vectors: Float32,
+    prototypes: Float32,
+    similarities: Callable[[Float32], Float32],
+    may_fit_none: bool = False,
+) -> Float32:
+    """Similarities (n, c) of the texts' unit `vectors` (n, d) to `prototypes` (c, d) moved in ROUNDS to them.
 
-    `similarities` (n, c) to prototypes as they are by then say how texts are shared out. As they are where
-    there are fewer than LEAST_TEXTS texts a label.
+    `similarities` to prototypes as they are by then say how texts are shared out. With `may_fit_none` those
+    far from all `prototypes` are not. Fewer than LEAST_TEXTS texts a label move nothing.
     """
+    present, before = prototypes, similarities(prototypes)
     if len(vectors) < LEAST_TEXTS * len(prototypes):
-        return prototypes
-    present = prototypes
+        return before
+    fits = before.max(axis=1, keepdims=True) >= LEAST_SIMILARITY if may_fit_none else np.True_
     texts = np.zeros(len(prototypes), np.float32)  # (c,) of each label so far
     for _ in range(ROUNDS):
         commonness = np.float32(COMMONNESS) * np.log1p(texts)
-        shares = _softmax(similarities(present) / TEMPERATURE + commonness)  # (n, c)
+        shares = _softmax(similarities(present) / TEMPERATURE + commonness) * fits  # (n, c)
         texts = shares.sum(axis=0)
         pulls = (shares.T @ vectors) / (texts[:, None] + SHRINKAGE)  # (c, d)
         moved = WORDS_WEIGHT * prototypes + pulls
         present = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-    return np.asarray(present, dtype=np.float32)
+    return similarities(np.asarray(present, dtype=np.float32)) - np.float32(CLOSER)
 
 
 def _softmax(logits: Float32) -> Float32:

@@ -89,7 +89,8 @@ class ZeroShotScorer:
             return np.asarray((cosines + WORD_WEIGHT * nearest) / (1 + WORD_WEIGHT))
 
         if options.transductive:
-            prototypes = refined(vectors, prototypes, similarities)
+            may_fit_none = options.none_of_these or options.multi_label
+            return refined(vectors, prototypes, similarities, may_fit_none)
         return similarities(prototypes)
 
 

@@ -20,7 +20,15 @@ from classifier.label_wordings import (
 )
 from classifier.refinement import LEAST_TEXTS, refined
 from classifier.word_similarity import LONGEST_KEPT, WordVectors, word_similarities, words_of
-from classifier.zero_shot import MULTI_CHOSEN, ZeroShotScorer, given_of_several, one_of, several_of, softmax
+from classifier.zero_shot import (
+    MULTI_CHOSEN,
+    NONE_SIMILARITY,
+    ZeroShotScorer,
+    given_of_several,
+    one_of,
+    several_of,
+    softmax,
+)
 from core.label_types import Label, ZeroShotOptions
 from core.types import Float32, Lane
 from tests.fakes import FakeEncoder, word_vector
@@ -231,8 +239,9 @@ def test_refinement_moves_labels_to_the_texts_of_a_call() -> None:
     texts = centers[columns] + rng.normal(scale=0.2, size=(80, 8)).astype(np.float32)
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     prototypes = np.stack([unit(centers[0] + 0.8 * centers[1]), unit(centers[1] + 0.8 * centers[0])])
-    moved = refined(texts, prototypes, lambda present: texts @ present.T)
-    assert (centers * moved).sum(axis=1).min() > (centers * prototypes).sum(axis=1).max()
+    before, after = texts @ prototypes.T, refined(texts, prototypes, lambda present: texts @ present.T)
+    margins = [np.where(columns == 0, s[:, 0] - s[:, 1], s[:, 1] - s[:, 0]) for s in (before, after)]
+    assert margins[1].mean() > 1.5 * margins[0].mean()
 
 
 def test_refinement_does_not_take_labels_to_be_equally_common() -> None:
@@ -243,14 +252,29 @@ def test_refinement_does_not_take_labels_to_be_equally_common() -> None:
     texts /= np.linalg.norm(texts, axis=1, keepdims=True)
     prototypes = np.eye(4, dtype=np.float32)
     right = np.mean((texts @ prototypes.T).argmax(axis=1) == 0)
-    moved = refined(texts, prototypes, lambda present: texts @ present.T)
-    assert np.mean((texts @ moved.T).argmax(axis=1) == 0) > right - 0.05
+    after = refined(texts, prototypes, lambda present: texts @ present.T)
+    assert np.mean(after.argmax(axis=1) == 0) > right - 0.05
 
 
 def test_a_few_texts_do_not_move_labels() -> None:
     prototypes = np.eye(2, 8, dtype=np.float32)
     texts = np.ones((2 * LEAST_TEXTS - 1, 8), np.float32)
-    assert refined(texts, prototypes, lambda present: texts @ present.T) is prototypes
+    before = texts @ prototypes.T
+    assert refined(texts, prototypes, lambda present: texts @ present.T) == pytest.approx(before)
+
+
+def test_texts_that_fit_no_label_move_none_where_there_may_be_such() -> None:
+    """Half of the texts are of one kind that is none of the labels', a little nearer to the first."""
+    texts = np.repeat(np.eye(3, 4, dtype=np.float32), [20, 20, 40], axis=0)
+    texts[40:, 0] = 0.2
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    prototypes = np.eye(2, 4, dtype=np.float32)
+    similarities = [
+        refined(texts, prototypes, lambda present: texts @ present.T, may_fit_none)[40:].max()
+        for may_fit_none in (False, True)
+    ]
+    assert similarities[0] > 0.5
+    assert similarities[1] < NONE_SIMILARITY
 
 
 def test_texts_are_shared_out_by_the_similarities_given() -> None:
@@ -258,9 +282,15 @@ def test_texts_are_shared_out_by_the_similarities_given() -> None:
     texts = np.repeat(np.eye(2, 8, dtype=np.float32), 40, axis=0)
     prototypes = np.eye(2, 8, dtype=np.float32)
     told = np.repeat([[0.0, 1.0], [1.0, 0.0]], 40, axis=0).astype(np.float32)
-    moved = refined(texts, prototypes, lambda _: told)
-    assert moved[0, 1] > 0.6
-    assert moved[1, 0] > 0.6
+    asked: list[Float32] = []
+
+    def similarities(present: Float32) -> Float32:
+        asked.append(present)
+        return told
+
+    refined(texts, prototypes, similarities)
+    assert asked[-1][0, 1] > 0.6
+    assert asked[-1][1, 0] > 0.6
 
 
 def test_texts_of_a_call_help_each_other_only_when_asked() -> None:
