@@ -29,7 +29,7 @@ from api.routes import (
     topics,
 )
 from api.search_lane import SearchLane
-from api.threads import Probes, Searchers, Writers
+from api.threads import Probes, Readers, Searchers, Writers
 from core.services import Services
 
 # Routes are tried in order, and search is the one called most.
@@ -65,6 +65,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.config = config
     app.state.metrics = Metrics(services.metrics)
     app.state.writers = Writers()
+    app.state.readers = Readers()
     app.state.searchers = Searchers()
     app.state.probes = Probes()
     app.state.job_feed = JobFeed(services.jobs, app.state.writers)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 
 from core.backup_types import RestoreRequest
 from core.filters import parse_filter
 from core.fusion import Fusion, Method
-from core.judgements import SentQuery
+from core.judgements import JudgementLimits, SentQuery, check_counts
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
 from core.tune import TuneRequest
 from core.types import CollectionSettings, SearchDefaults
@@ -127,7 +127,7 @@ class SearchBody(Body):
     """Exactly one of query, queries and like."""
 
     query: str | None = None
-    queries: Items[WeightedQueryBody] = Field(default_factory=list)
+    queries: Items[WeightedQueryBody] = Field(default_factory=list, max_length=SearchLimits().max_queries)
     like: Items[str] = Field(default_factory=list, description="Ids of documents; they are left out.")
     k: int = 10
     offset: int = 0
@@ -188,6 +188,16 @@ class JudgedQueryBody(Body):
 
 class JudgementsBody(Body):
     judgements: Items[JudgedQueryBody]
+
+    @field_validator("judgements", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """Counted before a million of them are read, which takes seconds. Raises TooLarge."""
+        if isinstance(value, list):
+            relevant = (query.get("relevant") for query in value if isinstance(query, dict))
+            judgements = sum(len(ids) for ids in relevant if isinstance(ids, list))
+            check_counts(len(value), judgements, JudgementLimits())
+        return value
 
     def sent(self) -> list[SentQuery]:
         return [query.sent() for query in self.judgements]

@@ -26,7 +26,7 @@ class CohereClassifyBody(Body):
     """Either examples, or as `model` the name of a trained classifier."""
 
     inputs: Items[str] = Field(max_length=ClassifyLimits().max_texts)
-    examples: Items[CohereExampleBody] | None = None
+    examples: Items[CohereExampleBody] | None = Field(default=None, max_length=ClassifyLimits().max_examples)
     model: str | None = Field(default=None, description="A trained classifier; beside examples, the encoder.")
     preset: None = Field(default=None, description="There are none.")
     truncate: Literal["NONE", "END"] | None = Field(

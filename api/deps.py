@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
-from api.threads import Probes, Searchers, Writers
+from api.threads import Probes, Readers, Searchers, Writers
 from core.services import Services
 
 
@@ -29,6 +29,10 @@ async def _writers(request: Request) -> Writers:
     return cast(Writers, request.app.state.writers)
 
 
+async def _readers(request: Request) -> Readers:
+    return cast(Readers, request.app.state.readers)
+
+
 async def _searchers(request: Request) -> Searchers:
     return cast(Searchers, request.app.state.searchers)
 
@@ -45,11 +49,17 @@ async def _request_id(request: Request) -> str:
     return cast(str, request.state.request_id)
 
 
+async def _is_head(request: Request) -> bool:
+    return cast(bool, request.state.is_head)
+
+
 ServicesDep = Annotated[Services, Depends(_services)]
 ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 WritersDep = Annotated[Writers, Depends(_writers)]
+ReadersDep = Annotated[Readers, Depends(_readers)]
 SearchersDep = Annotated[Searchers, Depends(_searchers)]
 ProbesDep = Annotated[Probes, Depends(_probes)]
 JobFeedDep = Annotated[JobFeed, Depends(_job_feed)]
 RequestIdDep = Annotated[str, Depends(_request_id)]
+IsHeadDep = Annotated[bool, Depends(_is_head)]

@@ -24,9 +24,14 @@ def named(field: str, texts: str | Sequence[str], inner: str = "") -> dict[str, 
         return {field: texts}
     if not texts:
         raise InvalidInput(f"{field} is empty; send at least one text.")
-    if len(texts) > LIMITS.max_texts:
-        raise InvalidInput(f"{field} has {len(texts):,} items; at most {LIMITS.max_texts:,} are allowed.")
+    check_count(field, len(texts))
     return {f"{field}[{i}]{inner}": text for i, text in enumerate(texts)}
+
+
+def check_count(field: str, items: int) -> None:
+    """Raises InvalidInput for more than a call may have."""
+    if items > LIMITS.max_texts:
+        raise InvalidInput(f"{field} has {items:,} items; at most {LIMITS.max_texts:,} are allowed.")
 
 
 def check_named(texts: Mapping[str, str]) -> None:

@@ -19,13 +19,18 @@ FINAL_ID = "final"  # of the last event: who comes back with it has seen all
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # proxies must not hold events back
 
 
-def job_events(feed: JobFeed, job: Job) -> StreamingResponse:
-    """Sends the job at once and whenever it changes, and ends after its final state."""
-    return StreamingResponse(_stream(feed, job), media_type="text/event-stream", headers=HEADERS)
+def job_events(feed: JobFeed, job: Job, is_head: bool = False) -> StreamingResponse:
+    """Sends the job at once and whenever it changes, and ends after its final state.
+
+    With `is_head`, where nobody reads what follows the headers, it ends at once.
+    """
+    return StreamingResponse(_stream(feed, job, is_head), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _stream(feed: JobFeed, job: Job) -> AsyncGenerator[bytes]:
+async def _stream(feed: JobFeed, job: Job, is_head: bool) -> AsyncGenerator[bytes]:
     yield f"retry: {RETRY_MS}\n\n".encode()
+    if is_head:
+        return
     number, sent_at = 0, time.monotonic()
     async with aclosing(feed.follow(job)) as states:
         async for state in states:

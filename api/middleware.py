@@ -42,7 +42,7 @@ class Edge:
             scope = {**scope, "method": "GET"}
         headers = Headers(scope=scope)
         request_id = _request_id(headers.get("x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, is_head=method == "HEAD")
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started, answer = time.perf_counter(), _Answer(send, request_id)
         try:

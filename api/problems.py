@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.dialects import ERROR_SHAPE, ErrorShape, shape_of
 from api.field_errors import explain_fields
@@ -42,6 +43,7 @@ STATUS_OF: Mapping[type[CognateError], HTTPStatus] = {
     StorageFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 MAX_ERRORS = 100
+METHODS = ("GET", "PUT", "PATCH", "POST", "DELETE")
 LONG_INTEGER = re.compile(rf"(?<![\w'\".])(-\d{{{SHOWN_DIGITS - 1}}}|\d{{{SHOWN_DIGITS}}})\d+")
 
 
@@ -117,22 +119,32 @@ def _on_validation_error(request: Request, error: Exception) -> Response:
         for one in explain_fields(found, error.body)
     ]
     detail = "; ".join(f"{e['field']}: {e['reason']}" for e in errors[:3])
-    if any(item["type"] == "model_attributes_type" or item["loc"] == ("body",) for item in found):
-        content_type = request.headers.get("content-type", "")
-        if "json" not in content_type:
-            detail = f"Content-Type is {content_type or 'missing'!r}; send application/json."
-            return _answer(request, 415, detail)
+    if isinstance(error.body, bytes):  # not read, as it is not said to be JSON
+        content_type = request.headers.get("content-type")
+        told = "missing" if not content_type else repr(content_type[:100])
+        return _answer(request, 415, f"Content-Type is {told}; send application/json.")
     return _answer(request, 422, detail, errors)
 
 
 def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = error.detail
+    detail, headers = error.detail, error.headers
     if error.status_code == 404 and detail == "Not Found":
         detail = f"There is nothing at {request.url.path}; see /docs for the routes."
     elif error.status_code == 405:
         detail = f"{request.method} is not allowed at {request.url.path}; see /docs for the routes."
-    return _answer(request, error.status_code, detail, (), error.headers)
+        headers = {"Allow": ", ".join(_allowed(request))}
+    return _answer(request, error.status_code, detail, (), headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of all routes at the path; the framework names those of the first."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _shortened(one: Mapping[str, Any]) -> Mapping[str, Any]:

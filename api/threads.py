@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 WRITER_THREADS = 8
+READER_THREADS = 16
 PROBE_THREADS = 16  # a probe waits as long as a database that hangs
 
 
@@ -32,6 +33,13 @@ class Writers:
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of the blocking call."""
         return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._limiter)
+
+
+class Readers(Writers):
+    """Threads for what is asked of the database: quickly told, while long calls of models take all others."""
+
+    def __init__(self) -> None:
+        super().__init__(READER_THREADS)
 
 
 class Probes(Writers):

@@ -69,10 +69,7 @@ class EmbedService:
         return [next(of_texts) if isinstance(item, str) else np.array(item, np.int32) for item in inputs]
 
     def _check(self, inputs: Sequence[str | Sequence[int]], dimensions: int | None) -> None:
-        if not 1 <= len(inputs) <= self.limits.max_inputs:
-            raise InvalidInput(
-                f"{len(inputs):,} inputs were sent; 1 to {self.limits.max_inputs:,} fit in a call."
-            )
+        check_count(len(inputs), self.limits)
         d = self.encoder.info.dim
         if dimensions is not None and not 1 <= dimensions <= d:
             raise InvalidInput(f"dimensions is {dimensions}; this encoder has 1 to {d}.")
@@ -97,6 +94,12 @@ class EmbedService:
             raise InvalidInput(
                 f"Input {i} has a token id outside 0 to {vocabulary - 1}, this encoder's vocabulary."
             )
+
+
+def check_count(inputs: int, limits: EmbedLimits) -> None:
+    """Raises InvalidInput for none, and for more than a call may have."""
+    if not 1 <= inputs <= limits.max_inputs:
+        raise InvalidInput(f"{inputs:,} inputs were sent; 1 to {limits.max_inputs:,} fit in a call.")
 
 
 def shorten(vectors: Float32, dimensions: int | None) -> Float32:

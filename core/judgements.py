@@ -69,8 +69,7 @@ def judged_queries(sent: Sequence[SentQuery], limits: JudgementLimits) -> list[J
     """The queries as they are kept. Raises InvalidInput naming those at fault, TooLarge over a limit."""
     if not sent:
         raise InvalidInput("'judgements' is empty; send at least one query, or DELETE to remove all.")
-    _refuse_more(len(sent), limits.max_queries, "judged queries")
-    _refuse_more(sum(len(query.relevant) for query in sent), limits.max_judgements, "judgements")
+    check_counts(len(sent), sum(len(query.relevant) for query in sent), limits)
     judged: dict[str, JudgedQuery] = {}
     errors: list[dict[str, object]] = []
     for i, query in enumerate(sent):
@@ -90,6 +89,12 @@ def judged_queries(sent: Sequence[SentQuery], limits: JudgementLimits) -> list[J
             errors[:MAX_ERRORS],
         )
     return list(judged.values())
+
+
+def check_counts(queries: int, judgements: int, limits: JudgementLimits) -> None:
+    """Raises TooLarge for more than one collection holds."""
+    _refuse_more(queries, limits.max_queries, "judged queries")
+    _refuse_more(judgements, limits.max_judgements, "judgements")
 
 
 def _judged(sent: SentQuery, limits: JudgementLimits) -> JudgedQuery:

@@ -16,7 +16,7 @@ from api.classifier_answers import (
     version_body,
 )
 from api.classifier_bodies import ClassifierBody, ExamplesBody, read_examples
-from api.deps import ConfigDep, JobFeedDep, RequestIdDep, ServicesDep, WritersDep
+from api.deps import ConfigDep, JobFeedDep, ReadersDep, RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from api.waiting import until_over
 from core.classifier_types import Classifier
@@ -63,14 +63,16 @@ def _stored(services: Services, name: str) -> Classifier | None:
 
 
 @router.get("")
-def list_classifiers(services: ServicesDep) -> Response:
-    return json_response({"classifiers": [classifier_body(one) for one in services.classifiers.list()]})
+async def list_classifiers(services: ServicesDep, readers: ReadersDep) -> Response:
+    classifiers = await readers.run(services.classifiers.list)
+    return json_response({"classifiers": [classifier_body(one) for one in classifiers]})
 
 
 @router.get("/{name}")
-def get_classifier(name: str, services: ServicesDep) -> Response:
-    classifier = services.classifiers.get(name)
-    return json_response(described_classifier_body(classifier, services.classifiers.versions(name)))
+async def get_classifier(name: str, services: ServicesDep, readers: ReadersDep) -> Response:
+    classifier = await readers.run(services.classifiers.get, name)
+    versions = await readers.run(services.classifiers.versions, name)
+    return json_response(described_classifier_body(classifier, versions))
 
 
 @router.delete("/{name}", status_code=204)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from api.answers import json_response
 from api.bodies import Body, Items
 from api.config import ApiConfig
 from api.deps import ConfigDep, ServicesDep
-from api.dialect_texts import check_named, named
+from api.dialect_texts import check_count, check_named, named
 from api.json_body import StrictRoute
 from api.named_classifier import chosen_classifier, is_multi, raw_scores, refuse_cut
 from core.classifier_types import Predictions
@@ -32,6 +32,14 @@ class PredictBody(Body):
     truncate: bool | None = Field(default=False, description="Read the start of texts that are too long.")
     truncation_direction: Literal["Right", "right"] = "Right"
     model: str | None = Field(default=None, description="Name of the classifier; an addition of ours.")
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """Counted before they are read. Raises InvalidInput."""
+        if isinstance(value, list):
+            check_count("inputs", len(value))
+        return value
 
     @property
     def is_batch(self) -> bool:

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Response
 
 from api.answers import collection_body, json_response
 from api.bodies import ChangeBody, CollectionBody
-from api.deps import ServicesDep
+from api.deps import ReadersDep, ServicesDep
 from api.json_body import StrictRoute
+from core.services import Services
 
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictRoute)
 
@@ -21,13 +22,17 @@ def create_collection(name: str, services: ServicesDep, body: CollectionBody | N
 
 
 @router.get("")
-def list_collections(services: ServicesDep) -> Response:
+async def list_collections(services: ServicesDep, readers: ReadersDep) -> Response:
+    return await readers.run(_listed, services)
+
+
+def _listed(services: Services) -> Response:
     return json_response({"collections": [collection_body(item) for item in services.collections.list()]})
 
 
 @router.get("/{name}")
-def get_collection(name: str, services: ServicesDep) -> Response:
-    return json_response(collection_body(services.collections.describe(name)))
+async def get_collection(name: str, services: ServicesDep, readers: ReadersDep) -> Response:
+    return json_response(collection_body(await readers.run(services.collections.describe, name)))
 
 
 @router.patch("/{name}")

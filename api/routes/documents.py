@@ -10,7 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from api.answers import document_body, job_body, json_response
 from api.bodies import DeleteBody, DocumentsBody
-from api.deps import ConfigDep, JobFeedDep, RequestIdDep, ServicesDep, WritersDep
+from api.deps import ConfigDep, JobFeedDep, ReadersDep, RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from api.uploads import stored_form
 from api.waiting import wait_for_job
@@ -113,9 +113,10 @@ def _import_fields(sent: Mapping[str, str]) -> ImportFields:
 
 
 @router.get("/documents")
-def list_documents(
+async def list_documents(
     name: str,
     services: ServicesDep,
+    readers: ReadersDep,
     state: DocumentState | None = None,
     update_pending: bool | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
@@ -123,16 +124,21 @@ def list_documents(
 ) -> Response:
     if state is DocumentState.DELETED:
         raise InvalidInput("Deleted documents are not kept; state is pending, searchable or failed.")
-    collection = services.collections.open(name)
-    documents = services.documents.list(collection.id, state, limit, after, update_pending)
-    following = documents[-1].external_id if is_full(documents, limit) else None
-    return json_response({"documents": [document_body(d) for d in documents], "next": following})
+
+    def listed() -> Response:
+        collection = services.collections.open(name)
+        documents = services.documents.list(collection.id, state, limit, after, update_pending)
+        following = documents[-1].external_id if is_full(documents, limit) else None
+        return json_response({"documents": [document_body(d) for d in documents], "next": following})
+
+    return await readers.run(listed)
 
 
 @router.get("/documents/{document_id:any}")
-def get_document(name: str, document_id: str, services: ServicesDep) -> Response:
-    collection = services.collections.open(name)
-    return json_response(document_body(services.documents.get(collection.id, document_id)))
+async def get_document(name: str, document_id: str, services: ServicesDep, readers: ReadersDep) -> Response:
+    collection = await readers.run(services.collections.open, name)
+    document = await readers.run(services.documents.get, collection.id, document_id)
+    return json_response(document_body(document))
 
 
 @router.delete("/documents/{document_id:any}", status_code=200)

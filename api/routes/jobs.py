@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from api.answers import job_body, json_response
-from api.deps import JobFeedDep, ServicesDep, WritersDep
+from api.deps import IsHeadDep, JobFeedDep, ReadersDep, ServicesDep, WritersDep
 from api.job_events import FINAL_ID, job_events
 from api.json_body import StrictRoute
 from core.job_types import JobState
@@ -16,20 +16,22 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
 @router.get("")
-def list_jobs(
+async def list_jobs(
     services: ServicesDep,
+    readers: ReadersDep,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None,
     before: Annotated[
         str | None, Query(max_length=100, description="Id of a job: only older ones, for the next page.")
     ] = None,
 ) -> Response:
-    return json_response({"jobs": [job_body(job) for job in services.jobs.list(limit, state, before)]})
+    jobs = await readers.run(services.jobs.list, limit, state, before)
+    return json_response({"jobs": [job_body(job) for job in jobs]})
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, services: ServicesDep) -> Response:
-    return json_response(job_body(services.jobs.get(job_id)))
+async def get_job(job_id: str, services: ServicesDep, readers: ReadersDep) -> Response:
+    return json_response(job_body(await readers.run(services.jobs.get, job_id)))
 
 
 @router.get(
@@ -45,14 +47,15 @@ async def follow_job(
     services: ServicesDep,
     writers: WritersDep,
     feed: JobFeedDep,
+    is_head: IsHeadDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     job = await writers.run(services.jobs.get, job_id)
     if job.state.is_final and last_event_id == FINAL_ID:
         return Response(status_code=204)
-    return job_events(feed, job)
+    return job_events(feed, job, is_head)
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, services: ServicesDep) -> Response:
-    return json_response(job_body(services.jobs.cancel(job_id)))
+async def cancel_job(job_id: str, services: ServicesDep, writers: WritersDep) -> Response:
+    return json_response(job_body(await writers.run(services.jobs.cancel, job_id)))

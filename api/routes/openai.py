@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from api.answers import json_response
 from api.bodies import Body, Items
@@ -17,6 +17,7 @@ from api.generation_answers import generator_body
 from api.json_body import StrictRoute
 from api.topic_answers import vector_reader_body
 from core.classifier_types import Classifier
+from core.embed import EmbedLimits, check_count
 from core.errors import CognateError, NotFound
 from core.services import Services
 from core.types import Float32
@@ -30,6 +31,14 @@ class EmbeddingsBody(Body):
     encoding_format: Literal["float", "base64"] | None = "float"
     dimensions: int | None = None
     user: str | None = Field(default=None, description="Ignored.")
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """Counted before they are read; numbers are the ids of one input. Raises InvalidInput."""
+        if isinstance(value, list) and value and not isinstance(value[0], int):
+            check_count(len(value), EmbedLimits())
+        return value
 
     def inputs(self) -> list[str | list[int]]:
         """One text or one list of token ids is one input."""

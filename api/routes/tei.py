@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from api.answers import json_response, truncation_headers
 from api.bodies import Body, Items
 from api.deps import ConfigDep, ServicesDep
 from api.json_body import StrictRoute
+from core.embed import EmbedLimits, check_count
 
 router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=StrictRoute)
 
@@ -23,6 +24,14 @@ class EmbedBody(Body):
     prompt_name: None = Field(default=None, description="Inputs are encoded as they are.")
     normalize: Literal[True] = Field(default=True, description="Vectors are always of unit length.")
     dimensions: int | None = None
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        """Counted before they are read. Raises InvalidInput."""
+        if isinstance(value, list):
+            check_count(len(value), EmbedLimits())
+        return value
 
 
 @router.post("/embed")

@@ -175,6 +175,26 @@ def test_another_content_type_is_a_415(client: TestClient, news: str) -> None:
         client.post(Q, content=body, headers={"Content-Type": "text/plain"}), 415, "application/json"
     )
     check_problem(client.post(Q, data={"query": "x"}), 415, "application/json")
+    unread = client.post(Q, content=body, headers={"Content-Type": "text/json"})
+    check_problem(unread, 415, "Content-Type is 'text/json'", "application/json")
+    check_problem(client.post(Q, content=body), 415, "Content-Type is missing")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/collections/news", "GET, PUT, PATCH, DELETE"),
+        (Q, "POST"),
+        ("/v1/collections/news/judgements", "GET, PUT, DELETE"),
+        ("/v1/collections/news/documents/delete", "GET, POST, DELETE"),
+        ("/v1/models", "GET"),
+    ],
+)
+def test_another_method_is_a_405_that_names_those_of_all_routes(
+    client: TestClient, news: str, path: str, allowed: str
+) -> None:
+    answer = client.request("OPTIONS", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 def test_a_body_over_the_limit_is_a_413_that_names_it(client: TestClient, news: str) -> None:

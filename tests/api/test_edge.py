@@ -15,6 +15,7 @@ from api.middleware import is_allowed, is_host_allowed
 from cognate import logs
 from cognate.server import bind, make_app
 from cognate.settings import LOOPBACK_HOSTS, LogFormat, LogLevel, Settings
+from core.classify import ClassifyService
 from core.errors import StartRefused
 from core.search import SearchService
 from core.services import Services
@@ -167,6 +168,29 @@ def test_waiting_callers_leave_searches_their_threads(client: TestClient, servic
         assert not any(one.done() for one in waiting)
         release.set()
         assert {one.result() for one in waiting} == {200}
+
+
+def test_reads_and_probes_are_answered_while_models_keep_all_other_threads_busy(
+    client: TestClient, services: Services, news: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = client.post(f"{news}/documents", json={"documents": [{"id": "a", "text": "t"}]}).json()["job"]["id"]
+    release = threading.Event()
+    monkeypatch.setattr(ClassifyService, "classify", lambda *_: (release.wait(60), [])[1])
+    body = {"texts": ["t"], "labels": ["a", "b"]}
+    reads = ("/health/ready", "/metrics", news, "/v1/collections", f"{news}/documents", f"{news}/documents/a",
+             f"/v1/jobs/{job}", "/v1/jobs", "/v1/classifiers")  # fmt: skip
+    with ThreadPoolExecutor(100) as callers:
+        busy = [callers.submit(client.post, "/v1/classify", json=body) for _ in range(60)]
+        try:
+            answers = [callers.submit(client.get, path).result(timeout=30) for path in reads]
+            missing = callers.submit(client.get, "/v1/classifiers/none").result(timeout=30)
+            cancelled = callers.submit(client.post, f"/v1/jobs/{job}/cancel").result(timeout=30)
+            assert not any(one.done() for one in busy)
+        finally:
+            release.set()
+        assert {answer.status_code for answer in answers} == {200}
+        assert (missing.status_code, cancelled.status_code) == (404, 200)
+        assert {one.result().status_code for one in busy} == {200}
 
 
 def test_probes_and_scrapes_are_answered_while_all_threads_are_busy(

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,6 +135,18 @@ def test_a_finished_job_is_told_once_whatever_last_event_id_says(
         assert (told["state"], told["done"]) == ("succeeded", 300)
     again = running.http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": "final"})
     assert (again.status_code, again.content) == (204, b""), "a browser reconnects no more"
+
+
+def test_head_of_a_stream_ends_while_the_job_goes_on(client: TestClient, encoder: GatedEncoder) -> None:
+    client.put("/v1/collections/news", json={})
+    job = client.post("/v1/collections/news/documents", json={"documents": DOCUMENTS}).json()["job"]
+    with ThreadPoolExecutor(1) as caller:
+        try:
+            answer = caller.submit(client.head, f"/v1/jobs/{job['id']}/events").result(timeout=30)
+        finally:
+            encoder.gate.release(1000)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
 
 
 def test_an_unknown_job_is_a_problem_and_no_stream(client: TestClient) -> None:
