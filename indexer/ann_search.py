@@ -73,6 +73,10 @@ class AnnIndex:
             return alive.count * CODES_PER_ROW <= self._n * self._probes(alive.count) // self._lists
         return alive.count * SKIPPED_PER_ROW <= self._n
 
+    def is_far_enough(self, wide: int, alive: Alive) -> bool:
+        """Whether a graph is gone through as far for `wide` living rows as for fewer."""
+        return self._steps(wide, alive) == self._steps(1, alive)
+
     def search(self, xq: Float32, wide: int, alive: Alive, breadth: int) -> tuple[Float32, Int64]:
         """Approximate scores and rows of the `wide` best living rows for each of `xq` (n, d), both (n, wide).
 

@@ -80,12 +80,17 @@ def search_rows(xq: Float32, xb: Float32 | Float16, k: int, rows: Int64) -> tupl
 
 def score_rows(query: Float32, xb: Float32 | Float16, rows: Int64) -> Float32:
     """(m,) inner products of `query` (d,) with the given rows (m,) of `xb`, in one thread."""
-    if xb.dtype != np.float32:
-        return np.concatenate([block @ query for _, block in _blocks(xb, rows)] or [np.empty(0, np.float32)])
     use_threads(1)
-    rows = np.ascontiguousarray(rows)
-    query = np.ascontiguousarray(query)
+    query = np.ascontiguousarray(query, dtype=np.float32)
     scores = np.empty(len(rows), dtype=np.float32)
+    if xb.dtype != np.float32:
+        for start, block in _blocks(xb, rows):
+            faiss.fvec_inner_products_ny(  # numpy would use the threads of its BLAS, and wait for all of them
+                faiss.swig_ptr(scores[start : start + len(block)]), faiss.swig_ptr(query),
+                faiss.swig_ptr(block), xb.shape[1], len(block),
+            )  # fmt: skip
+        return scores
+    rows = np.ascontiguousarray(rows)
     faiss.fvec_inner_products_by_idx(
         faiss.swig_ptr(scores), faiss.swig_ptr(query), faiss.swig_ptr(xb), faiss.swig_ptr(rows),
         xb.shape[1], 1, len(rows),

@@ -115,6 +115,13 @@ class MainIndex:
         """How many rows to fetch for k documents; of what is scored again, more also mean more recall."""
         return self.by_document.enough(k) if self.is_lossless else max(2 * k, MIN_FETCH)
 
+    def is_steady(self, fetch: int, alive: Alive) -> bool:
+        """Whether a search for fewer rows finds the first of those that one for `fetch` finds.
+
+        Not where found rows are scored again, nor where a graph is searched the further the more are wanted.
+        """
+        return self.is_exact or (self.is_lossless and self.ann.is_far_enough(fetch, alive))
+
     def _completed(
         self, xq: Float32, scores: Float32, positions: Int64, fetch: int, alive: Alive
     ) -> tuple[Float32, Int64]:

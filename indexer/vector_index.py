@@ -65,6 +65,10 @@ class Rows(Protocol):
         """How many rows to fetch at first, so that k documents are likely to be among them; more than k."""
         ...
 
+    def is_steady(self, fetch: int, alive: Alive) -> bool:
+        """Whether a search for fewer rows finds the first of those that one for `fetch` finds."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -137,9 +141,16 @@ class View:
         another d, InvalidInput for k < 1 or numbers that are not finite.
         """
         xq = self._checked(xq, k)
-        if self._is_exact or (k <= WINDOW and not self._is_crowded):
-            return self._search(xq, k, allowed)
-        return [self._settled(query[None], k, allowed) for query in xq]
+        if k > WINDOW and not self._is_exact:
+            return [self._settled(query[None], k, allowed) for query in xq]
+        wanted = k if self._is_exact or self._is_steady(allowed) else WINDOW
+        return [hits[:k] for hits in self._search(xq, wanted, allowed)]
+
+    def _is_steady(self, allowed: DocumentSet | None) -> bool:
+        """Whether a search for fewer than 50 documents finds the first of those that one for 50 does."""
+        segments = self._segments if allowed is None else self._only(allowed)
+        is_steady = all(one.rows.is_steady(one.rows.enough(WINDOW), one.alive) for one in segments)
+        return is_steady and not self._is_crowded
 
     def _settled(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[IndexHit]:
         """The k best for one query (1, d), where a search for more may find others among the best.

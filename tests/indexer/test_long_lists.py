@@ -7,7 +7,7 @@ import pytest
 
 from core.document_set import DocumentSet
 from core.types import Float32
-from indexer.exact import Alive
+from indexer.exact import Alive, score_rows
 from indexer.main_index import Build, MainIndex, build_main
 from indexer.vector_index import Segment, View
 from tests.indexer.fakes import clustered_rows
@@ -80,3 +80,25 @@ def test_most_documents_of_many_passages_are_found() -> None:
         shares.append(len({*found(view, query, 50)} & {*best.tolist()}) / 50)
         assert found(view, query, 50)[:10] == found(view, query, 10)
     assert np.mean(shares) > 0.84
+
+
+@pytest.mark.parametrize(
+    ("kind", "share"), [("HNSW8", 0.5), ("IVF64,PQ24x4fs", None), ("IVF64,PQ24x4fs", 0.1)]
+)
+def test_a_search_for_few_finds_the_first_of_those_that_one_for_fifty_finds(
+    vectors: Float32, kind: str, share: float | None
+) -> None:
+    rng, ids = np.random.default_rng(1), np.arange(N)
+    view = View(1, D, (Segment(build_main(vectors[:N], ids, ids, Build(kind)), ALL),))
+    allowed = None if share is None else DocumentSet.of(ids[rng.random(N) < share])
+    for query in vectors[:: N // 100]:
+        whole = found(view, query, 50, allowed)
+        for end in (1, 5, 10, 20, 30, 40):
+            assert found(view, query, end, allowed) == whole[:end]
+
+
+def test_a_score_is_the_same_whatever_else_is_scored_with_it(vectors: Float32) -> None:
+    half, query = vectors[:500].astype(np.float16), vectors[-1]
+    scores = score_rows(query, half, np.arange(500))
+    for row in range(0, 500, 7):
+        assert score_rows(query, half, np.array([row]))[0] == scores[row]
