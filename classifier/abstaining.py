@@ -5,6 +5,7 @@ Shapes: n examples, c labels, m landmarks.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +91,11 @@ def wilson_bound(right: Float64, count: Float64, z: float = Z) -> Float64:
     middle = rate + z * z / (2 * count)
     half = z * np.sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     return np.asarray((middle - half) / (1 + z * z / count))
+
+
+def fewest_answers(target: float, z: float = Z) -> int:
+    """How many answers, all right, have a `wilson_bound` of `target` (below 1)."""
+    return math.ceil(z * z * target / (1 - target))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -108,18 +108,24 @@ class Selector:
         problems = {int(fold): self._problem(self._folds != fold) for fold in searched}
         is_searched = np.isin(self._folds, searched)
         last: dict[int, Linear] = {}
-        found: dict[float, Float32] = {}
+        best: dict[float, Float32] = {}  # of one C: with many labels the logits of each take much memory
+        best_score = -1.0
 
         def score(c: float) -> float:
-            found[c] = np.empty(self._data.truth.shape, np.float32)
+            nonlocal best_score
+            logits = np.empty(self._data.truth.shape, np.float32)
             for fold, problem in problems.items():
                 last[fold] = problem.solve(c, last.get(fold))
                 is_held = self._folds == fold
-                found[c][is_held] = last[fold].logits(self._data.vectors[is_held])
-            return self._score(found[c], is_searched)
+                logits[is_held] = last[fold].logits(self._data.vectors[is_held])
+            found = self._score(logits, is_searched)
+            if found > best_score:
+                best.clear()
+                best[c], best_score = logits, found
+            return found
 
         c = climb(score, self._strengths)
-        logits = found[c]
+        logits = best[c]
         for done, fold in enumerate(numbers[len(searched) :]):
             self._progress.at(0.3 + 0.3 * done / len(numbers))
             is_held = self._folds == fold
@@ -176,7 +182,10 @@ class Selector:
 
 
 def climb(score: Callable[[float], float], scores: dict[float, float]) -> float:
-    """The C of STRENGTHS at the top of the hill that START stands on; of equal ones the nearer to START."""
+    """The C of STRENGTHS at the top of the hill that START stands on; of equal ones the nearer to START.
+
+    It is the first with the greatest of all scores.
+    """
     scores[STRENGTHS[START]] = best = score(STRENGTHS[START])
     at = START
     for step in (1, -1):

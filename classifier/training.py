@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from classifier.abstaining import AbstainBelow, Scope, fit_scope
+from classifier.abstaining import AbstainBelow, Scope, fewest_answers, fit_scope
 from classifier.calibrators import Calibration
 from classifier.curves import SHARES, LearningPoint, learning_curve, spread_order
 from classifier.fitting import Trainable, fit_and_predict, fit_arrays
@@ -168,7 +168,7 @@ def _report(
     )
     split = Split(int(outcome.selection.folds.max()) + 1, options.seed)
     report = cross_validated_report(held_out, split, described, abstention, curve)
-    report["problems"] += _problems(options, limited.below)
+    report["problems"] += _problems(options, limited)
     return report
 
 
@@ -206,11 +206,14 @@ def _abstention(
     }
 
 
-def _problems(options: TrainingOptions, below: AbstainBelow) -> list[str]:
+def _problems(options: TrainingOptions, limited: Limit) -> list[str]:
+    below, target = limited.below, options.target_precision
     if options.abstain_below is not None or below.is_reached:
         return []
     return [
-        f"The precision {options.target_precision:g} asked for was reached by no part of the held-out"
-        f" examples with 95 % confidence; below {below.confidence:.3f} it abstains, which gives at least"
-        f" {below.bound:.3f}. Add examples, or ask for less."
+        f"The precision {target:g} asked for was reached by no part of the held-out examples with 95 %"
+        f" confidence, which takes {fewest_answers(target):,} answers, all right, or more. Below"
+        f" {below.confidence:.3f} it abstains, which gives at least {below.bound:.3f} and answers"
+        f" {1 - limited.is_abstained.mean():.0%} of them. Add or correct examples, ask for a lower"
+        " target_precision, or set abstain_below yourself."
     ]

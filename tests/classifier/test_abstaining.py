@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier.abstaining import DOUBTFUL, FAR, NOTHING_BELOW, lower_bound
+from classifier.abstaining import (
+    DOUBTFUL,
+    FAR,
+    NOTHING_BELOW,
+    fewest_answers,
+    lower_bound,
+    wilson_bound,
+)
 from classifier.heads import ClassifierHeads
 from core.classifier_types import Abstention, TrainingOptions
 from core.types import Float32
@@ -47,3 +54,10 @@ def test_texts_like_a_few_examples_are_in_scope() -> None:
         head = heads.train(clusters([2, 2, 2], seed=seed), TrainingOptions(), lambda share: None).head
         outside += [one is Abstention.OUT_OF_SCOPE for one in heads.scores(head, new.vectors).abstentions]
     assert np.mean(outside) < 0.05
+
+
+@pytest.mark.parametrize("target", [0.1, 0.5, 0.9, 0.95, 0.99, 0.999])
+def test_so_many_right_answers_show_a_precision_and_one_fewer_do_not(target: float) -> None:
+    right = np.array([fewest_answers(target) - 1 or 0.1, fewest_answers(target)])
+    before, shown = wilson_bound(right, right)
+    assert before < target <= shown

@@ -113,7 +113,10 @@ def test_answers_that_are_not_abstained_reach_the_target() -> None:
 def test_a_target_out_of_reach_is_named() -> None:
     trained = HEADS.train(clusters([30, 30], spread=4.0), TrainingOptions(target_precision=0.99), going)
     assert not trained.report["abstention"]["is_target_reached"]
-    assert any("0.99" in problem for problem in trained.report["problems"])
+    (told,) = (problem for problem in trained.report["problems"] if "0.99 asked for" in problem)
+    assert "takes 268 answers, all right" in told
+    assert f"answers {trained.report['abstention']['coverage']:.0%} of them" in told
+    assert "ask for a lower target_precision, or set abstain_below" in told
 
 
 def test_a_given_limit_is_kept() -> None:
