@@ -20,6 +20,7 @@ from core.classifier_types import (
 from core.errors import Conflict, ExamplesChanged, NotFound, Overtaken
 from storage.classifier_examples import drop_vectors
 from storage.classifier_versions import to_encoder
+from storage.clock import Clock
 from storage.collections import lock_collection
 from storage.database import can_be_stored
 from storage.jobs import OPEN_STATES
@@ -68,10 +69,15 @@ def lock_classifier(connection: Connection, classifier_id: int) -> Row[Any]:
     return row
 
 
-def touch(connection: Connection, classifier_id: int, now: datetime) -> None:
-    """Locks the classifier and notes the change. Raises NotFound."""
+def touch(connection: Connection, classifier_id: int, clock: Clock) -> datetime:
+    """Locks the classifier and notes when it is changed. Raises NotFound.
+
+    The time is that of the lock and not that of a wait for it: what was accepted meanwhile came before.
+    """
     lock_classifier(connection, classifier_id)
+    now = clock()
     connection.execute(update(Classifiers).where(Classifiers.id == classifier_id).values(updated_at=now))
+    return now
 
 
 def require_made_by(connection: Connection, found: Row[Any], made_by: MadeBy) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import pytest
+from sqlalchemy import Connection
 
 from core.classifier_types import (
     CollectionSource,
@@ -99,6 +102,25 @@ def test_feedback_during_a_training_from_a_collection_counts_on_top_of_it(world:
     assert texts(teller) == expected | {"rain and sun": "weather", MONEY[0]: "weather"}
     assert teller.service.versions("topic")[0].labels == ("economy", "games", "weather")
     assert teller.label("sun after rain") == "weather"
+
+
+def test_feedback_that_waited_while_a_training_from_a_collection_was_accepted_counts_on_top_of_it(
+    world: ClassifierWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = labelled_news(world)
+    world.train()
+    write, meanwhile = world.database.write, [lambda: world.service.put("topic", TrainRequest(source=source))]
+
+    def write_later() -> AbstractContextManager[Connection]:
+        if meanwhile:
+            meanwhile.pop()()
+        return write()
+
+    monkeypatch.setattr(world.database, "write", write_later)
+    assert world.service.change_examples("topic", [LabelledText("rain and sun", ("weather",))]).job
+    world.work()
+    assert texts(world)["rain and sun"] == "weather"
+    assert world.label("sun after rain") == "weather"
 
 
 def test_the_labels_of_a_collection_are_learned_without_encoding(world: ClassifierWorld) -> None:
