@@ -17,10 +17,10 @@ from storage.backup_rows import decoded, table_row, to_line
 from storage.backup_rules import RESTORED_CLASSIFIERS, load_rules
 from storage.classifier_rows import find_locked, lock_labelled, read_classifier, refuse_open_training
 from storage.clock import new_id
-from storage.collections import HIDDEN
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.long_jobs import lock_open, note_details
+from storage.removal import HIDDEN
 from storage.schema import (
     Base,
     ClassifierExamples,

@@ -8,8 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, delete, select
 
 from storage.clock import new_id
-from storage.collections import HIDDEN, remove_collection
 from storage.jobs import OPEN_STATES
+from storage.removal import HIDDEN, hide_collection
 from storage.schema import Collections, Jobs
 
 RESTORING: Final = f"{HIDDEN}restoring-"
@@ -21,7 +21,10 @@ def hidden_name(job_id: str) -> str:
 
 
 def remove_leftovers(connection: Connection, now: datetime, ours: str | None = None) -> list[str]:
-    """Removes what is hidden and whose name begins with `ours`, or whose job is over; the names."""
+    """Deletes what is hidden and whose name begins with `ours`, or whose job is over; the names.
+
+    Rows are left to `clear_gone`.
+    """
     hidden = select(Collections.id, Collections.name).where(Collections.name.startswith(RESTORING))
     removed = []
     for row in connection.execute(hidden).all():
@@ -30,6 +33,6 @@ def remove_leftovers(connection: Connection, now: datetime, ours: str | None = N
         is_ours = ours is not None and row.name.startswith(ours)
         if is_ours or connection.execute(is_open).first() is None:
             connection.execute(delete(Jobs).where(Jobs.collection_id == row.id))
-            remove_collection(connection, row.id, now)
+            hide_collection(connection, row.id, now)
             removed.append(row.name)
     return removed

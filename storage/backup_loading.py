@@ -24,15 +24,16 @@ from storage.bulk_insert import insert_rows
 from storage.clock import Clock, new_id
 from storage.collections import (
     collection_by_id,
+    collection_gone,
     find_collection,
     lock_collection,
-    remove_collection,
     to_collection,
 )
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.jobs import insert_job
 from storage.long_jobs import lock_open, note_details
+from storage.removal import clear_gone, hide_collection
 from storage.schema import Base, Batches, Collections, Documents, Jobs, RevisionJobs
 
 CHUNK_ROWS: Final = 1000
@@ -84,9 +85,15 @@ class CollectionLoader:
             self.remove_leftovers(hidden)
             raise
 
-    @repeated
     def remove_leftovers(self, ours: str) -> list[str]:
         """Removes what is hidden and whose name begins so, or whose job is over; the names."""
+        removed = self._delete_leftovers(ours)
+        if removed:
+            clear_gone(self._database)
+        return removed
+
+    @repeated
+    def _delete_leftovers(self, ours: str) -> list[str]:
         with self._database.write() as connection:
             return remove_leftovers(connection, self._clock(), ours)
 
@@ -195,8 +202,9 @@ class CollectionLoader:
             if found is not None and not move.replace:
                 raise taken(move.target)
             if found is not None and lock_collection(connection, found.id):
-                remove_collection(connection, found.id, self._clock())
-            lock_collection(connection, collection_id)
+                hide_collection(connection, found.id, self._clock())
+            if not lock_collection(connection, collection_id):  # another attempt took this one for dead
+                raise collection_gone()
             this = update(Collections).where(Collections.id == collection_id).values(name=move.target)
             seq = connection.execute(this.returning(Collections.seq)).scalar_one()
             batch_ids = _release_pending(connection, collection_id)

@@ -14,8 +14,9 @@ from core.errors import NotFound
 from storage.backup_file import ArchiveWriter
 from storage.backup_rows import read_rows, to_line
 from storage.backup_tables import DOCUMENTS, TablePlan
-from storage.collections import HIDDEN, count_documents, no_collection, to_collection
+from storage.collections import count_documents, no_collection, to_collection
 from storage.database import Database
+from storage.removal import GONE, HIDDEN
 from storage.schema import Collections
 
 ROWS_BETWEEN_LOOKS: Final = 200
@@ -52,7 +53,7 @@ class CollectionWriter:
         with self._database.read() as connection:
             self._database.let_pause(connection)
             row = connection.execute(select(_TABLE).where(Collections.id == collection_id)).first()
-            if row is None:
+            if row is None or row.name.startswith(GONE):
                 return None
             collection, counts = to_collection(row), count_documents(connection, collection_id)
             tables = {

@@ -35,6 +35,7 @@ from storage.backup_writing import CollectionWriter, collection_ids, find_saved
 from storage.clock import Clock, new_id
 from storage.collections import collection_gone
 from storage.database import Database
+from storage.removal import clear_gone
 from storage.uploads import ASIDE, FsspecUploadStore
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,7 @@ class SqlBackups:
             loader = CollectionLoader(self._database, self._clock, self._plans, run)
             for move in moves:
                 yield loader.load(archive, find_saved(archive.manifest, move.source, name), move)
+                clear_gone(self._database)  # what was replaced, after the new one was announced
 
     def check_classifiers(self, names: Sequence[str], replace: bool) -> None:
         """Raises Conflict where one cannot be restored now: its name is taken, or it is in training."""

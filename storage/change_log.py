@@ -13,7 +13,7 @@ from core.annotations import annotated
 from core.index_types import LogEntry, LogPage
 from core.ports.stores import HeldPassages, holds_nothing
 from core.types import Collection, DocumentState, Float16, Int64, Metadata
-from storage.collections import collection_by_id, collection_gone
+from storage.collections import collection_by_id, collection_gone, has_collection
 from storage.database import Database, chunked
 from storage.pages import fitting
 from storage.publishing import VECTOR_DTYPE
@@ -70,7 +70,7 @@ class SqlChangeLog:
 
 
 def _collection(connection: Connection, collection_id: int) -> Collection:
-    if connection.execute(select(Collections.id).where(Collections.id == collection_id)).first() is None:
+    if not has_collection(connection, collection_id):
         raise collection_gone()
     return collection_by_id(connection, collection_id)
 

@@ -7,14 +7,12 @@ each other, the order of commits is the order of `seq`, and locks are always tak
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import CollectionGone, Conflict, NotFound
-from core.job_types import JobState
 from core.types import (
     Collection,
     CollectionSettings,
@@ -26,8 +24,8 @@ from core.types import (
 from storage.clock import Clock, new_id
 from storage.database import Database, can_be_stored
 from storage.faults import repeated
-from storage.schema import IS_UPDATE, Batches, Collections, Documents, Jobs, Revisions
-from storage.waiting import leave
+from storage.removal import GONE, HIDDEN, clear_gone, hide_collection
+from storage.schema import IS_UPDATE, Batches, Collections, Documents, Revisions
 
 _TABLE = Collections.__table__
 _BY_NAME = select(_TABLE).where(Collections.name == bindparam("name"))
@@ -38,8 +36,6 @@ _WAITING_UPDATES = (
     .join(Revisions, Revisions.batch_id == Batches.id)
     .where(Batches.collection_id == bindparam("collection_id"), IS_UPDATE)
 )
-DELETED_REASON = "collection was deleted or replaced by a restore before this document was embedded"
-HIDDEN = "."  # begins the name of a collection that is being restored: nobody sees it before it is whole
 
 
 class SqlCollectionStore:
@@ -123,14 +119,22 @@ class SqlCollectionStore:
                 connection.execute(update(Collections).where(Collections.id == found.id).values(**values))
             return collection_by_id(connection, found.id)
 
-    @repeated
     def delete(self, name: str) -> Collection:
-        """Removes the collection with all rows and cancels its jobs. Raises NotFound."""
+        """Removes the collection with all rows and cancels its jobs. Raises NotFound.
+
+        It is gone, and its name free, before the first row is removed.
+        """
+        found = self._hide(name)
+        clear_gone(self._database)
+        return found
+
+    @repeated
+    def _hide(self, name: str) -> Collection:
         with self._database.write() as connection:
             found = find_collection(connection, name)
             if found is None or not lock_collection(connection, found.id):
                 raise no_collection(name)
-            remove_collection(connection, found.id, self._clock())
+            hide_collection(connection, found.id, self._clock())
             return found
 
     def counts(self, collection_id: int) -> DocumentCounts:
@@ -154,17 +158,6 @@ def count_documents(connection: Connection, collection_id: int) -> DocumentCount
     return DocumentCounts(searchable, pending, failed, int(passages), updates)
 
 
-def remove_collection(connection: Connection, collection_id: int, now: datetime) -> None:
-    """Removes a locked collection with all rows and cancels its jobs: what they had left to do has failed."""
-    is_open = Jobs.state.in_([JobState.QUEUED, JobState.RUNNING])
-    mine = (Jobs.collection_id == collection_id, is_open)
-    for job_id in connection.execute(select(Jobs.id).where(*mine).order_by(Jobs.id)).scalars().all():
-        leave(connection, job_id, DELETED_REASON)
-    ended = {"state": JobState.CANCELLED, "is_complete": True, "finished_at": now}
-    connection.execute(update(Jobs).where(*mine).values(failed=Jobs.total - Jobs.done, **ended))
-    connection.execute(delete(Collections).where(Collections.id == collection_id))
-
-
 def no_collection(name: str) -> NotFound:
     """The error for a collection that is not there."""
     return NotFound(f"collection {name!r} does not exist; create it or check the name")
@@ -177,8 +170,18 @@ def collection_gone() -> CollectionGone:
 
 def lock_collection(connection: Connection, collection_id: int) -> bool:
     """Makes this transaction the collection's only writer; False when the collection is gone."""
-    query = select(Collections.id).where(Collections.id == collection_id).with_for_update()
-    return connection.execute(query).first() is not None
+    query = select(Collections.name).where(Collections.id == collection_id).with_for_update()
+    return _is_there(connection.execute(query).scalar_one_or_none())
+
+
+def has_collection(connection: Connection, collection_id: int) -> bool:
+    """Whether the collection is there, hidden perhaps; rows of one that was deleted may still be."""
+    query = select(Collections.name).where(Collections.id == collection_id)
+    return _is_there(connection.execute(query).scalar_one_or_none())
+
+
+def _is_there(name: str | None) -> bool:
+    return name is not None and not name.startswith(GONE)
 
 
 def next_seq(connection: Connection, collection_id: int) -> int:

@@ -15,13 +15,20 @@ from core.classifier_types import DocumentVectors, GivenLabel
 from core.job_types import JobStep
 from core.types import DocumentState, Float32, Int64, Metadata
 from storage.clock import Clock
-from storage.collections import collection_by_id, collection_gone, head_seq, lock_collection, next_seq
+from storage.collections import (
+    collection_by_id,
+    collection_gone,
+    has_collection,
+    head_seq,
+    lock_collection,
+    next_seq,
+)
 from storage.database import Database, chunked
 from storage.faults import repeated
 from storage.long_jobs import note_step
 from storage.pages import fitting
 from storage.publishing import VECTOR_DTYPE
-from storage.schema import Collections, Documents, Embeddings, Passages
+from storage.schema import Documents, Embeddings, Passages
 
 SCAN_ROWS: Final = 2_000  # whose metadata are looked at together
 
@@ -145,7 +152,7 @@ def _scanned(connection: Connection, query: Select[Any], after: int) -> Iterator
 
 def _vectors(connection: Connection, collection_id: int, ids: Sequence[int]) -> DocumentVectors:
     """Unit means of the vectors of documents that have passages; `ids` are in order."""
-    if connection.execute(select(Collections.id).where(Collections.id == collection_id)).first() is None:
+    if not has_collection(connection, collection_id):
         raise collection_gone()
     encoder = collection_by_id(connection, collection_id).encoder
     rows = _embedded_passages(connection, encoder.id, ids)

@@ -17,6 +17,7 @@ from storage.clock import Clock
 from storage.collections import lock_collection
 from storage.database import Database, chunked
 from storage.faults import repeated
+from storage.removal import clear_gone
 from storage.schema import Batches, Collections, Documents, JobErrors, Jobs, Revisions
 
 MAX_ROWS = 1000  # of one transaction: searches and ingestion never wait long for it
@@ -44,7 +45,8 @@ class SqlRetention:
     def purge(self, older_than: datetime) -> PurgedCounts:
         """Removes tombstones, done batches and finished jobs with their errors of before `older_than`.
 
-        Of a restore whose job is over all that is hidden goes, whenever that was.
+        Of a restore whose job is over all that is hidden goes, whenever that was, and what is left of
+        collections that were deleted.
         A follower or snapshot that had not applied `purged_seq` of its collection must start anew. Batches
         that still have documents stay, and jobs that still own a batch.
         """
@@ -52,6 +54,7 @@ class SqlRetention:
             names = {row.id: row.name for row in connection.execute(select(Collections.id, Collections.name))}
         is_restoring = any(name.startswith(RESTORING) for name in names.values())
         restores = self._drop_leftovers() if is_restoring else 0
+        clear_gone(self._database)
         tombstones = sum(self._purge_tombstones(id_, older_than) for id_ in names)
         batches, jobs = self._purge_batches(older_than), self._purge_jobs(older_than)
         return PurgedCounts(tombstones, batches, jobs, restores)

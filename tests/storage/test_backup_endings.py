@@ -14,6 +14,7 @@ import storage.backups
 from core.backup_types import Move, Restored
 from core.errors import CollectionGone, Conflict, NotFound, StorageFull, Unavailable
 from core.job_types import JobKind, JobState
+from storage import removal
 from storage.backup_leftovers import RESTORING
 from storage.backup_loading import CollectionLoader
 from storage.backup_tables import TablePlan
@@ -132,6 +133,25 @@ def test_a_second_attempt_at_a_restore_beside_the_first_is_left_alone_by_it(
     assert contents(world.database, "copy") == contents(world.database, "news")
     with world.database.read() as connection:
         assert set(connection.execute(select(Collections.name)).scalars()) == {"news", "copy"}
+
+
+def test_what_another_attempt_took_for_dead_is_not_shown_though_its_rows_are_still_there(
+    world: World, backups: SqlBackups, files: FsspecUploadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(world, files)
+    job = SqlLongJobs(world.database).open(JobKind.RESTORE, "", {})
+    show = CollectionLoader._show
+
+    def taken_for_dead(self: CollectionLoader, *more: Any) -> Restored:
+        with monkeypatch.context() as patch:
+            patch.setattr(removal, "_clear_some", lambda *_: False)  # that process has died, too
+            assert len(self.remove_leftovers(RESTORING + job.id)) == 1
+        return show(self, *more)
+
+    monkeypatch.setattr(CollectionLoader, "_show", taken_for_dead)
+    with pytest.raises(Unavailable, match="Another process works on this restore"):
+        list(backups.restore(job.id, "b", [Move("news", "copy")], lambda done: None))
+    assert [collection.name for collection in world.collections.list()] == ["news"]
 
 
 def test_a_cancelled_restore_ends_and_leaves_nothing(

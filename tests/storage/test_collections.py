@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import func, select
 
-from core.errors import Conflict, NotFound
+from core.errors import CollectionGone, Conflict, NotFound, Unavailable
+from core.job_types import JobKind
 from core.types import CollectionSettings, DocumentCounts, RejectedItem
+from storage import removal
 from storage.acceptance import MAX_BATCH_DOCUMENTS
-from storage.collections import DELETED_REASON
+from storage.backups import SqlBackups
+from storage.database import Database
+from storage.removal import DELETED_REASON
+from storage.schema import Collections, Documents
 from tests.storage.world import ENCODER, World, encode, new
 
 
@@ -79,3 +85,80 @@ def test_the_id_of_a_deleted_collection_is_not_given_out_again(world: World) -> 
     again, _ = world.collections.create("news", "", ENCODER, CollectionSettings())
     assert again.id > world.id
     assert again.uid != world.collection.uid
+
+
+def test_others_write_while_the_rows_of_a_large_collection_are_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "MAX_DOCUMENTS", 2)
+    other = World(world.database, "other", world.clock)
+    world.add(*(new(f"{i}") for i in range(7)))
+    world.send(new("waits"))
+    some = removal._clear_some
+
+    def clear_some(database: Database, collection_id: int) -> bool:
+        other.add(new(f"{len(list_ids(other))}"))
+        world.collections.create("news", "the next", ENCODER, CollectionSettings())
+        return some(database, collection_id)
+
+    monkeypatch.setattr(removal, "_clear_some", clear_some)
+    world.collections.delete("news")
+    assert len(list_ids(other)) == 5
+    assert rows_of(world) == (0, 0)
+    assert world.collections.get("news").description == "the next"
+
+
+def test_what_a_killed_deletion_left_is_out_of_reach_and_removed_by_the_purge(
+    world: World, backups: SqlBackups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(new("a"))
+    waiting = world.send(new("a", "new"), new("b"))
+    held = world.claim(waiting.batch_ids[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_clear_some", lambda *_: False)  # as if the process had died
+        world.collections.delete("news")
+    assert rows_of(world)[0] == 2
+    assert world.collections.list() == []
+    assert world.batches.unfinished() == []
+    assert world.batches.complete(held, [], []) is None
+    for call in (
+        lambda: world.documents.submit(world.id, [new("c")], []),
+        lambda: world.documents.delete(world.id, ["a"]),
+        lambda: world.jobs.create(world.id, JobKind.IMPORT, {}),
+        lambda: world.log.read(world.id, (0, 0), 10),
+        lambda: world.labels.labelled(world.id, "year", 0, 10),
+        lambda: world.labels.document_vectors(world.id, 0, 10),
+    ):
+        with pytest.raises(CollectionGone):
+            call()
+    job = world.long_jobs.open(JobKind.BACKUP, "", {})
+    assert backups.create(job.id, "b", None, lambda _: None).collections == ()
+    world.retention.purge(world.clock.now)
+    assert rows_of(world) == (0, 0)
+
+
+def test_rows_that_the_database_does_not_let_go_are_left_to_the_purge(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.add(new("a"))
+
+    def refuse(*_: object) -> bool:
+        raise Unavailable("the database is away or restarting; retry")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_clear_some", refuse)
+        assert world.collections.delete("news").id == world.id
+    world.retention.purge(world.clock.now)
+    assert rows_of(world) == (0, 0)
+
+
+def list_ids(world: World) -> list[str]:
+    return [document.external_id for document in world.documents.list(world.id, None, 100, None)]
+
+
+def rows_of(world: World) -> tuple[int, int]:
+    """How many documents and collections of this id are stored."""
+    documents = select(func.count()).where(Documents.collection_id == world.id)
+    collections = select(func.count()).where(Collections.id == world.id)
+    with world.database.read() as connection:
+        return connection.execute(documents).scalar_one(), connection.execute(collections).scalar_one()
