@@ -28,6 +28,14 @@ _AS_MUCH: Final = frozenset(
         "rejected", "impossible",
     )
 )  # fmt: skip
+# Almost denials: who loses one of these says the opposite, unless one of the words below tells as much.
+_SELDOM: Final = frozenset(("hardly", "rarely", "barely", "seldom", "scarcely"))
+_LITTLE: Final = _SELDOM | frozenset(
+    (
+        "few", "little", "almost", "nearly", "hard", "difficult", "difficulty", "rare", "uncommon", "unusual",
+        "infrequent", "infrequently", "sometimes", "occasionally", "just", "only", "narrowly", "short",
+    )
+)  # fmt: skip
 _AS_MUCH_TOGETHER: Final = re.compile(
     r"\b(?:instead of|rather than|far from|yet to|(?:very|too) little)\b"
     r"|\b(?:against|stop|stops|stopped|quit) \w+ing\b|(?<!\ba )\bfew\b",
@@ -69,11 +77,12 @@ def disagree(one: str, other: str) -> bool:
 def differ_in_denials(one: str, other: str) -> bool:
     """Whether one of two texts denies more often than the other, and has no word that says as much.
 
-    Where they deny as often, one may still say "unsafe" and the other "safe".
+    Where they deny as often, one may still say "unsafe" and the other "safe", or "hardly" and the other not.
     """
     more, fewer = sorted((one, other), key=denials, reverse=True)
     if denials(more) == denials(fewer):
-        return _count_opposites(one, other) != _count_opposites(other, one)
+        is_opposite = _count_opposites(one, other) != _count_opposites(other, one)
+        return is_opposite or _loses_seldom(one, other) or _loses_seldom(other, one)
     return not _says_as_much(fewer, more)
 
 
@@ -127,6 +136,10 @@ def _says_as_much(plain: str, denying: str) -> bool:
     denied = {word for place in _places(told) for word in told[place + 1 : place + 1 + _REACH]}
     new = set(words(plain)).difference(told)
     return not new.isdisjoint(_AS_MUCH) or any(map(_is_opposite_of(denied), new))
+
+
+def _loses_seldom(text: str, other: str) -> bool:
+    return not _SELDOM.isdisjoint(words(text)) and _LITTLE.isdisjoint(words(other))
 
 
 def _count_opposites(text: str, other: str) -> int:

@@ -18,6 +18,7 @@ from core.facts import missing_names, names, squeezed, straight, stutter, words
 from core.generation_types import FinishReason, Generated, GenerationTask
 from core.repairs import tries_of, without_repaired, without_signs
 from core.stated_numbers import missing_numbers, spoken_numbers
+from core.stated_units import missing_places, missing_tens, new_units
 from core.telling_words import unsupported
 
 
@@ -174,6 +175,8 @@ def _lost(rule: Rule, source: str, text: str) -> Drop | None:
         return Drop(DropReason.LOST_NUMBERS, f"it lost the number {lost[0]}")
     if rule.keeps is Keeps.NUMBERS:
         return None
+    if lost := missing_places(kept, text) or missing_tens(kept, text):
+        return Drop(DropReason.LOST_NUMBERS, f"it lost {lost[0]!r}")
     told = set(words(kept))
     missing = missing_names(source, [text])
     if lost := [name for name in missing if set(words(name)) <= told]:
@@ -227,7 +230,14 @@ def _to_be_kept(keeps: Keeps, source: str) -> str:
 def _new(task: GenerationTask, source: str, text: str) -> Drop | None:
     if new := missing_numbers(text, source):
         return Drop(DropReason.NEW_NUMBERS, f"it has the number {new[0]}, which the text has not")
-    if task is not GenerationTask.TRANSLATE_EN_ES and (new := missing_names(text, [source])):
+    if task is GenerationTask.TRANSLATE_EN_ES:
+        return None
+    if new := new_units(text, source):
+        told = f"it has a number with the unit {new[0]!r}, which the text has not"
+        return Drop(DropReason.NEW_NUMBERS, told)
+    if new := missing_places(text, source) or missing_tens(text, source):
+        return Drop(DropReason.NEW_NUMBERS, f"it has {new[0]!r}, which the text has not")
+    if new := missing_names(text, [source]):
         return Drop(DropReason.NEW_NAMES, f"it has the name {new[0]!r}, which the text has not")
     return None
 
