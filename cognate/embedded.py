@@ -75,5 +75,6 @@ class _Sweep:
             self._purged_at = time.monotonic()
             purged = self._retention.purge(datetime.now(UTC) - self._keep)
             log.info("purged", extra=asdict(purged))
-            self._ingestion.imports.remove_orphans(ORPHANED_AFTER)
             self._compact()
+            self._ingestion.imports.remove_orphans(ORPHANED_AFTER)
+            self._ingestion.backups.remove_abandoned()

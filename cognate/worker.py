@@ -92,6 +92,7 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
         keep = timedelta(days=settings.retention_days)
         log.info("purged", extra=asdict(retention.purge(datetime.now(UTC) - keep)))
         ingestion.imports.remove_orphans(ORPHANED_AFTER)
+        ingestion.backups.remove_abandoned()
 
     stop, compact = background.stopping.set, background.notifier.request_compaction
     return Work(handle, sweep, purge, compact, stop, encoder.close, ingestion.identify)

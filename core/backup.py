@@ -60,6 +60,10 @@ class BackupService:
         _check_backup_name(name)
         self.backups.delete(name)
 
+    def remove_abandoned(self) -> None:
+        """Removes what killed processes left of backups that will never be whole; for the purge."""
+        self.backups.remove_abandoned()
+
     def verify(self, name: str, request_id: str = "") -> Job:
         """Queues a comparison of all checksums. Raises NotFound, InvalidInput."""
         self.get(name)

@@ -134,6 +134,10 @@ class BackupStore(Protocol):
         """
         ...
 
+    def remove_abandoned(self) -> None:
+        """Removes what killed processes left of backups that will never be whole."""
+        ...
+
     def verify(self, name: str, going: Going) -> Backup:
         """Reads every byte and compares the checksums. Raises NotFound, InvalidInput."""
         ...

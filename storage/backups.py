@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from sqlalchemy import select
+
 from core.backup_types import (
     Backup,
     Going,
@@ -35,7 +37,9 @@ from storage.backup_writing import CollectionWriter, collection_ids, find_saved
 from storage.clock import Clock, new_id
 from storage.collections import collection_gone
 from storage.database import Database
+from storage.jobs import OPEN_STATES
 from storage.removal import clear_gone
+from storage.schema import Jobs
 from storage.uploads import ASIDE, FsspecUploadStore
 
 log = logging.getLogger(__name__)
@@ -103,7 +107,7 @@ class SqlBackups:
         when there is a backup of this name, StorageFull.
         """
         self._refuse_second(name)
-        self._remove_abandoned()
+        self.remove_abandoned(job_id)
         ids = collection_ids(self._database, collections)
         # A name for each attempt: a process that lost its lock on the job may still be writing another.
         upload = self._files.create(name + SUFFIX, f".{job_id}.{new_id()}{ASIDE}")
@@ -210,13 +214,24 @@ class SqlBackups:
         if self.exists(name):
             raise Conflict(f"backup {name!r} exists; choose another name, or delete it")
 
-    def _remove_abandoned(self) -> None:
-        """What a killed process was writing."""
+    def remove_abandoned(self, ours: str | None = None) -> None:
+        """Removes what killed processes were writing: for the job `ours`, for jobs that are over, a day ago.
+
+        Jobs that are not known may be of another installation, which keeps its backups here too.
+        """
         before = datetime.now(UTC) - ABANDONED_AFTER
         for file in self._files.list():
-            if file.name.endswith(ASIDE) and file.modified < before:
+            if not file.name.endswith(ASIDE):
+                continue
+            job_id = file.name.removesuffix(ASIDE).rpartition(".")[0].rpartition(".")[2]
+            if job_id == ours or file.modified < before or self._is_over(job_id):
                 log.info("abandoned backup removed", extra={"file_name": file.name})
                 self._files.delete(file.name)
+
+    def _is_over(self, job_id: str) -> bool:
+        over = select(Jobs.id).where(Jobs.id == job_id, Jobs.state.not_in(OPEN_STATES))
+        with self._database.read() as connection:
+            return connection.execute(over).first() is not None
 
 
 def _backup(name: str, archive: Archive) -> Backup:

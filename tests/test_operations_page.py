@@ -6,6 +6,7 @@ import ast
 import re
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
@@ -45,7 +46,8 @@ def every_metric() -> set[str]:
     GenerationMetrics(registry)
     with ExitStack() as stack:
         settings = Settings(redis_url="redis://127.0.0.1:1/0", database_url="postgresql://nobody@nowhere/x")
-        background = RedisBackground(settings, cast(Any, None), stack)  # connects when it is first used
+        database = cast(Any, SimpleNamespace(now=None))  # nothing is asked of it
+        background = RedisBackground(settings, database, stack)  # connects when it is first used
         for collector in (
             EncoderCollector(FakeEncoder().stats),
             IndexCollector(dict, dict, lambda: 0),

@@ -184,6 +184,35 @@ def test_a_backup_of_long_ago_that_was_never_finished_is_removed(
     assert {backup.name for backup in backups.list()} == {"c", "d"}
 
 
+def test_what_was_written_for_an_earlier_attempt_or_a_job_that_is_over_is_removed(
+    world: World, backups: SqlBackups, tmp_path: Path
+) -> None:
+    jobs = SqlLongJobs(world.database)
+    ours, over, open_ = (jobs.open(JobKind.BACKUP, "", {}).id for _ in range(3))
+    world.jobs.cancel(over)
+    folder = tmp_path / "backups"
+    for job_id in (ours, over, open_, "of-another-installation"):
+        (folder / f"na.me.zip.{job_id}.1.part").write_bytes(b"PK")
+    backups.remove_abandoned()
+    assert {path.name.split(".")[3] for path in folder.iterdir()} == {ours, open_, "of-another-installation"}
+    backups.create(ours, "c", None, lambda done: None)
+    left = {path.name.split(".")[3] for path in folder.iterdir() if path.name != "c.zip"}
+    assert left == {open_, "of-another-installation"}
+
+
+def test_an_attempt_whose_file_the_next_one_removed_leaves_the_job_to_it(
+    world: World, backups: SqlBackups, tmp_path: Path
+) -> None:
+    world.add(new("a"))
+
+    def go_on_elsewhere(done: int) -> None:
+        backups.remove_abandoned("j")
+
+    with pytest.raises(Unavailable):
+        backups.create("j", "b", None, go_on_elsewhere)
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
 def test_a_collection_deleted_at_the_last_moment_is_no_empty_backup_of_it(
     world: World, backups: SqlBackups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
