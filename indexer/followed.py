@@ -10,13 +10,12 @@ from pathlib import Path
 
 from core.index_types import LogPage
 from core.types import Collection
+from indexer.backoff import Backoff
 from indexer.collection_index import Cursor
 from indexer.main_index import Build
 from indexer.search_index import SearchIndex, SearchState
 
 logger = logging.getLogger(__name__)
-
-MAX_RETRY_S = 60.0
 
 
 class Followed:
@@ -47,8 +46,7 @@ class Followed:
         self.index = self._new_index(state)
         self._aside: SearchIndex | None = None
         self._saved_changes = self.index.changes
-        self._failures = 0
-        self._retry_at = 0.0
+        self._retry = Backoff()
         self._whole_from = collection.purged_seq
         self._floor = state.vectors.applied_seq if state else collection.seq
 
@@ -70,7 +68,7 @@ class Followed:
     def is_behind(self) -> bool:
         """Whether there is something to read now; false while waiting to try again, and once dropped."""
         is_due = self._aside is not None or self.index.applied_seq < self.collection.seq
-        return is_due and not self.is_dropped.is_set() and time.monotonic() >= self._retry_at
+        return is_due and not self.is_dropped.is_set() and self._retry.is_over
 
     @property
     def unsaved(self) -> int:
@@ -84,12 +82,11 @@ class Followed:
         had applied when it was last seen, or the head at the time a replay from the beginning started.
         """
         self.collection = collection
-        if collection.seq < self.index.applied_seq and self._aside is None:
-            self._start_again(f"the database is at seq {collection.seq}, the index further")
-        elif self.index.is_broken and self._aside is None and time.monotonic() >= self._retry_at:
-            self._start_again("the last attempt to build it anew failed")
-        elif collection.purged_seq > self._floor:
-            self._start_again(f"the log is purged up to {collection.purged_seq}, seen up to {self._floor}")
+        reason = self._reason_to_start_again()
+        if reason is not None and not self._retry.is_over:
+            return
+        if reason is not None:
+            self._start_again(reason)
         self._floor = max(self._floor, self._target.applied_seq)
 
     def held_passages(self, document_id: int) -> list[int]:
@@ -103,13 +100,13 @@ class Followed:
             self._whole_from = min(self._whole_from, self._aside.applied_seq)
             old, self.index, self._aside = self.index, self._aside, None
             old.close()
-            self._failures, self._saved_changes = 0, -1
+            self._retry.succeed()
+            self._saved_changes = -1
             logger.info("index_rebuilt", extra={"collection": self.collection.name})
 
     def fail(self) -> None:
         """After an exception in `apply`: replay from the beginning, later each time it fails again."""
-        self._retry_at = time.monotonic() + min(MAX_RETRY_S, 2.0**self._failures - 1)
-        self._failures += 1
+        self._retry.fail()
         self._start_again("a page of the log could not be applied")
 
     def compact_when_due(self, is_cancelled: Callable[[], bool]) -> bool:
@@ -149,12 +146,26 @@ class Followed:
     def _target(self) -> SearchIndex:
         return self._aside or self.index
 
+    def _reason_to_start_again(self) -> str | None:
+        collection = self.collection
+        if collection.seq < self.index.applied_seq and self._aside is None:
+            return f"the database is at seq {collection.seq}, the index further"
+        if self.index.is_broken and self._aside is None:
+            return "the last attempt to build it anew failed"
+        if collection.purged_seq > self._floor:
+            return f"the log is purged up to {collection.purged_seq}, seen up to {self._floor}"
+        return None
+
     def _start_again(self, reason: str) -> None:
         logger.warning("index_rebuild_started", extra={"collection": self.collection.name, "reason": reason})
         old, self._aside = self._aside, None
         if old is not None:
             old.close()
-        self._aside, self._floor = self._new_index(None), self.collection.seq
+        try:
+            self._aside, self._floor = self._new_index(None), self.collection.seq
+        except Exception:  # a full disk, say: not again with each look
+            self._retry.fail()
+            raise
 
     def _new_index(self, state: SearchState | None) -> SearchIndex:
         collection = self.collection

@@ -19,6 +19,7 @@ from core.metering import IngestMeter, IngestStage, NoMeter, timed
 from core.ports.stores import ChangeLog, CollectionStore
 from core.ports.work import Notifier
 from core.types import Collection
+from indexer.backoff import Backoff
 from indexer.collection_index import RECALL_TARGET
 from indexer.followed import Followed
 from indexer.lexical_files import DamagedIndex
@@ -81,6 +82,7 @@ class IndexFollower:
         self._prepared: dict[str, Collection] = {}  # by uid: followed though they are not listed
         self._released: set[str] = set()  # uids of those that are listed by now, or gone
         self._opening = threading.Lock()
+        self._unopened: dict[str, Backoff] = {}  # by uid: those whose index could not be opened
         self._applied = threading.Condition()
         self._news = threading.Event()
         self._is_awaited = threading.Event()  # somebody waits for a change: it is not to be gathered
@@ -197,7 +199,12 @@ class IndexFollower:
         followed = self._known(collection)
         if followed is not None:
             return followed
-        followed = self._open(collection, with_snapshot=False)
+        if collection.uid in self._unopened:  # an empty view would hide what its snapshot and log hold
+            raise _not_opened(collection)
+        try:
+            followed = self._open(collection, with_snapshot=False)
+        except (OSError, DamagedIndex) as error:
+            raise _not_opened(collection) from error
         self._news.set()
         return followed
 
@@ -255,6 +262,8 @@ class IndexFollower:
             logger.exception("collections_not_listed")
             return []
         wanted = self._with_prepared(listed, released)
+        for uid in set(self._unopened) - {collection.uid for collection in wanted}:
+            del self._unopened[uid]
         for gone in known - {collection.id for collection in wanted}:
             self._drop(gone)
         return self._see_all(wanted)
@@ -289,11 +298,17 @@ class IndexFollower:
 
     def _see(self, collection: Collection) -> Followed | None:
         """The followed collection if there is something to read for it."""
+        failed = self._unopened.get(collection.uid)
+        if failed is not None and not failed.is_over:
+            return None
         try:
             followed = self._open(collection, with_snapshot=True)
+            self._unopened.pop(collection.uid, None)
             followed.see(collection)
-        except Exception:  # a full disk, say: tried again with the next listing
+        except Exception:  # a full disk, say: tried again later
             logger.exception("index_not_opened", extra={"collection": collection.name})
+            if self._known(collection) is None:
+                self._unopened.setdefault(collection.uid, Backoff()).fail()
             return None
         return followed if followed.is_behind else None
 
@@ -385,6 +400,13 @@ class IndexFollower:
             logger.info("compaction_given_up", extra={"collection": followed.collection.name})
         except Exception:
             logger.exception("index_upkeep_failed", extra={"collection": followed.collection.name})
+
+
+def _not_opened(collection: Collection) -> Unavailable:
+    return Unavailable(
+        f"The index of collection {collection.name!r} cannot be opened; the server's log says why (a full"
+        " disk, say). It is tried again; retry."
+    )
 
 
 def working_folder(preferred: Path) -> Path:

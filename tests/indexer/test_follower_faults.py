@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import Unavailable
 from core.index_types import LogPage
 from core.ports.stores import HeldPassages
+from core.types import Collection
 from indexer.lexical import LexicalIndex
 from indexer.snapshot import Layout
 from tests.indexer.following import QUICK, WAIT_S, World, eventually
@@ -199,6 +201,52 @@ def test_a_page_that_fails_on_a_full_disk_is_applied_once_there_is_room(
             assert follower.view(collection).seq == 1
         eventually(lambda: follower.view(collection).seq == seq)
         world.assert_served(follower, collection)
+
+
+def test_an_index_that_cannot_be_opened_is_unavailable_and_tried_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with world.following() as follower:
+        with monkeypatch.context() as patch:
+            patch.setattr(LexicalIndex, "__init__", refuse)
+            collection = world.database.add_collection("a")
+            with pytest.raises(Unavailable, match="index of collection 'a' cannot be opened"):
+                follower.stats(collection)
+            look_often(world, patch, 50)
+            assert 1 <= caplog.text.count("index_not_opened") <= 10
+        seq = world.put(collection, 1)
+        eventually(lambda: follower.lag() == {"a": 0} and follower.view(collection).seq == seq)
+        world.assert_served(follower, collection)
+
+
+def test_a_rebuild_that_a_full_disk_refuses_is_tried_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    collection = world.database.add_collection("a")
+    world.put(collection, 1)
+    with world.following() as follower:
+        with monkeypatch.context() as patch:
+            patch.setattr(LexicalIndex, "apply", refuse)
+            patch.setattr(LexicalIndex, "__init__", refuse)
+            seq = world.put(collection, 2)
+            look_often(world, patch, 50)
+            assert 1 <= caplog.text.count("index_rebuild_started") <= 10
+            assert follower.view(collection).seq == 1
+        eventually(lambda: follower.view(collection).seq == seq)
+        world.assert_served(follower, collection)
+
+
+def look_often(world: World, patch: pytest.MonkeyPatch, times: int) -> None:
+    """Waits until the follower has listed the collections so many times more."""
+    listed = world.database.list
+    looks: list[None] = []
+
+    def counted() -> list[Collection]:
+        looks.append(None)
+        return listed()
+
+    patch.setattr(world.database, "list", counted)
+    eventually(lambda: len(looks) >= times)
 
 
 def refuse(*_: object) -> None:
