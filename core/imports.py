@@ -26,6 +26,10 @@ ATTEMPTS = "attempts"  # in the details of the job
 MAX_REASON_CHARACTERS = 1000
 MAX_FILENAME_CHARACTERS = 255
 PAUSE_S = 0.2
+NOT_THERE = (
+    "The uploaded file is not in the store of uploads; upload it again. If that is of no use, the server and"
+    " its workers keep uploads in different places: COGNATE_UPLOAD_URL must name one that all of them reach."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class ImportService:
         try:
             if self.uploads.exists(job.details["file"]):
                 return self._attempt(job)
-            self.ingest.jobs.fail(job.id, "The uploaded file is gone from the store; upload it again.")
+            self.ingest.jobs.fail(job.id, NOT_THERE)
         except Overtaken:
             log.warning("another process reads the same import; leaving it", extra={"job_id": job.id})
             return False

@@ -172,6 +172,7 @@ def test_a_file_that_is_gone_before_it_was_read_fails_the_job(world: World) -> N
     world.path.unlink()
     world.run()
     assert "upload it again" in world.job.errors[0].reason
+    assert "COGNATE_UPLOAD_URL must name one" in world.job.errors[0].reason
 
 
 def test_a_cancelled_import_gives_its_thread_back_though_the_queue_stays_full(world: World) -> None:
