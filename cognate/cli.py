@@ -4,6 +4,7 @@ jobs, db, backup, bench, eval, eval-generator, quality, tune, topics, train.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -51,6 +52,7 @@ app.command()(topics)
 console = Terminal()
 
 JOBS_WIDTH = 140
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Host = Annotated[str | None, typer.Option(help="Address to bind.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes any free one.")]
@@ -65,9 +67,11 @@ def main() -> None:
     except CognateError as error:
         _end(str(error))
     except OSError as error:
-        if error.filename is None:  # no file that somebody named
-            raise
-        _end(f"{error.filename}: {error.strerror}.")
+        if error.filename is not None:
+            _end(f"{error.filename}: {error.strerror}.")
+        if error.errno in NO_ROOM:
+            _end(f"Nothing more can be written: {error.strerror}.")
+        raise  # of no file that somebody named
     except UnicodeEncodeError as error:
         if error.encoding != "utf-8":
             _end(

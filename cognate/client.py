@@ -183,8 +183,9 @@ class Client:
         self._http.timeout = httpx.Timeout(REWRITING_TIMEOUT_S, connect=TIMEOUT_S)
 
     def _unreachable(self, error: httpx.TransportError) -> Unavailable:
+        reason = ": ".join(filter(None, (type(error).__name__, str(error))))
         return Unavailable(
-            f"No answer from {self._url} ({type(error).__name__}). Start a server with 'cognate serve',"
+            f"No answer from {self._url} ({reason}). Start a server with 'cognate serve',"
             " or name another with --url or COGNATE_URL."
         )
 

@@ -38,6 +38,8 @@ def explain(
     """Explain a similarity or a label by the words that make it, and by a sentence."""
     named: Json = {"text": text, "collection": collection, "id": document}
     if label or classifier:
+        if any(value is not None for value in named.values()):
+            raise typer.BadParameter("--text, --collection and --id go with a query, not with labels")
         named = {"text": query, "labels": label or None, "classifier": classifier}
     else:
         named["query"] = query

@@ -36,7 +36,7 @@ def plain_lines(console: Console, every_s: float = LINE_EVERY_S) -> Callable[[st
 def follow_jobs(
     client: Client, job_ids: Sequence[str], console: Console, title: str, unit: str = "documents"
 ) -> list[dict[str, Any]]:
-    """Shows a bar until the jobs are over; the jobs at their end."""
+    """Shows a bar until the jobs are over; the jobs at their end. An interrupt says that one job goes on."""
     columns = (
         TextColumn("{task.description}", markup=False),  # it may be the name of a file
         BarColumn(),
@@ -53,7 +53,13 @@ def follow_jobs(
             rate = f"{finished / seconds:,.0f} {unit}/s" if seconds > 1 else ""
             bar.update(line, completed=finished, total=sum(job["total"] for job in jobs), rate=rate)
 
-        return client.follow(job_ids, show)
+        try:
+            return client.follow(job_ids, show)
+        except KeyboardInterrupt:
+            if len(job_ids) == 1:
+                told = f"The job goes on; follow it with: cognate jobs {job_ids[0]} --follow"
+                Terminal(stderr=True).print(told, highlight=False, soft_wrap=True)
+            raise
 
 
 def finish_job(

@@ -107,7 +107,7 @@ def _import_fields(sent: Mapping[str, str]) -> ImportFields:
                 f"{field} is longer than {MAX_COLUMN_NAME} characters, the limit of column names."
             )
     listed = sent.get("metadata_fields")
-    columns = tuple(field.strip() for field in listed.split(",")) if listed else None
+    columns = tuple(field.strip() for field in listed.split(",") if field.strip()) if listed else None
     id_field, text_field, title_field = (sent.get(field) or None for field in COLUMN_FIELDS)
     return ImportFields(id_field, text_field, title_field, columns)
 

@@ -77,9 +77,10 @@ class CohereRerankBody(Body):
         fields = ["text"] if self.rank_fields is None else self.rank_fields
         found = [document[field] for field in fields if field in document]
         if not found or not all(isinstance(value, str) for value in found):
+            strings = [repr(field) for field, value in document.items() if isinstance(value, str)]
             raise InvalidInput(
                 f"documents[{i}] needs a string in {' or '.join(map(repr, fields))[:200] or 'rank_fields'};"
-                f" it has {', '.join(map(repr, document))[:200] or 'no fields'}."
+                f" it has {', '.join(strings)[:200] or 'none'}."
             )
         return "\n".join(found)
 

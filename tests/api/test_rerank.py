@@ -126,7 +126,7 @@ def test_top_n_beyond_the_documents_gives_them_all(v1: cohere.Client) -> None:
         ({"top_n": -1}, "top_n is -1"),
         ({"max_chunks_per_doc": 0}, "max_chunks_per_doc is 0"),
         ({"rank_fields": [], "documents": [{"text": "x"}]}, "needs a string in rank_fields"),
-        ({"rank_fields": ["year"], "documents": [{"year": 5}]}, "needs a string in 'year'"),
+        ({"rank_fields": ["year"], "documents": [{"year": 5}]}, "needs a string in 'year'; it has none"),
         ({"typo": 1}, "is not a known field"),
     ],
 )

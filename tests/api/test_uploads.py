@@ -61,6 +61,11 @@ def test_fields_may_stand_before_and_after_the_file_however_the_body_is_cut(
     assert client.get(f"{news}/documents/7").json()["text"] == "some text of row 7"
 
 
+def test_a_comma_too_many_names_no_column(client: TestClient, news: str) -> None:
+    answer = send(client, news, FILE + part('name="metadata_fields"', b"id, ,") + END)
+    assert answer.json()["job"]["fields"]["metadata_fields"] == ["id"]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [

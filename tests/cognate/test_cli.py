@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import pytest
@@ -27,6 +29,17 @@ def test_a_file_that_cannot_be_written_is_one_line(
     argv = ["classify", "x", "--label", "a", "--label", "b", "-o", "/nonexistent/o.csv"]
     told = ended(argv, monkeypatch, capsys)
     assert told == "error: /nonexistent/o.csv: No such file or directory.\n"
+
+
+def test_output_for_which_there_is_no_room_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cli, "app", fail)
+    told = ended(["search"], monkeypatch, capsys)
+    assert told == "error: Nothing more can be written: No space left on device.\n"
 
 
 def test_bytes_that_are_not_utf_8_are_one_line(

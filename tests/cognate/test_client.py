@@ -63,6 +63,20 @@ def test_many_jobs_are_followed_with_one_question_and_the_failed_ones_tell_their
     assert len(asked) == 2 * 2 + 1 + 5
 
 
+def test_a_server_that_cannot_be_reached_is_told_with_the_reason() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("certificate verify failed" if request.url.path == "/v1/jobs" else "")
+
+    client = Client("https://server")
+    client._http = httpx.Client(base_url="https://server", transport=httpx.MockTransport(refuse))
+    with pytest.raises(
+        Unavailable, match=r"https://server \(ConnectError: certificate verify failed\)\. Start"
+    ):
+        client.jobs()
+    with pytest.raises(Unavailable, match=r"\(ConnectError\)\. Start"):
+        client.backups()
+
+
 def test_following_goes_on_behind_a_restart_of_the_server_or_its_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

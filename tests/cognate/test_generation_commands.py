@@ -71,5 +71,12 @@ def test_a_document_shows_its_scores_in_the_search(server: TestClient) -> None:
     assert "dense" in shown
 
 
+@pytest.mark.parametrize("option", ["--text", "--collection", "--id"])
+def test_what_goes_with_a_query_is_not_passed_over_beside_labels(option: str) -> None:
+    refused = CliRunner().invoke(app, ["explain", SOURCE, "-l", "mat", "-l", "finance", option, "x"])
+    assert refused.exit_code == 2
+    assert "go with a query" in refused.output
+
+
 def test_a_label_is_explained() -> None:
     assert "mat (" in told("explain", SOURCE, "-l", "mat", "-l", "finance")

@@ -1,4 +1,4 @@
-"""Progress where no terminal shows a bar."""
+"""Progress where no terminal shows a bar, and interrupts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from cognate.progress import plain_lines
+from cognate.client import Client
+from cognate.progress import follow_jobs, plain_lines
 
 
 def told(every_s: float, is_terminal: bool) -> list[str]:
@@ -30,3 +31,15 @@ def test_a_terminal_has_its_bar_instead_but_not_one_that_cannot_move_its_cursor(
     assert told(0.0, is_terminal=True) == []
     monkeypatch.setenv("TERM", "dumb")
     assert told(0.0, is_terminal=True) == ["step [0]", "step [1]", "step [2]"]
+
+
+def test_an_interrupt_says_that_the_job_goes_on_and_how_to_follow_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "follow", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        follow_jobs(Client("http://server"), ["18ec"], Console(file=StringIO()), "rows.csv")
+    assert capsys.readouterr().err == "The job goes on; follow it with: cognate jobs 18ec --follow\n"
