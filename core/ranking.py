@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,30 +66,35 @@ def lexical_hits(
         return view.lexical(texts[0].text, k, allowed)
     wanted = [one.text for one in texts if one.weight > 0]
     found = {hit.document_id for text in wanted for hit in view.lexical(text, CANDIDATES, allowed)}
-    hits = lexical_scores(view, texts, np.array(sorted(found), dtype=np.int64))
-    return sorted(hits, key=lambda hit: (-hit.score, hit.passage_id))[:k]
+    documents = np.array(sorted(found), dtype=np.int64)
+    totals, passages = np.zeros(len(documents)), np.full(len(documents), -1, dtype=np.int64)
+    for one, share in zip(texts, _shares(texts), strict=True):
+        scores, best = view.lexical_scores(one.text, documents)
+        totals += share * scores
+        passages = np.where(passages < 0, best, passages)
+    order = np.lexsort((passages, -totals))[:k]
+    columns = (documents[order].tolist(), passages[order].tolist(), totals[order].tolist())
+    return list(map(IndexHit, *columns))
 
 
-def lexical_scores(view: IndexView, texts: Sequence[WeightedQuery], document_ids: Int64) -> list[IndexHit]:
-    """The weighted mean of the documents' BM25 for each text; others are left out."""
-    return _weighted(texts, lambda text: view.lexical_scores(text, document_ids))
+def _shares(texts: Sequence[WeightedQuery]) -> list[float]:
+    """Their weights, divided so that the sizes add up to 1."""
+    size = sum(abs(one.weight) for one in texts)
+    return [one.weight / size for one in texts]
 
 
 def coverage(view: IndexView, texts: Sequence[WeightedQuery], document_ids: Int64) -> list[IndexHit]:
-    """The weighted mean of the share of each text that the documents cover; others are left out."""
-    return _weighted(texts, lambda text: view.coverage(text, document_ids))
+    """The weighted mean of the share of each text that the documents cover; others are left out.
 
-
-def _weighted(texts: Sequence[WeightedQuery], score: Callable[[str], list[IndexHit]]) -> list[IndexHit]:
-    """One hit a document: its weighted mean score, where a text that gives it none counts as 0."""
+    A text of which a document covers nothing counts as 0.
+    """
     if len(texts) == 1:
-        return score(texts[0].text)
-    size = sum(abs(one.weight) for one in texts)
+        return view.coverage(texts[0].text, document_ids)
     totals: dict[int, IndexHit] = {}
-    for one in texts:
-        for hit in score(one.text):
+    for one, share in zip(texts, _shares(texts), strict=True):
+        for hit in view.coverage(one.text, document_ids):
             before = totals.get(hit.document_id)
-            total = one.weight / size * hit.score + (before.score if before else 0.0)
+            total = share * hit.score + (before.score if before else 0.0)
             totals[hit.document_id] = (before or hit)._replace(score=total)
     return list(totals.values())
 

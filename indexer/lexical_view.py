@@ -10,17 +10,14 @@ from heapq import nsmallest
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import tantivy
 
 from core.document_set import DocumentSet
 from core.errors import InvalidInput
 from core.index_types import IndexHit
-from core.types import Int64
+from core.types import Float64, Int64
 from indexer.lexical_analyzer import Analyzer
 from indexer.lexical_store import SCHEMA
-
-Float64 = npt.NDArray[np.float64]
 
 MAX_QUERY_TERMS: Final = 512
 MAX_QUERY_CHARACTERS: Final = 100_000
@@ -83,13 +80,20 @@ class LexicalView:
         count = allowed.count
         return self._filtered(query, k, allowed, count) if count else []
 
-    def score(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        """Those of the documents (n,) that hold a word of the text, scored and ordered as by `search`."""
+    def score(self, text: str, document_ids: Int64) -> tuple[Float64, Int64]:
+        """Of documents (n,), different and ascending: their scores as by `search` (n,), their passages (n,).
+
+        0 and -1 for one that holds no word of the text.
+        """
+        scores = np.zeros(len(document_ids))
+        passages = np.full(len(document_ids), -1, dtype=np.int64)
         query = self._query(text)
-        ids = np.unique(document_ids)
-        if query is None or not len(ids):
-            return []
-        return self._best(_restricted(query, ids), len(ids))
+        if query is not None and len(document_ids):
+            found = self._every(_restricted(query, document_ids), 2 * len(document_ids))
+            levels, best = _best_passages(found)
+            places = np.searchsorted(document_ids, found.document_ids[best])
+            scores[places], passages[places] = levels[best], found.passage_ids[best]
+        return scores, passages
 
     def worth(self, text: str) -> dict[str, float]:
         """The idf of each term of the text times its count there; terms of no passage are the rarest."""
@@ -117,6 +121,13 @@ class LexicalView:
             if is_sure:
                 return hits
             fetch *= 4
+
+    def _every(self, query: tantivy.Query, likely: int) -> _Found:
+        """All passages that match; `likely` is how many they may be."""
+        fetch = max(MIN_FETCH, likely)
+        while (found := self._fetch(query, fetch)).bound > -np.inf:
+            fetch *= 4
+        return found
 
     def _fetch(self, query: tantivy.Query, limit: int) -> _Found:
         limit = max(1, min(limit, self.passages))
@@ -164,10 +175,8 @@ def _restricted(query: tantivy.Query, document_ids: Int64) -> tantivy.Query:
 
 def _collapse(found: _Found, k: int) -> tuple[list[IndexHit], bool]:
     """The k best documents among the found, and whether no passage left out could belong there."""
-    scores = _levelled(found.scores)
-    order = np.lexsort((found.passage_ids, -scores))
-    _, first = np.unique(found.document_ids[order], return_index=True)
-    best = order[np.sort(first)[:k]]
+    scores, best = _best_passages(found)
+    best = best[:k]
     hits = [
         IndexHit(document, passage, score)
         for document, passage, score in zip(
@@ -179,6 +188,14 @@ def _collapse(found: _Found, k: int) -> tuple[list[IndexHit], bool]:
     ]
     is_all = found.bound == -np.inf
     return hits, is_all or (len(hits) == k and hits[-1].score * (1 - TIE) > found.bound)
+
+
+def _best_passages(found: _Found) -> tuple[Float64, Int64]:
+    """The levelled scores (n,), and the places of the best passage of each document, best first."""
+    scores = _levelled(found.scores)
+    order = np.lexsort((found.passage_ids, -scores))
+    _, first = np.unique(found.document_ids[order], return_index=True)
+    return scores, order[np.sort(first)]
 
 
 def _levelled(scores: Float64) -> Float64:

@@ -17,7 +17,7 @@ from core.errors import EncoderMismatch
 from core.filters import Filter
 from core.index_types import Facet, IndexHit, IndexStats, LogPage, PassageVectors
 from core.memory import return_freed_memory
-from core.types import CollectionSettings, Float32, Int64
+from core.types import CollectionSettings, Float32, Float64, Int64
 from indexer.attributes import AttributeIndex
 from indexer.attributes_snapshot import Arrays
 from indexer.attributes_view import AttributeView
@@ -62,7 +62,7 @@ class SearchView:
     def lexical(self, text: str, k: int, allowed: DocumentSet | None = None) -> list[IndexHit]:
         return self.words.search(text, k, allowed)
 
-    def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
+    def lexical_scores(self, text: str, document_ids: Int64) -> tuple[Float64, Int64]:
         return self.words.score(text, document_ids)
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:

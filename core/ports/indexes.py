@@ -8,7 +8,7 @@ from typing import Protocol
 from core.document_set import DocumentSet
 from core.filters import Filter
 from core.index_types import Facet, IndexHit, IndexStats, PassageVectors
-from core.types import Collection, CollectionSettings, Float32, Int64, PassageText, Span
+from core.types import Collection, CollectionSettings, Float32, Float64, Int64, PassageText, Span
 
 
 class Chunker(Protocol):
@@ -41,8 +41,11 @@ class IndexView(Protocol):
         """Hits by BM25; documents answer that hold any word of the text."""
         ...
 
-    def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        """BM25 of those of the documents that hold any word of the text, as in `lexical`."""
+    def lexical_scores(self, text: str, document_ids: Int64) -> tuple[Float64, Int64]:
+        """Of documents (n,), different and ascending: their BM25 as in `lexical` (n,), their passages (n,).
+
+        0 and -1 for one that holds no word of the text.
+        """
         ...
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:

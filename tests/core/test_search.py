@@ -19,7 +19,7 @@ from core.index_types import Facet, IndexHit, PassageRow, PassageVectors
 from core.rerank import BiEncoderReranker, RerankLimits, RerankService
 from core.search import SearchResult, SearchService
 from core.search_request import SearchLimits, SearchRequest, WeightedQuery
-from core.types import Collection, CollectionSettings, Float32, Int64, SearchDefaults, Span
+from core.types import Collection, CollectionSettings, Float32, Float64, Int64, SearchDefaults, Span
 from tests.fakes import FakeEncoder
 
 ENCODER = FakeEncoder()
@@ -61,8 +61,10 @@ class View:
     def lexical(self, text: str, k: int, allowed: DocumentSet | None = None) -> list[IndexHit]:
         return kept(self.words.get(text, []), allowed)[:k]
 
-    def lexical_scores(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        return [hit for hit in self.words.get(text, []) if hit.document_id in document_ids]
+    def lexical_scores(self, text: str, document_ids: Int64) -> tuple[Float64, Int64]:
+        words = {hit.document_id: hit for hit in self.words.get(text, [])}
+        found = [words.get(document, IndexHit(document, -1, 0.0)) for document in document_ids.tolist()]
+        return np.array([hit.score for hit in found]), np.array([hit.passage_id for hit in found])
 
     def select(self, filter_: Filter) -> DocumentSet:
         """Documents with an even number."""
@@ -72,7 +74,8 @@ class View:
         raise AssertionError
 
     def coverage(self, text: str, document_ids: Int64) -> list[IndexHit]:
-        return [hit._replace(score=hit.score / 10) for hit in self.lexical_scores(text, document_ids)]
+        words = [hit for hit in self.words.get(text, []) if hit.document_id in document_ids]
+        return [hit._replace(score=hit.score / 10) for hit in words]
 
     def vectors(self, document_ids: Int64) -> PassageVectors:
         """Neighbouring pairs are the same vector."""
