@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -59,19 +59,24 @@ class TrainingExamples:
             encoded = self.memory.load(Space(classifier.id, self.encoder), encoding).encoded
         else:
             since = [one for one in self.store.examples(classifier.id) if one.updated_at > accepted_at]
-            encoded = self._with_feedback(collected.encoded, since, encoding)
+            removed = self.store.removed(classifier.id, (one.text for one in collected.encoded.labelled))
+            encoded = self._with_feedback(collected.encoded, since, removed, encoding)
             collected = CollectedExamples(collected.source, encoded)
         labels = (example.labels for example in encoded.labelled)
         check_labels(labels, classifier.options.multi_label, self.limits)
         return Reading(encoded, classifier.updated_at, collected)
 
     def _with_feedback(
-        self, collected: EncodedExamples, since: Sequence[StoredExample], encoding: Encoding
+        self,
+        collected: EncodedExamples,
+        since: Sequence[StoredExample],
+        removed: Set[str],
+        encoding: Encoding,
     ) -> EncodedExamples:
-        """Of texts that both have, what feedback said counts."""
-        if not since:
+        """Of texts that both have, what feedback said counts; those it removed are left out."""
+        if not since and not removed:
             return collected
-        told = {example.text for example in since}
+        told = removed | {example.text for example in since}
         kept = [row for row, example in enumerate(collected.labelled) if example.text not in told]
         labelled = (*(collected.labelled[row] for row in kept), *since)
         if len(labelled) > self.limits.max_examples:
@@ -88,4 +93,4 @@ class TrainingExamples:
         for part in slices(passages, SLICE_CHARACTERS):
             parts.append(self.encoder.encode_passages(passages[part], Lane.BULK))
             encoding(part.stop, len(passages))
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.empty((0, self.encoder.info.dim), np.float32)

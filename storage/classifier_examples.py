@@ -48,7 +48,7 @@ def read_change(
 ) -> Change:
     """A change that is still to be written; a text that is both changed and removed stays."""
     latest = _latest(changed)
-    gone = frozenset(_hash(text) for text in removed) - latest.keys()
+    gone = frozenset(hash_text(text) for text in removed) - latest.keys()
     return Change(latest, gone, _stored(connection, classifier_id, [*latest, *gone]))
 
 
@@ -84,7 +84,7 @@ def put_encoded(connection: Connection, classifier_id: int, encoded: EncodedExam
     """Puts examples with their vectors in the place of all earlier ones; of equal texts the last counts."""
     connection.execute(delete(ClassifierExamples).where(ClassifierExamples.classifier_id == classifier_id))
     rows = {
-        _hash(example.text): _row(classifier_id, example, now) | {"vector": _packed(vector)}
+        hash_text(example.text): _row(classifier_id, example, now) | {"vector": _packed(vector)}
         for example, vector in zip(encoded.labelled, encoded.vectors, strict=True)
     }
     if rows:
@@ -192,13 +192,13 @@ def _by_key(rows: Iterable[Row[Any]]) -> dict[str, _Stored]:
 
 def _latest(examples: Iterable[LabelledText]) -> dict[str, LabelledText]:
     """By the hash of the text; of equal ones the last."""
-    return {_hash(example.text): example for example in examples}
+    return {hash_text(example.text): example for example in examples}
 
 
 def _row(classifier_id: int, example: LabelledText | StoredExample, now: datetime) -> dict[str, Any]:
     return {
         "classifier_id": classifier_id,
-        "text_hash": _hash(example.text),
+        "text_hash": hash_text(example.text),
         "updated_at": now,
         "labels": list(example.labels),
         "vector": None,
@@ -206,7 +206,8 @@ def _row(classifier_id: int, example: LabelledText | StoredExample, now: datetim
     }
 
 
-def _hash(text: str) -> str:
+def hash_text(text: str) -> str:
+    """By which a text is told from others."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

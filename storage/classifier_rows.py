@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from core.classifier_types import (
     TrainingOptions,
 )
 from core.errors import Conflict, ExamplesChanged, NotFound, Overtaken
+from core.job_types import FROM_COLLECTION
 from storage.classifier_examples import drop_vectors
 from storage.classifier_versions import to_encoder
 from storage.clock import Clock
@@ -125,6 +126,33 @@ def lock_labelled(connection: Connection, classifier_id: int) -> None:
         labelled.distinct().order_by(LabelingRules.collection_id)
     ).scalars():
         lock_collection(connection, collection_id)
+
+
+REMOVED: Final = "removed"  # in the details of a training from a collection: hashes of texts no more wanted
+
+
+def note_removed(connection: Connection, classifier_id: int, hashes: Set[str]) -> None:
+    """Has the open training from a collection, if there is one, leave out these texts of the collection.
+
+    The classifier must be locked. What was stored of them is gone, and would tell nothing.
+    """
+    row = connection.execute(_training(classifier_id).with_for_update(of=Jobs)).first()
+    if row is not None and hashes and FROM_COLLECTION in row.details:
+        removed = sorted({*row.details.get(REMOVED, ()), *hashes})
+        this = update(Jobs).where(Jobs.id == row.id)
+        connection.execute(this.values(details={**row.details, REMOVED: removed}))
+
+
+def removed_meanwhile(connection: Connection, classifier_id: int) -> Set[str]:
+    """The hashes that `note_removed` noted on the open training."""
+    row = connection.execute(_training(classifier_id)).first()
+    return set() if row is None else set(row.details.get(REMOVED, ()))
+
+
+def _training(classifier_id: int) -> Select[Any]:
+    """The newest training of the classifier, if it is open."""
+    mine = select(Jobs.id, Jobs.details).join(Classifiers, Classifiers.job_id == Jobs.id)
+    return mine.where(Classifiers.id == classifier_id, Jobs.state.in_(OPEN_STATES))
 
 
 def refuse_open_training(connection: Connection, found: Row[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -38,9 +38,11 @@ from storage.classifier_rows import (
     find_locked,
     lock_classifier,
     no_classifier,
+    note_removed,
     put_row,
     read_classifier,
     refuse_open_training,
+    removed_meanwhile,
     require_made_by,
     set_active,
     to_classifier,
@@ -171,7 +173,14 @@ class SqlClassifierStore:
             if check is not None:
                 before = classifier_examples.label_counts(connection, classifier_id)
                 check(before, change.counts_after(before))
+            note_removed(connection, classifier_id, change.gone)
             return classifier_examples.write_change(connection, classifier_id, change, now)
+
+    def removed(self, classifier_id: int, texts: Iterable[str]) -> Set[str]:
+        """Those of the texts that were removed since the present training from a collection was accepted."""
+        with self._database.read() as connection:
+            gone = removed_meanwhile(connection, classifier_id)
+        return {text for text in texts if classifier_examples.hash_text(text) in gone} if gone else set()
 
     @repeated
     def add_version(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -137,6 +137,10 @@ class ClassifierStore(Protocol):
         Of equal texts the last counts. `check` is called while nobody else can change the examples; where it
         raises, all stays as it was. Raises NotFound when the classifier is gone.
         """
+        ...
+
+    def removed(self, classifier_id: int, texts: Iterable[str]) -> Set[str]:
+        """Those of the texts that were removed since the present training from a collection was accepted."""
         ...
 
     def add_version(

@@ -104,6 +104,28 @@ def test_feedback_during_a_training_from_a_collection_counts_on_top_of_it(world:
     assert teller.label("sun after rain") == "weather"
 
 
+def test_what_is_removed_during_a_training_from_a_collection_does_not_come_back(
+    world: ClassifierWorld,
+) -> None:
+    source = labelled_news(world)
+    world.train()
+
+    def tell(step: int) -> None:
+        if step == 1:
+            teller.service.change_examples("topic", [], [SPORTS[0]])
+            teller.service.change_examples("topic", [], [MONEY[0], "never heard of"])
+            teller.service.change_examples("topic", [LabelledText(MONEY[0], ("economy",))])
+
+    teller = ClassifierWorld(world.database, CentroidHeads(tell))
+    job = teller.service.put("topic", TrainRequest(source=source))
+    teller.work()
+    assert teller.jobs.get(job.id).state == "succeeded"
+    assert texts(teller) == dict.fromkeys(SPORTS[1:], "games") | dict.fromkeys(MONEY, "economy")
+    world.service.put("topic", TrainRequest(source=source))  # asked anew, after it was removed
+    world.work()
+    assert set(texts(world)) == {*SPORTS, *MONEY}
+
+
 def test_feedback_that_waited_while_a_training_from_a_collection_was_accepted_counts_on_top_of_it(
     world: ClassifierWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
