@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from core.active_heads import ActiveHeads
-from core.classifier_types import DocumentVectors, Suggestion
+from core.classifier_types import DocumentVectors, SuggestedRow, Suggestion
 from core.collections import check_encoder
 from core.errors import Conflict, InvalidInput
 from core.example_checks import ClassifierLimits
@@ -22,6 +22,7 @@ from core.types import Float64
 PAGE: Final = 5000  # documents
 MOST_DOCUMENTS: Final = 50_000  # of a larger collection a sample is looked at
 SPARE: Final = 2  # times as many are chosen, because examples may be among them
+MORE: Final = 4  # times as many where most of them were: vectors of documents hold their titles too
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,35 @@ class SuggestionService:
         if not len(documents.ids):
             return []
         known = self.memory.load(served.space)
-        chosen = self.heads.suggest(served.head, documents, known.vectors, SPARE * k)
-        rows = self.labels.rows(target.id, documents.ids[[one.row for one in chosen]])
         examples = {example.text for example in known.stored}
-        suggestions = []
+        wanted = SPARE * k
+        while True:
+            chosen = self.heads.suggest(served.head, documents, known.vectors, wanted)
+            suggestions, passed = self._suggestions(target.id, documents, chosen, examples)
+            if len(suggestions) >= k or len(chosen) < wanted:
+                return suggestions[:k]
+            documents = _without(documents, passed)
+            wanted = min(MORE * wanted, SPARE * self.limits.max_suggestions)
+
+    def _suggestions(
+        self,
+        collection_id: int,
+        documents: DocumentVectors,
+        chosen: Sequence[SuggestedRow],
+        examples: Set[str],
+    ) -> tuple[list[Suggestion], list[int]]:
+        """Those of the chosen that are no examples, and the rows of the others."""
+        rows = self.labels.rows(collection_id, documents.ids[[one.row for one in chosen]])
+        suggestions, passed = [], []
         for one in chosen:
             found = rows.get(int(documents.ids[one.row]))  # None: deleted meanwhile
             if found is None or found[2] in examples:
+                passed.append(one.row)
                 continue
             external_id, title, text = found
             of_label = (one.label, one.probability, one.uncertainty, one.density, one.score)
             suggestions.append(Suggestion(external_id, title, text, *of_label))
-        return suggestions[:k]
+        return suggestions, passed
 
     def _documents(self, collection_id: int) -> DocumentVectors:
         """All searchable documents, or a random sample of so many."""
@@ -91,3 +109,9 @@ def _sample(keys: Float64, pages: Sequence[DocumentVectors]) -> tuple[Float64, l
     vectors = np.concatenate([page.vectors for page in pages])[kept]
     passages = np.concatenate([page.passages for page in pages])[kept]
     return keys[kept], [DocumentVectors(ids, vectors, passages)]
+
+
+def _without(documents: DocumentVectors, rows: Sequence[int]) -> DocumentVectors:
+    kept = np.ones(len(documents.ids), np.bool_)
+    kept[list(rows)] = False
+    return DocumentVectors(documents.ids[kept], documents.vectors[kept], documents.passages[kept])
