@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.config import stored_digest
@@ -41,11 +41,12 @@ class LogLevel(StrEnum):
 
 
 class Settings(BaseSettings):
-    """Frozen after reading. Sizes in bytes, times in seconds."""
+    """Frozen after reading. Sizes in bytes, times in seconds. A variable that is empty counts as not set."""
 
     model_config = SettingsConfigDict(
         env_prefix="COGNATE_",
         env_file=".env",
+        env_ignore_empty=True,
         frozen=True,
         extra="ignore",
         hide_input_in_errors=True,
@@ -187,12 +188,12 @@ class Settings(BaseSettings):
         scheme, separator, rest = url.partition("://")
         return POSTGRES_SCHEME + separator + rest if scheme in ("postgres", "postgresql") else url
 
-    @field_validator(
-        "encoder_path", "reranker_path", "generator_path", "vector_reader_path", "alive_file", mode="before"
-    )
+    @field_validator("backend", "precision", "log_level", "log_format", mode="before")
     @classmethod
-    def _read_empty_as_none(cls, path: object) -> object:
-        return None if path == "" else path
+    def _read_any_case(cls, value: object, about: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        return value.upper() if about.field_name == "log_level" else value.lower()
 
     @field_validator("api_keys")
     @classmethod

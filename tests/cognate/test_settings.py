@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cognate.settings import read_settings
+from cognate.settings import Settings, read_settings
 from core.errors import StartRefused
 
 
@@ -90,3 +90,19 @@ def test_a_file_of_settings_in_another_encoding_refuses_the_start(
     Path(".env").write_bytes("COGNATE_DEFAULT_CLASSIFIER=Größe".encode("latin-1"))
     with pytest.raises(StartRefused, match=r"\.env .* UTF-8"):
         read_settings()
+
+
+def test_every_variable_that_is_empty_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"COGNATE_{name.upper()}", raising=False)
+    expected = read_settings()
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"COGNATE_{name.upper()}", "")
+    assert read_settings() == expected
+
+
+def test_names_are_read_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("LOG_LEVEL", "debug"), ("PRECISION", "BF16"), ("LOG_FORMAT", "Json")):
+        monkeypatch.setenv(f"COGNATE_{name}", value)
+    settings = read_settings()
+    assert (settings.log_level, settings.precision, settings.log_format) == ("DEBUG", "bf16", "json")
