@@ -56,15 +56,21 @@ class GpuCopy:
         with self._device.turn:
             self._index = None
 
-    def search(self, xq: Float32, k: int, probes: int) -> tuple[Float32, Int64]:
+    def search(self, xq: Float32, k: int, probes: int) -> tuple[Float32, Int64] | None:
         """Scores and rows (n, k) of the best for `xq` (n, d); missing places have row -1, last.
+
+        None, with a log line, if the device does not do it: others may have taken the memory that it needs.
 
         `probes` is how many lists are searched, 0 for an index without any. Neither it nor k may be above
         `MOST_CHOSEN`.
         """
         parameters = faiss.SearchParametersIVF(nprobe=probes) if probes else None
-        with self._device.turn:
-            D, I = self._index.search(np.ascontiguousarray(xq), k, params=parameters)  # noqa: N806, E741
+        try:
+            with self._device.turn:
+                D, I = self._index.search(np.ascontiguousarray(xq), k, params=parameters)  # noqa: N806, E741
+        except RuntimeError as error:
+            logger.warning("gpu_not_searched", extra={"reason": str(error)[-200:]})
+            return None
         return D, I
 
 

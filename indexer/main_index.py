@@ -89,8 +89,9 @@ class MainIndex:
         """
         wide = fetch if self.is_lossless else min(max(fetch, int(self.effort * REFINE * fetch)), alive.count)
         if self.gpu is not None and alive.selector is None and self._fits_gpu(wide):
-            D, I = self.gpu.search(xq, wide, self.ann.probes)  # noqa: N806, E741
-            return self._completed(xq, D, I, fetch, alive)
+            found = self.gpu.search(xq, wide, self.ann.probes)
+            if found is not None:
+                return self._completed(xq, *found, fetch, alive)
         if self.ann.is_scan_cheaper(wide, alive):
             return search_rows(xq, self.vectors, fetch, alive.rows)
         if self.is_exact:

@@ -44,6 +44,7 @@ class Device:
     def __init__(self) -> None:
         self.resources: list[Resources] = []
         self.is_full = False
+        self.is_out_of_memory = False
         self.freed = 0
         self.out_of_turn: list[str] = []
 
@@ -76,6 +77,8 @@ class Copy:
 
     def search(self, *given: Any, **named: Any) -> Any:
         self._device._note("searched")
+        if self._device.is_out_of_memory:
+            raise RuntimeError("CUDA memory allocation error")
         return self._index.search(*given, **named)
 
 
@@ -129,7 +132,7 @@ def test_a_copy_on_a_gpu_finds_what_the_index_finds(
     asked: list[int] = []
     search = main.gpu.search
 
-    def noted(_: gpu.GpuCopy, xq: Float32, k: int, probes: int) -> tuple[Float32, Int64]:
+    def noted(_: gpu.GpuCopy, xq: Float32, k: int, probes: int) -> tuple[Float32, Int64] | None:
         asked.append(k)
         return search(xq, k, probes)
 
@@ -179,6 +182,18 @@ def test_without_room_on_the_device_the_processor_searches(device: Device) -> No
     main = main_of("Flat", 10_000)
     assert main.gpu is None
     assert all(len(hits) == 10 for hits in found(main))
+
+
+@pytest.mark.parametrize("setting", ["Flat", "IVF64,Flat"])
+def test_a_search_that_the_device_has_no_memory_for_is_done_by_the_processor(
+    setting: str, device: Device
+) -> None:
+    main = main_of(setting, 12_000)
+    assert main.gpu is not None
+    expected = found(main)
+    device.is_out_of_memory = True
+    for hits, others in zip(found(main), expected, strict=True):
+        assert_same_hits(hits, others)
 
 
 def test_graphs_and_machines_without_a_gpu_have_no_copy(
