@@ -166,7 +166,10 @@ class _Form:
         if self._has_file:
             raise InvalidInput("The form holds more than one file; send each in a request of its own.")
         if filename is None:
-            raise InvalidInput(f"The field {FILE_FIELD!r} holds a text; expected a file with a name.")
+            raise InvalidInput(
+                f"The field {FILE_FIELD!r} has no filename; expected a file with a name (filename=, not"
+                " filename*=, which forms have not)."
+            )
         self.filename = Path(_decoded(filename)).name
         if not self.filename:
             raise InvalidInput("The uploaded file has no name; its ending tells the format.")

@@ -39,6 +39,8 @@ class DeletionService:
         Unavailable when the index does not reach the newest change in time.
         """
         if not self.indexes.wait_for(collection, collection.seq, self.timeout_s):
+            with in_use(collection):  # which may be gone: no index follows it then
+                self.documents.delete_unchanged(collection.id, (), collection.seq)
             raise Unavailable(
                 f"The index has not reached seq {collection.seq} in {self.timeout_s} s; what matches is"
                 " not known yet. Retry."

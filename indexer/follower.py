@@ -399,7 +399,8 @@ class IndexFollower:
         except BuildCancelled:
             logger.info("compaction_given_up", extra={"collection": followed.collection.name})
         except Exception:
-            logger.exception("index_upkeep_failed", extra={"collection": followed.collection.name})
+            if not followed.is_dropped.is_set():  # of a deleted collection the files are gone
+                logger.exception("index_upkeep_failed", extra={"collection": followed.collection.name})
 
 
 def _not_opened(collection: Collection) -> Unavailable:

@@ -74,6 +74,7 @@ def test_a_comma_too_many_names_no_column(client: TestClient, news: str) -> None
         (END, 422, "no file"),
         (part('name="text_field"', b"text") + END, 422, "no file"),
         (part('name="file"', b"text") + END, 422, "with a name"),
+        (part("name=\"file\"; filename*=utf-8''x.csv", ROWS) + END, 422, "not filename*="),
         (part('name="file"; filename=""', ROWS) + END, 422, "no name"),
         (FILE + FILE + END, 422, "more than one file"),
         (FILE + part('name="id_feild"', b"id") + END, 422, "'id_feild'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from core.errors import Unavailable
 from core.index_types import LogPage
 from core.ports.stores import HeldPassages
 from core.types import Collection
+from indexer.followed import Followed
 from indexer.lexical import LexicalIndex
 from indexer.snapshot import Layout
 from tests.indexer.following import QUICK, WAIT_S, World, eventually
@@ -217,6 +219,24 @@ def test_an_index_that_cannot_be_opened_is_unavailable_and_tried_less_and_less_o
         seq = world.put(collection, 1)
         eventually(lambda: follower.lag() == {"a": 0} and follower.view(collection).seq == seq)
         world.assert_served(follower, collection)
+
+
+def test_upkeep_that_a_deletion_interrupts_is_no_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.put(world.database.add_collection("gone"), 1)
+    interrupted = threading.Event()
+
+    def interrupt(followed: Followed, *_: object) -> bool:
+        world.database.delete("gone")
+        eventually(followed.is_dropped.is_set)
+        interrupted.set()
+        raise ValueError("No such file or directory")
+
+    monkeypatch.setattr(Followed, "compact_when_due", interrupt)
+    with world.following(QUICK):
+        assert interrupted.wait(WAIT_S)
+    assert "index_upkeep_failed" not in caplog.text
 
 
 def test_a_rebuild_that_a_full_disk_refuses_is_tried_less_and_less_often(

@@ -10,7 +10,7 @@ import pytest
 from core import deletion
 from core.deletion import DeletionService
 from core.document_set import DocumentSet
-from core.errors import InvalidInput, Unavailable
+from core.errors import CollectionGone, InvalidInput, Unavailable
 from core.filters import Filter, parse_filter
 from core.ports.indexes import IndexRegistry
 from core.types import Collection
@@ -94,6 +94,15 @@ def test_an_index_that_lags_behind_deletes_nothing(world: World) -> None:
     with pytest.raises(Unavailable, match=r"has not reached seq 1 in 5\.0 s.*Retry"):
         delete(world, Attributes(world, in_time=False), {"field": "year", "eq": 1})
     assert left(world) == ["a"]
+
+
+def test_a_collection_that_is_deleted_while_its_index_is_waited_for_is_gone(world: World) -> None:
+    collection = world.collections.get(world.name)
+    world.collections.delete(world.name)
+    with pytest.raises(CollectionGone, match=world.name):
+        service(Attributes(world, in_time=False)).delete_matching(
+            collection, parse_filter({"field": "y", "eq": 1})
+        )
 
 
 def test_a_filter_that_does_not_fit_deletes_nothing(world: World) -> None:
