@@ -77,6 +77,8 @@ def learn(data: Trainable, options: TrainingOptions, progress: Progress) -> Outc
     if not is_known.any():
         recipe = Recipe(options.head or HeadKind.PROTOTYPES)
         options = TrainingOptions(head=recipe.kind, seed=options.seed)
+        if folds.max() == 0:  # a fold has to be trained on; what it predicts says nothing
+            folds = np.arange(len(folds)) % 2
     selection = Selector(data, folds, progress).select(options)
     logits = selection.chosen.logits
     calibrations = _calibrations(data, selection, is_known, progress)

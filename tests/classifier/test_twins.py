@@ -8,7 +8,7 @@ import pytest
 from classifier.fitting import Trainable
 from classifier.folds import fold_count, seen_elsewhere, stratified_folds
 from classifier.heads import ClassifierHeads
-from core.classifier_types import Abstention, Examples, TrainingOptions
+from core.classifier_types import Abstention, Examples, HeadKind, TrainingOptions
 from core.twins import first_rows, twin_groups
 from tests.classifier.heads_data import clusters, with_copies
 
@@ -106,3 +106,12 @@ def test_many_copies_of_one_text_move_neither_landmarks_nor_thresholds() -> None
     assert copied.parameters["scope"]["far"] == pytest.approx(scope["far"])
     assert copied.parameters["scope"]["doubtful"] == pytest.approx(scope["doubtful"])
     assert copied.parameters["scope"]["unsure"] == pytest.approx(scope["unsure"], abs=0.15)
+
+
+@pytest.mark.parametrize("kind", HeadKind)
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_of_one_text_in_two_spellings_each_kind_of_head_learns(kind: HeadKind, multi_label: bool) -> None:
+    both = Examples(("a", "b"), ("ok", "OK"), HARD.vectors[[0, 0]], np.eye(2, dtype=np.bool_))
+    trained = HEADS.train(both, TrainingOptions(kind, multi_label), going)
+    assert trained.report["accuracy"] is None
+    assert np.isfinite(HEADS.scores(trained.head, TEST.vectors).probabilities).all()
