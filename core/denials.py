@@ -33,7 +33,7 @@ _SELDOM: Final = frozenset(("hardly", "rarely", "barely", "seldom", "scarcely"))
 _LITTLE: Final = _SELDOM | frozenset(
     (
         "few", "little", "almost", "nearly", "hard", "difficult", "difficulty", "rare", "uncommon", "unusual",
-        "infrequent", "infrequently", "sometimes", "occasionally", "just", "only", "narrowly", "short",
+        "infrequent", "infrequently", "sometimes", "occasionally", "just", "narrowly", "short",
     )
 )  # fmt: skip
 _AS_MUCH_TOGETHER: Final = re.compile(

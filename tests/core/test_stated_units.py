@@ -68,6 +68,7 @@ def test_tens_in_words_may_be_written_in_digits(wanted: str, text: str, missing:
         ("Fifty people came.", "Sixty people came.", DropReason.LOST_NUMBERS),
         ("I can hardly see it.", "I can see it.", DropReason.DENIAL),
         ("I can see it.", "I can barely see it.", DropReason.DENIAL),
+        ("I can hardly hear you.", "I can only hear you.", DropReason.DENIAL),
         ("He rarely comes here.", "He seldom comes here.", None),
         ("I hardly have any money.", "I have very little money.", None),
         ("It takes 2 hours.", "You need 2 hrs.", None),
