@@ -15,6 +15,7 @@ from cognate.settings import Settings
 from core.memory import return_freed_memory
 from storage.database import Database
 from storage.retention import SqlRetention
+from storage.task_lock import SqlTaskLock
 from workers.embedded import EmbeddedQueue
 from workers.notifier import LocalNotifier
 
@@ -45,7 +46,8 @@ class EmbeddedBackground:
             if not settings.upload_url:  # … or writes to its uploads
                 ingestion.imports.remove_orphans(timedelta())
         ingest.requeue_unfinished()
-        self.queue.start(ingestion.run, ingestion.identify)
+        lock = SqlTaskLock(database)  # a Postgres may serve other processes, too
+        self.queue.start(lambda task: ingestion.run_alone(task, lock), ingestion.identify)
         stack.callback(self.queue.stop)
         keep = timedelta(days=settings.retention_days)
         sweep = _Sweep(ingestion, retention, keep, self.notifier.request_compaction)

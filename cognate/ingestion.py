@@ -33,6 +33,7 @@ from storage.database import Database
 from storage.documents import SqlDocumentStore
 from storage.jobs import SqlJobStore
 from storage.long_jobs import SqlLongJobs
+from storage.task_lock import SqlTaskLock
 from storage.task_trace import SqlTaskTrace
 from storage.uploads import FsspecUploadStore
 
@@ -88,6 +89,15 @@ class Ingestion:
         is_long = task.kind in LONG_JOBS.values()
         with self.ingest.turns.long() if is_long else nullcontext():
             run[task.kind](task.id)
+
+    def run_alone(self, task: Task, lock: SqlTaskLock, at_work: AtWork = nullcontext) -> None:
+        """As `run`, but a task without a lease is left alone while another process works on it."""
+        if task.kind is TaskKind.INGEST_BATCH:
+            self.run(task, at_work)  # its lease is in the database
+            return
+        with lock.hold(task.id) as is_ours:
+            if is_ours:
+                self.run(task)
 
     def identify(self, task: Task) -> dict[str, str]:
         """What all log lines of the task name: its batch, its job, and the request that made it."""

@@ -27,7 +27,7 @@ from cognate.production import RedisBackground
 from cognate.settings import Settings
 from core.errors import StartRefused
 from core.ingest import HARMLESS, AtWork
-from core.job_types import Task, TaskKind
+from core.job_types import Task
 from core.memory import bound_heaps, return_freed_memory
 from storage.collections import SqlCollectionStore
 from storage.database import Database
@@ -76,12 +76,7 @@ def _open_work(settings: Settings, stack: ExitStack, registry: CollectorRegistry
     lock, retention = SqlTaskLock(database), SqlRetention(database)
 
     def handle(task: Task, at_work: AtWork) -> None:
-        if task.kind is TaskKind.INGEST_BATCH:
-            ingestion.run(task, at_work)  # its lease is in the database
-            return
-        with lock.hold(task.id) as is_ours:
-            if is_ours:
-                ingestion.run(task)
+        ingestion.run_alone(task, lock, at_work)
 
     def sweep() -> None:
         background.queue.enqueue_missing(ingestion.ingest.batches.unfinished())
