@@ -79,7 +79,7 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Registers the table on the app."""
+    """Registers the table on the app. What answers is async: else it would wait for one of the threads."""
     app.add_exception_handler(CognateError, _on_cognate_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -97,7 +97,7 @@ def _answer(
     return problem(request.url.path, status, _printable(detail), request_id, errors, headers, shape)
 
 
-def _on_cognate_error(request: Request, error: Exception) -> Response:
+async def _on_cognate_error(request: Request, error: Exception) -> Response:
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), None)
     if status is None:
         log.error("error without a status", exc_info=error)
@@ -111,7 +111,7 @@ def _on_cognate_error(request: Request, error: Exception) -> Response:
     return _answer(request, status, str(error), errors, headers)
 
 
-def _on_validation_error(request: Request, error: Exception) -> Response:
+async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()[:MAX_ERRORS]
     errors = [
@@ -126,7 +126,7 @@ def _on_validation_error(request: Request, error: Exception) -> Response:
     return _answer(request, 422, detail, errors)
 
 
-def _on_http_exception(request: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail, headers = error.detail, error.headers
     if error.status_code == 404 and detail == "Not Found":

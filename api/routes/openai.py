@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from api.answers import json_response
 from api.bodies import Body, Items
-from api.deps import ServicesDep
+from api.deps import ReadersDep, ServicesDep
 from api.generation_answers import generator_body
 from api.json_body import StrictRoute
 from api.topic_answers import vector_reader_body
@@ -65,18 +65,25 @@ def create_embeddings(body: EmbeddingsBody, services: ServicesDep) -> Response:
 
 
 @router.get("/models")
-def list_models(services: ServicesDep) -> Response:
-    classifiers = [_classifier(one) for one in services.classifiers.list()]
-    return json_response({"object": "list", "data": [*_models(services), *classifiers]})
+async def list_models(services: ServicesDep, readers: ReadersDep) -> Response:
+    return json_response({"object": "list", "data": await readers.run(_listed, services)})
 
 
 @router.get("/models/{model:path}")
-def get_model(model: str, services: ServicesDep) -> Response:
+async def get_model(model: str, services: ServicesDep, readers: ReadersDep) -> Response:
+    return json_response(await readers.run(_found, services, model))
+
+
+def _listed(services: Services) -> list[dict[str, Any]]:
+    return [*_models(services), *map(_classifier, services.classifiers.list())]
+
+
+def _found(services: Services, model: str) -> dict[str, Any]:
     for known in _models(services):
         if known["id"] == model:
-            return json_response(known)
+            return known
     try:
-        return json_response(_classifier(services.classifiers.get(model)))
+        return _classifier(services.classifiers.get(model))
     except NotFound:
         raise _unknown(services, model) from None
 

@@ -33,7 +33,7 @@ def _readiness(services: Services) -> Response:
 
 
 @router.get("/version")
-def version(services: ServicesDep, config: ConfigDep) -> Response:
+async def version(services: ServicesDep, config: ConfigDep) -> Response:
     encoder = services.encoder.info
     return json_response(
         {

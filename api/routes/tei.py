@@ -43,7 +43,7 @@ def embed(body: EmbedBody, services: ServicesDep) -> Response:
 
 
 @router.get("/info")
-def info(services: ServicesDep, config: ConfigDep) -> Response:
+async def info(services: ServicesDep, config: ConfigDep) -> Response:
     encoder = services.encoder.info
     return json_response(
         {

@@ -178,7 +178,8 @@ def test_reads_and_probes_are_answered_while_models_keep_all_other_threads_busy(
     monkeypatch.setattr(ClassifyService, "classify", lambda *_: (release.wait(60), [])[1])
     body = {"texts": ["t"], "labels": ["a", "b"]}
     reads = ("/health/ready", "/metrics", news, "/v1/collections", f"{news}/documents", f"{news}/documents/a",
-             f"/v1/jobs/{job}", "/v1/jobs", "/v1/classifiers")  # fmt: skip
+             f"/v1/jobs/{job}", "/v1/jobs", "/v1/classifiers",
+             "/version", "/info", "/v1/models", "/v1/models/fake")  # fmt: skip
     with ThreadPoolExecutor(100) as callers:
         busy = [callers.submit(client.post, "/v1/classify", json=body) for _ in range(60)]
         try:
