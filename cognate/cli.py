@@ -20,6 +20,7 @@ from cognate.client import Client, is_over
 from cognate.eval_command import evaluate
 from cognate.eval_generator_command import evaluate_generator
 from cognate.explain_command import explain
+from cognate.leaving import unwound_by_sigterm
 from cognate.options import DEFAULT_URL, CollectionName, Key, Url
 from cognate.rewrite_command import rewrite
 from cognate.search_command import search
@@ -258,4 +259,6 @@ def bench(
     """
     from cognate.load import bench_server, report_table
 
-    console.print(report_table(bench_server(url, api_key, corpus, limit, seconds)))
+    with unwound_by_sigterm():
+        report = bench_server(url, api_key, corpus, limit, seconds)
+    console.print(report_table(report))

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cognate.leaving import unwound_by_sigterm
 from cognate.settings import read_settings
 from cognate.terminal import Terminal
 from core.errors import InvalidInput, Unavailable
@@ -142,6 +143,7 @@ def _measure(
     from evaluation.run import evaluate as run
 
     with (
+        unwound_by_sigterm(),
         _open_server(model, options) if _is_url(model) else _open_folder(model, options) as system,
         _shown_progress(console) as show,
     ):

@@ -1,13 +1,34 @@
-"""The end of a process that has stopped all it can: at once, where a thread still runs."""
+"""The end of a process: by SIGTERM as by Ctrl-C, and at once where a thread still runs."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def unwound_by_sigterm() -> Iterator[None]:
+    """In the block SIGTERM raises SystemExit (status 143), so that what was made for a time is taken away.
+
+    For the main thread alone.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def leave_if_busy(ended: SystemExit) -> None:

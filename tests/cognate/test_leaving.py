@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from cognate import load
+from cognate.cli import app
+from cognate.leaving import unwound_by_sigterm
+from evaluation import run
 
 # Threads that come back from C++ again and again: Python would end them in the middle of that, and abort.
 BUSY = """
@@ -59,3 +67,25 @@ def test_a_process_whose_threads_have_ended_goes_the_usual_way() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stdout) == (0, "on\n"), ended.stderr
+
+
+def test_sigterm_unwinds_a_block_with_its_status_and_is_as_before_afterwards() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, unwound_by_sigterm():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("room", "work"), [(load, "bench_server"), (run, "evaluate")])
+def test_commands_that_make_collections_for_a_time_are_unwound_by_sigterm(
+    room: object, work: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"a": "x", "b": "y", "score": 1}\n{"a": "x", "b": "z", "score": 2}\n')
+    options = {
+        "bench_server": ["bench", str(pairs)],
+        "evaluate": ["eval", str(pairs), "--model", "http://127.0.0.1:9"],
+    }[work]
+    monkeypatch.setattr(room, work, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    assert CliRunner().invoke(app, options).exit_code == 143
