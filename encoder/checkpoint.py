@@ -79,8 +79,7 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     tokenizer_json = read_tokenizer(folder)
     if raw.get("cognate") is None:
         tokenizer_json = in_lower_case(folder, tokenizer_json)
-    weights = in_float32(stored)
-    require_shapes(folder, expected_shapes(config), weights)
+    weights = needed_weights(folder, config, stored)
     whole = fingerprint(config, stored, tokenizer_json)
     return Checkpoint(config, weights, tokenizer_json, whole, weights_digest(stored))
 
@@ -151,6 +150,17 @@ def weights_digest(weights: StoredWeights) -> str:
 
 def in_float32(stored: StoredWeights) -> dict[str, Float32]:
     return {name: array.astype(np.float32, copy=False) for name, array in stored.items()}
+
+
+def needed_weights(folder: Path, config: ModelConfig, stored: StoredWeights) -> dict[str, Float32]:
+    """Those that a model of this config has, without others such as blocks that it leaves out.
+
+    Raises CheckpointError as `require_shapes` does.
+    """
+    shapes = expected_shapes(config)
+    weights = in_float32({name: stored[name] for name in shapes if name in stored})
+    require_shapes(folder, shapes, weights)
+    return weights
 
 
 def _sha256(parts: Iterable[bytes]) -> str:

@@ -185,7 +185,7 @@ def model_config(
         return ModelConfig(**fields)
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} has no field {error}.") from error
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, ArithmeticError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / 'config.json'} is damaged: {error}.") from error
 
 

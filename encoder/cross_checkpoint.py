@@ -20,10 +20,9 @@ from encoder.checkpoint import (
     Checkpoint,
     StoredWeights,
     fingerprint,
-    in_float32,
+    needed_weights,
     read_tensors,
     read_tokenizer,
-    require_shapes,
     weights_digest,
     write_files,
 )
@@ -36,7 +35,7 @@ from encoder.config import (
 )
 from encoder.families import own_weights
 from encoder.pair_head import LAYOUTS, PairHead, layout_of, read_head
-from encoder.parameters import SEGMENTS, WORD_EMBEDDINGS, Weights, expected_shapes
+from encoder.parameters import SEGMENTS, WORD_EMBEDDINGS, Weights
 from encoder.public_folder import most_tokens
 
 MAX_TOKENS = 512  # unless the folder says less; attention is quadratic, longer documents are cut in chunks
@@ -67,8 +66,7 @@ def load_cross_encoder(folder: Path) -> CrossEncoderCheckpoint:
     config = read_cross_config(folder, raw)
     tensors = read_tensors(folder)
     stored = own_weights(folder, raw, tensors)
-    weights = in_float32(stored)
-    require_shapes(folder, expected_shapes(config), weights)
+    weights = needed_weights(folder, config, stored)
     head, head_tensors = read_head(folder, layout, tensors, config.d, config.layer_norm_eps)
     tokenizer_json = read_tokenizer(folder)
     whole = {**stored, **head_tensors}

@@ -20,6 +20,7 @@ from core.errors import CheckpointError
 
 AnyArray = npt.NDArray[np.generic]
 MODERN_BERT = "modernbert"
+_MOST_LAYERS = 1000  # ten times those of the deepest encoders
 _LAYER_KINDS = {"full_attention", "sliding_attention"}
 _POSITIONS = "embeddings.position_embeddings.weight"
 _SEGMENTS = "embeddings.token_type_embeddings.weight"
@@ -109,6 +110,7 @@ def read_shape(folder: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
     """
     family = _family(folder, raw)
     fields = {ours: raw[name] for ours, name in family.fields.items()} | dict(family.fixed or {})
+    _require_layers(folder, fields["layers"])
     fields["max_positions"] -= _unused_positions(family, raw)
     if raw["model_type"] == MODERN_BERT:
         fields |= {"type_vocab": 0, "modern": _modern_fields(folder, raw)}
@@ -135,12 +137,24 @@ def own_weights(folder: Path, raw: Mapping[str, Any], stored: Mapping[str, AnyAr
 def _family(folder: Path, raw: Mapping[str, Any]) -> Family:
     kind = raw.get("model_type")
     positions = raw.get("position_embedding_type", "absolute")
-    if kind not in _FAMILIES or positions != "absolute":
+    if kind not in list(_FAMILIES) or positions != "absolute":
         raise CheckpointError(
             f"{folder} holds a '{kind}' model with {positions} positions; supported: "
             f"{', '.join(_FAMILIES)} with absolute positions."
         )
+    decoding = [name for name in ("is_decoder", "add_cross_attention") if raw.get(name)]
+    if decoding:
+        raise CheckpointError(
+            f"{folder} sets {', '.join(decoding)}: its tokens see only those before them. Supported are"
+            " encoders, whose tokens see all others."
+        )
     return _FAMILIES[kind]
+
+
+def _require_layers(folder: Path, layers: Any) -> None:
+    """Before anything is made for each of them."""
+    if isinstance(layers, int) and layers > _MOST_LAYERS:
+        raise CheckpointError(f"{folder} states {layers} layers; at most {_MOST_LAYERS} are read.")
 
 
 def _unused_positions(family: Family, raw: Mapping[str, Any]) -> int:

@@ -88,13 +88,18 @@ def layout_of(folder: Path, raw: Mapping[str, Any]) -> HeadLayout:
     """
     layout = LAYOUTS.get(str(raw.get("model_type")))
     named = raw.get("architectures") or ["unnamed"]
+    if not isinstance(named, list):
+        raise CheckpointError(f"{folder} has the architectures {named!r}; a list of names is expected.")
     if layout is None or layout.architecture not in named:
         known = ", ".join(layout.architecture for layout in LAYOUTS.values())
         raise CheckpointError(
             f"{folder} holds a model of architecture {', '.join(map(str, named))}; a reranker must be one of "
             f"{known}."
         )
-    labels = raw.get("num_labels") or len(raw.get("id2label") or ("", ""))  # transformers' default is 2
+    names = raw.get("id2label") or {"0": "", "1": ""}  # transformers' default is 2
+    if not isinstance(names, Mapping):
+        raise CheckpointError(f"{folder} has the id2label {names!r}; an object of names is expected.")
+    labels = raw.get("num_labels") or len(names)
     if labels != 1:
         raise CheckpointError(f"{folder} has {labels} labels; a reranker must have 1, the relevance.")
     if layout.norm and raw.get("classifier_activation", "gelu") != "gelu":

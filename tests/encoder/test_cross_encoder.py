@@ -220,6 +220,9 @@ def load_encoder_parts(folder: Path) -> dict[str, Float32]:
         ({"id2label": {"0": "a", "1": "b", "2": "c"}}, "has 3 labels; a reranker must have 1"),
         ({"position_embedding_type": "relative_key"}, "relative_key positions"),
         ({"hidden_act": "gelu_new"}, "gelu_new"),
+        ({"is_decoder": True}, "sets is_decoder: its tokens see only those before them"),
+        ({"architectures": 1}, "has the architectures 1; a list of names is expected"),
+        ({"id2label": 1}, "has the id2label 1; an object of names is expected"),
     ],
 )
 def test_other_architectures_are_refused_by_name(

@@ -116,6 +116,51 @@ def test_vectors_equal_those_of_the_reference_implementation(tmp_path: Path, fam
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_work_is_done_for_a_number_of_layers_that_cannot_be(tmp_path: Path, family: str) -> None:
+    folder, _ = public_folder(tmp_path / "a", CONFIGS[family])
+    path = folder / "config.json"
+    raw = json.loads(path.read_text())
+    name = "n_layers" if family == "distilbert" else "num_hidden_layers"
+    path.write_text(json.dumps({k: v for k, v in raw.items() if k != "layer_types"} | {name: 10**12}))
+    with pytest.raises(CheckpointError, match="states 1000000000000 layers; at most 1000 are read"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("bert", {"is_decoder": True}, "sets is_decoder: its tokens see only those before them"),
+        ("roberta", {"add_cross_attention": True}, "sets add_cross_attention"),
+        ("bert", {"max_position_embeddings": float("nan")}, r"config\.json is damaged"),
+        ("bert", {"model_type": ["bert"]}, r"holds a '\['bert'\]' model"),
+        ("modernbert", {"layer_types": None, "global_attn_every_n_layers": 0}, r"config\.json is damaged"),
+    ],
+)
+def test_decoders_and_damaged_settings_are_refused(
+    tmp_path: Path, family: str, changes: dict[str, object], message: str
+) -> None:
+    folder, _ = public_folder(tmp_path / "a", CONFIGS[family])
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_blocks_that_the_config_leaves_out_are_not_read(tmp_path: Path, family: str) -> None:
+    folder, _ = public_folder(tmp_path / "a", CONFIGS[family])
+    path = folder / "config.json"
+    raw = json.loads(path.read_text())
+    raw["num_hidden_layers"] -= 1
+    if "layer_types" in raw:
+        raw["layer_types"] = raw["layer_types"][:-1]
+    path.write_text(json.dumps(raw))
+    checkpoint = load_checkpoint(folder)
+    found = TorchBackend(checkpoint.config, checkpoint.weights).forward(*batch())
+    np.testing.assert_allclose(found, reference_means(AutoModel.from_pretrained(folder).eval()), atol=1e-5)
+
+
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "modernbert"])
 def test_openvino_computes_every_family_of_the_shape_of_bert(tmp_path: Path, family: str) -> None:
     folder, reference = public_folder(tmp_path / family, CONFIGS[family])
