@@ -15,6 +15,7 @@ from encoder.generator_config import PAD
 from encoder.training.bfloat16 import bfloat16
 from encoder.training.generation_batches import GenerationBatch, GenerationBatches
 from encoder.training.generation_settings import GeneratorSettings
+from encoder.training.interrupts import steps_to_the_end
 from encoder.training.loop import require_finite
 from encoder.training.state import RunState, load_state, save_state
 
@@ -59,10 +60,9 @@ class GenerationRun:
         self.progress: list[GenerationProgress] = []
 
     def to_the_end(self, on_step: OnStep) -> None:
-        """Goes on from a checkpoint if there is one."""
+        """Goes on from a checkpoint if there is one, and saves one where it is interrupted."""
         self._resume()
-        while not self.is_over():
-            on_step(self.advance())
+        steps_to_the_end(self.is_over, lambda: on_step(self.advance()), self._save)
         self._save()
 
     def is_over(self) -> bool:

@@ -72,7 +72,7 @@ class GeneratorSettings:
         for name in ("steps", "dev_every", "checkpoint_every", "batch_tokens", "max_source_tokens"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
-        require_limits(self.learning_rate, self.max_seconds, self.threads)
+        require_limits(self.learning_rate, self.max_seconds, self.threads, self.seed)
         for task, share in self.shares.items():
             if task not in TASKS:
                 raise InvalidInput(f"A share is given to the task {task!r}; known are {', '.join(TASKS)}.")

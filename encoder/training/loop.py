@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from core.errors import InvalidInput
 from encoder.training.batches import Batch, Batches
+from encoder.training.interrupts import steps_to_the_end
 from encoder.training.settings import TrainSettings
 from encoder.training.state import RunState, load_state, save_state
 
@@ -115,11 +116,11 @@ class Run:
         self.progress: list[Progress] = []
 
     def to_the_end(self, on_progress: OnProgress) -> float:
-        """Goes on from a checkpoint if there is one; the start model's mean reciprocal rank."""
+        """Goes on from a checkpoint if there is one, and saves one where it is interrupted; the start model's
+        mean reciprocal rank."""
         self.resume()
         start_mrr = self.start_mrr()
-        while not self.is_over():
-            on_progress(self.advance())
+        steps_to_the_end(self.is_over, lambda: on_progress(self.advance()), self._save)
         return start_mrr
 
     def resume(self) -> None:

@@ -54,8 +54,7 @@ def read_pairs(path: Path, max_pairs: int | None = None) -> PairSet:
 
     Raises InvalidInput for a missing file, a file without pairs, and a broken line, by its number.
     """
-    if not path.is_file():
-        raise InvalidInput(f"The file of pairs {path} does not exist.")
+    require_file(path)
     builder = _Builder()
     for number, line in read_lines(path):
         if max_pairs is not None and len(builder.queries) >= max_pairs:
@@ -70,6 +69,12 @@ def read_pairs(path: Path, max_pairs: int | None = None) -> PairSet:
     if len(builder.queries) < 2:
         raise InvalidInput(f"{path} holds {len(builder.queries)} pairs; training needs at least 2.")
     return builder.build(path.name)
+
+
+def require_file(path: Path) -> None:
+    """Raises InvalidInput for a file of pairs that is missing."""
+    if not path.is_file():
+        raise InvalidInput(f"The file of pairs {path} does not exist.")
 
 
 class _Builder:

@@ -9,14 +9,19 @@ from pathlib import Path
 
 from core.errors import InvalidInput
 
+_MOST_SEED = 2**63 - 1
 
-def require_limits(learning_rate: float | None, max_seconds: float | None, threads: int) -> None:
-    """Raises InvalidInput for a rate or a time that is not above 0, and for fewer threads than none."""
+
+def require_limits(learning_rate: float | None, max_seconds: float | None, threads: int, seed: int) -> None:
+    """Raises InvalidInput for a rate or a time that is not above 0, for fewer threads than none, and for a
+    seed that random numbers cannot be drawn by."""
     for name, number in (("learning_rate", learning_rate), ("max_seconds", max_seconds)):
         if number is not None and not 0 < number < inf:
             raise InvalidInput(f"{name}={number} must be above 0 and finite.")
     if threads < 0:
         raise InvalidInput(f"threads={threads} must be 0, for all cores, or more.")
+    if not 0 <= seed <= _MOST_SEED:
+        raise InvalidInput(f"seed={seed} must lie between 0 and {_MOST_SEED}.")
 
 
 class Mode(StrEnum):
@@ -110,7 +115,7 @@ class TrainSettings:
         for name in ("steps", "dev_every", "checkpoint_every", "last_layers"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise InvalidInput(f"{name}={number} must be at least 1.")
-        require_limits(self.learning_rate, self.max_seconds, self.threads)
+        require_limits(self.learning_rate, self.max_seconds, self.threads, self.seed)
         if self.batch_size < 2:
             raise InvalidInput(f"batch_size={self.batch_size} must be at least 2: others are the negatives.")
         if not 0 <= self.start_share <= 1:

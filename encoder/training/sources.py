@@ -49,7 +49,7 @@ def load_source(
     tokenizer = Tokenizer(start.tokenizer_json, read_at_once(settings, start))
     query_vectors = encoder.encode_queries(pairs.queries, Lane.BULK)
     passage_vectors = encoder.encode_passages(pairs.passages)
-    train, dev = _split(len(pairs), settings.dev_pairs, settings.seed)
+    train, dev = _split(pairs, settings.dev_pairs, settings.seed)
     return Source(
         file,
         pairs,
@@ -90,19 +90,25 @@ def sample_passages(sources: Sequence[Source], count: int) -> list[str]:
 def _pool(
     file: PairFile, pairs: PairSet, queries: Float32, passages: Float32, max_false_negative: float
 ) -> Int64:
-    """Given negatives where a pair has them, else mined ones."""
+    """Given negatives where a pair has them, else mined ones. One that is given although it answers the query
+    is none."""
     size = file.hard_negatives * _POOL_PER_NEGATIVE
     if not size:
         return np.full((len(pairs), 0), NONE, np.int64)
     pool = mine_negatives(pairs, queries, passages, size, max_false_negative)
-    for row, given in zip(pool, pairs.negatives, strict=True):
-        if given:
+    answers = pairs.answers()
+    for row, key, given in zip(pool, pairs.query_keys.tolist(), pairs.negatives, strict=True):
+        if wrong := [passage for passage in given if passage not in answers[key]]:
             row[:] = NONE
-            row[: len(given)] = given[:size]
+            row[: len(wrong)] = wrong[:size]
     return pool
 
 
-def _split(n: int, dev_pairs: int, seed: int) -> tuple[Int64, Int64]:
+def _split(pairs: PairSet, dev_pairs: int, seed: int) -> tuple[Int64, Int64]:
+    """Pairs to train on and pairs held out; of pairs that occur several times none is in both."""
+    numbers = pairs.query_keys * len(pairs.passages) + pairs.positives  # (n,), equal where the pairs are
+    _, first, same = np.unique(numbers, return_index=True, return_inverse=True)
+    n = len(first)
     order = np.random.default_rng([seed, _DEV_SEED]).permutation(n)
-    held_out = min(dev_pairs, int(n * _MOST_DEV))
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    held_out = order[: min(dev_pairs, int(n * _MOST_DEV))]
+    return np.flatnonzero(~np.isin(same, held_out)), np.sort(first[held_out])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 
 from encoder.checkpoint import Checkpoint, load_checkpoint
@@ -12,9 +14,10 @@ from encoder.training.curves import draw_curves
 from encoder.training.export import average, device, renamed, weights_of, write_model
 from encoder.training.loop import OnProgress, Run, TrainReport
 from encoder.training.lora import merge_lora
+from encoder.training.pairs import require_file
 from encoder.training.settings import TrainSettings
 from encoder.training.sources import Source, load_source, read_at_once, sample_passages
-from encoder.training.state import delete_state, run_key
+from encoder.training.state import delete_state, require_same_run, run_key
 from encoder.training.step import Step
 from encoder.training.trainable import choose_trainable, trainable_bert
 
@@ -32,8 +35,8 @@ def train_encoder(settings: TrainSettings, on_progress: OnProgress = lambda _: N
     start = load_checkpoint(settings.start)
     model = trainable_bert(start.config, start.weights).to(device())
     trained = choose_trainable(model, settings)
+    key = checked_key(settings, repr(settings), start)
     sources = load_sources(settings, start)
-    key = run_key(repr(settings), start.fingerprint, [file.path for file in settings.files])
     batches = Batches(sources, settings.batch_size, settings.steps, settings.seed)
     run = Run(settings, key, trained, batches, Step(model, sources, settings))
     start_mrr = run.to_the_end(on_progress)
@@ -56,16 +59,33 @@ def prepare_torch(settings: TrainSettings) -> None:
     torch.manual_seed(settings.seed)
 
 
+def checked_key(settings: TrainSettings, told: str, start: Checkpoint) -> str:
+    """The key of the run, before work is done in vain; `told` is all that it was told.
+
+    Raises InvalidInput for a file that does not exist, CheckpointError for a checkpoint of another run.
+    """
+    paths = [file.path for file in settings.files]
+    for path in paths:
+        require_file(path)
+    key = run_key(told, start.fingerprint, paths)
+    require_same_run(settings.out, key)
+    return key
+
+
 def load_sources(settings: TrainSettings, start: Checkpoint) -> list[Source]:
     """All files of pairs, with the vectors of the start model."""
     backend = "torch" if torch.cuda.is_available() else "openvino"
-    encoder = load_encoder(
-        settings.start,
-        backend,
-        threads=settings.threads,
-        max_tokens=read_at_once(settings, start),
-        settings=EngineSettings(bulk_timeout_s=_PATIENCE_S),
-    )
+    # OpenVINO gives a thread that compiles a model a stack for its signals, and frees it with the model, on
+    # whichever thread that is: had this one such a stack, Ctrl-C could find it gone, and end in a fault.
+    with ThreadPoolExecutor(1) as aside:
+        encoder = aside.submit(
+            load_encoder,
+            settings.start,
+            backend,
+            threads=settings.threads,
+            max_tokens=read_at_once(settings, start),
+            settings=EngineSettings(bulk_timeout_s=_PATIENCE_S),
+        ).result()
     try:
         return [load_source(file, settings, start, encoder) for file in settings.files]
     finally:

@@ -15,8 +15,8 @@ from encoder.training.lora import merge_lora
 from encoder.training.pair_model import cross_config, pair_model, trained_parts
 from encoder.training.rerank_step import RerankStep
 from encoder.training.settings import RerankSettings
-from encoder.training.state import delete_state, run_key
-from encoder.training.train import load_sources, prepare_torch
+from encoder.training.state import delete_state
+from encoder.training.train import checked_key, load_sources, prepare_torch
 from encoder.training.trainable import choose_trainable
 
 
@@ -30,13 +30,14 @@ def train_reranker(settings: RerankSettings, on_progress: OnProgress = lambda _:
     prepare_torch(run_settings)
     start = load_checkpoint(run_settings.start)
     model = pair_model(start).to(device())
+    key = checked_key(run_settings, repr(settings), start)
     sources = load_sources(run_settings, start)
     tokenizer = PairTokenizer(start.tokenizer_json, run_settings.max_tokens, start.config.vocab_size)
     trained = {f"bert.{n}": p for n, p in choose_trainable(model.bert, run_settings).items()}
     trained |= {n: p for n, p in model.named_parameters() if not n.startswith("bert.")}
     run = Run(
         run_settings,
-        run_key(repr(settings), start.fingerprint, [file.path for file in run_settings.files]),
+        key,
         trained,
         Batches(sources, run_settings.batch_size, run_settings.steps, run_settings.seed),
         RerankStep(model, sources, tokenizer, settings),

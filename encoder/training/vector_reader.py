@@ -21,6 +21,7 @@ from encoder.generator_tokenizer import GeneratorTokenizer, train_tokenizer
 from encoder.service import load_encoder
 from encoder.training.bfloat16 import bfloat16
 from encoder.training.curves import CURVES, smooth
+from encoder.training.interrupts import steps_to_the_end
 from encoder.training.loop import build_optimizer, learning_rate, require_finite
 from encoder.training.state import (
     RunState,
@@ -144,10 +145,9 @@ class Run:
         self._held = list(Batches(held, settings.batch_size, settings.seed).all())
 
     def to_the_end(self, on_progress: OnProgress) -> None:
-        """Goes on from a checkpoint if there is one."""
+        """Goes on from a checkpoint if there is one, and saves one where it is interrupted."""
         self._resume()
-        while self._share_done() < 1:
-            on_progress(self._advance())
+        steps_to_the_end(lambda: self._share_done() >= 1, lambda: on_progress(self._advance()), self._save)
 
     def held_out_loss(self, vectors_of: Callable[[Batch], Tensor] = lambda batch: batch.vectors) -> float:
         """Nats a token of the held-out texts, given `vectors_of` their batches."""

@@ -52,7 +52,7 @@ class VectorReaderSettings:
         for name in ("steps", "batch_size", "dev_every", "checkpoint_every", "dev_texts", "prefix"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name}={getattr(self, name)} must be at least 1.")
-        require_limits(self.learning_rate, self.max_seconds, self.threads)
+        require_limits(self.learning_rate, self.max_seconds, self.threads, self.seed)
 
     @property
     def peak_learning_rate(self) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,15 +18,17 @@ from encoder.backends.torch_backend import TorchBackend
 from encoder.checkpoint import WEIGHTS, load_checkpoint, load_reference, save_checkpoint
 from encoder.config import Pooling
 from encoder.engine import Engine
-from encoder.service import load_encoder, measure_parity
+from encoder.service import EncoderService, load_encoder, measure_parity
 from encoder.training.export import average, average_folders
 from encoder.training.loop import Progress, learning_rate
+from encoder.training.mining import NONE
 from encoder.training.pair_model import cross_config
 from encoder.training.settings import LossSettings, Mode, PairFile, TrainSettings
 from encoder.training.state import STATE
 from encoder.training.train import load_sources, train_encoder
 from tests.encoder.fakes import random_weights, tiny_config, tiny_modern_config
-from tests.encoder.training.tiny import save_tiny_model, tiny_settings
+from tests.encoder.training.signals import delivered  # noqa: F401  # a fixture
+from tests.encoder.training.tiny import save_tiny_model, tiny_settings, write_rows
 
 
 def changed_tensors(settings: TrainSettings) -> set[str]:
@@ -63,6 +68,88 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, mode: M
     assert second.fingerprint == first.fingerprint
     for name, array in load_checkpoint(whole.out).weights.items():
         np.testing.assert_array_equal(array, first_weights[name])
+
+
+@pytest.mark.usefixtures("delivered")
+def test_a_run_that_is_interrupted_by_ctrl_c_loses_no_step(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path, checkpoint_every=100)
+    first = train_encoder(settings)
+
+    def press_ctrl_c(progress: Progress) -> None:
+        if progress.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_encoder(settings, press_ctrl_c)
+    steps: list[int] = []
+    second = train_encoder(settings, lambda progress: steps.append(progress.step))
+    assert steps == [4, 5, 6]
+    assert second.fingerprint == first.fingerprint
+
+
+def test_a_checkpoint_of_another_run_is_refused_before_the_texts_are_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tmp_path)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 2:
+            raise Stopped
+
+    def load_encoder(*_args: object, **_options: object) -> None:
+        pytest.fail("the encoder was loaded")
+
+    with pytest.raises(Stopped):
+        train_encoder(settings, stop)
+    monkeypatch.setattr("encoder.training.train.load_encoder", load_encoder)
+    with pytest.raises(CheckpointError, match="other settings"):
+        train_encoder(replace(settings, seed=1))
+
+
+def test_the_main_thread_gets_no_stack_for_signals_from_the_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tmp_path)
+    loaded_on: list[threading.Thread] = []
+
+    def load(*args: Any, **options: Any) -> EncoderService:
+        loaded_on.append(threading.current_thread())
+        return load_encoder(*args, **options)
+
+    monkeypatch.setattr("encoder.training.train.load_encoder", load)
+    load_sources(settings, load_checkpoint(settings.start))
+    assert threading.main_thread() not in loaded_on
+
+
+def test_of_equal_pairs_none_is_held_out_and_trained_on(tmp_path: Path) -> None:
+    rows = [{"query": f"w{i % 20}", "text": f"w{i % 20} w{i % 20 + 1}"} for i in range(60)]
+    pairs = write_rows(tmp_path / "thrice.jsonl", rows)
+    settings = tiny_settings(tmp_path, files=(PairFile(pairs),), dev_pairs=5)
+    (source,) = load_sources(settings, load_checkpoint(settings.start))
+    assert len(source.dev) == 2  # a tenth of the 20 that differ
+    assert len(source.train) == 54
+    assert not {source.pairs.queries[i] for i in source.dev} & {source.pairs.queries[i] for i in source.train}
+
+
+def test_an_answer_that_is_given_as_a_negative_is_left_out(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"query": "w1", "text": "w2", "negatives": ["w2", "w3", "w4"]},
+        {"query": "W1", "text": "w3", "negatives": ["w2", "w3"]},
+        {"query": "w5", "text": "w6"},
+    ]
+    pairs = write_rows(tmp_path / "given.jsonl", rows)
+    settings = tiny_settings(tmp_path, files=(PairFile(pairs, hard_negatives=1),))
+    (source,) = load_sources(settings, load_checkpoint(settings.start))
+    texts = [passage.text for passage in source.pairs.passages]
+    pools = [{texts[i] for i in row if i != NONE} for row in source.pool]
+    assert pools[0] == {"w4"}
+    assert not pools[1] & {"w2", "w3"}  # mined, as nothing that was given is wrong
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_nothing_can_be_drawn_by_is_refused(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(InvalidInput, match="seed="):
+        tiny_settings(tmp_path, seed=seed)
 
 
 def test_a_checkpoint_of_other_settings_or_pairs_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -26,6 +27,7 @@ from encoder.training.generation_sources import make_tokenizer, prepare_rows
 from encoder.training.state import STATE
 from encoder.training.train_generator import train_generator
 from tests.encoder.fakes import random_weights, tiny_config
+from tests.encoder.training.signals import delivered  # noqa: F401  # a fixture
 from tests.encoder.training.tiny import save_tiny_model, tiny_tokenizer_json, write_rows
 from tests.encoder.training.tiny_generation import generation_settings, write_generation_rows
 
@@ -60,6 +62,25 @@ def test_a_run_writes_a_folder_that_loads_and_a_picture(tmp_path: Path) -> None:
     assert report.curves.read_bytes().startswith(b"\x89PNG")
     model = EncoderDecoder(loaded.config)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in loaded.weights.items()})
+
+
+@pytest.mark.usefixtures("delivered")
+def test_a_run_that_is_interrupted_by_ctrl_c_loses_no_step(tmp_path: Path) -> None:
+    settings = generation_settings(tmp_path, checkpoint_every=100)
+    train_generator(settings)
+    whole = load_generator_checkpoint(settings.out)
+    rmtree(settings.out)
+
+    def press_ctrl_c(progress: GenerationProgress) -> None:
+        if progress.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_generator(settings, press_ctrl_c)
+    steps: list[int] = []
+    train_generator(settings, lambda progress: steps.append(progress.step))
+    assert steps == [4, 5, 6]
+    assert_same_weights(load_generator_checkpoint(settings.out), whole)
 
 
 @pytest.mark.slow
