@@ -195,7 +195,11 @@ class View:
         for query in pending:
             rows = [segment.alive.rows for segment in segments]
             hits[query], _ = _collapse(_scored(segments, rows, xq[query]), 0, k)
-        return hits
+        return [self._by_best(*one) for one in zip(xq, hits, strict=True)] if self._is_crowded else hits
+
+    def _by_best(self, query: Float32, hits: list[IndexHit]) -> list[IndexHit]:
+        """The hits by the best passages of their documents, which may be missed where others are found."""
+        return self.score(query, np.array([hit.document_id for hit in hits], dtype=np.int64))
 
     def score(self, query: Float32, document_ids: Int64) -> list[IndexHit]:
         """The best passage of each of the documents that is in the view, exactly, best first.

@@ -102,3 +102,18 @@ def test_a_score_is_the_same_whatever_else_is_scored_with_it(vectors: Float32) -
     scores = score_rows(query, half, np.arange(500))
     for row in range(0, 500, 7):
         assert score_rows(query, half, np.array([row]))[0] == scores[row]
+
+
+@pytest.mark.parametrize("kind", ["HNSW8", "IVF64,PQ24x4fs"])
+def test_a_document_is_found_by_its_best_passage(vectors: Float32, kind: str) -> None:
+    rng, passages = np.random.default_rng(0), 6
+    near = np.repeat(vectors[: N // passages], passages, axis=0) + 0.1 * rng.standard_normal((N, D))
+    rows = np.asarray(near / np.linalg.norm(near, axis=1, keepdims=True), dtype=np.float16)
+    ids = np.arange(N)
+    view = View(1, D, (Segment(build_main(rows, ids, ids // passages, Build(kind)), ALL),))
+    for query in vectors[:: N // 50]:
+        best = (rows.astype(np.float32) @ query).reshape(-1, passages).max(axis=1)
+        for k in (50, 400):
+            (hits,) = view.search(query[None], k)
+            scores = [hit.score for hit in hits]
+            np.testing.assert_allclose(scores, best[[hit.document_id for hit in hits]], atol=1e-5)
