@@ -76,7 +76,7 @@ def cut_at(database: Database, elsewhere: Database, beginning: str) -> Iterator[
 
 @pytest.mark.parametrize(
     "beginning",
-    ["SELECT collections.id", "DELETE FROM passages", "COPY passages", "COPY embeddings"],
+    ["SELECT collections.name", "DELETE FROM passages", "COPY passages", "COPY embeddings"],
 )
 def test_a_batch_whose_connection_is_lost_halfway_leaves_no_trace(postgres_url: str, beginning: str) -> None:
     with opened(postgres_url) as database, opened(postgres_url) as elsewhere:
