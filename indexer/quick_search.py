@@ -33,18 +33,20 @@ class QuickSearch:
         is_small = rows.ann.is_scan_cheaper(1, alive)
         return None if is_small or alive.selector is not None else cls(rows)
 
-    def search(self, xq: Float32, k: int) -> list[IndexHit] | None:
+    def search(self, xq: Float32, k: int, wide: int = 0) -> list[IndexHit] | None:
         """At most k documents for a checked `xq` (1, d), best first; None if that takes another look.
 
-        It does where two passages have one score or one document.
+        It does where two passages have one score or one document. The graph is searched for `wide` documents
+        if these are more.
         """
-        fetch = self._enough(k)
+        fetch = self._enough(max(k, wide))
         if fetch > self._most:
             return None
         D, I = self._search(xq, fetch)  # noqa: N806, E741
-        rows = I[0]
-        scores, documents = D[0].tolist(), self._document_ids[rows].tolist()
-        if not len(set(scores)) == len(set(documents)) == fetch or rows[-1] < 0:
+        looked = fetch if k >= wide else k + 1  # whether the last shown is one of two is told by the next
+        rows = I[0, :looked]
+        scores, documents = D[0, :looked].tolist(), self._document_ids[rows].tolist()
+        if not len(set(scores)) == len(set(documents)) == looked or I[0, -1] < 0:
             return None
         passages = self._passage_ids[rows[:k]].tolist()
         return list(map(IndexHit, documents, passages, scores))

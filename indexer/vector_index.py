@@ -116,16 +116,14 @@ class View:
         self._narrowed: tuple[tuple[DocumentSet, tuple[Segment, ...]], ...] = ()
         lone = self._segments[0] if len(self._segments) == 1 else None
         self._quick = None if lone is None else QuickSearch.of(lone.rows, lone.alive)
+        parts = (segment.rows for segment in self._segments if not segment.rows.is_exact)
+        # A part that is not exact has many passages a document.
+        self._is_crowded = any(rows.by_document.crowding >= CROWDED for rows in parts)
+        self._is_steady = self._are_steady(self._segments)
 
     @property
     def seq(self) -> int:
         return self._seq
-
-    @property
-    def _is_crowded(self) -> bool:
-        """Whether a part that is not exact has many passages a document."""
-        parts = (segment.rows for segment in self._segments if not segment.rows.is_exact)
-        return any(rows.by_document.crowding >= CROWDED for rows in parts)
 
     @property
     def passages(self) -> int:
@@ -143,14 +141,19 @@ class View:
         xq = self._checked(xq, k)
         if k > WINDOW and not self._is_exact:
             return [self._settled(query[None], k, allowed) for query in xq]
-        wanted = k if self._is_exact or self._is_steady(allowed) else WINDOW
+        is_steady = self._is_steady if allowed is None else self._are_steady(self._only(allowed))
+        wanted = k if is_steady else WINDOW
+        if allowed is None and self._quick is not None and len(xq) == 1 and not self._is_crowded:
+            quick = self._quick.search(xq, k, wanted)
+            if quick is not None:
+                return [quick]
         return [hits[:k] for hits in self._search(xq, wanted, allowed)]
 
-    def _is_steady(self, allowed: DocumentSet | None) -> bool:
+    def _are_steady(self, segments: Sequence[Segment]) -> bool:
         """Whether a search for fewer than 50 documents finds the first of those that one for 50 does."""
-        segments = self._segments if allowed is None else self._only(allowed)
-        is_steady = all(one.rows.is_steady(one.rows.enough(WINDOW), one.alive) for one in segments)
-        return is_steady and not self._is_crowded
+        if self._is_crowded:
+            return False
+        return all(one.rows.is_steady(one.rows.enough(WINDOW), one.alive) for one in segments)
 
     def _settled(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[IndexHit]:
         """The k best for one query (1, d), where a search for more may find others among the best.
@@ -174,10 +177,6 @@ class View:
         documents have so many passages that this finds too few of them.
         """
         is_broad = k > WINDOW or self._is_crowded
-        if allowed is None and self._quick is not None and len(xq) == 1 and not is_broad:
-            quick = self._quick.search(xq, k)
-            if quick is not None:
-                return [quick]
         segments = self._segments if allowed is None else self._only(allowed)
         passages = sum(segment.alive.count for segment in segments)
         hits: list[list[IndexHit]] = [[] for _ in xq]
