@@ -4,6 +4,7 @@ thread a stack for signals that OpenVINO has freed."""
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,12 @@ def deliver(number: int) -> None:
 
 
 @pytest.fixture
-def delivered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has `signal.raise_signal` call the handler."""
+def delivered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Has `signal.raise_signal` call the handler, which of SIGINT is Python's.
+
+    A shell starts what runs behind it with SIGINT ignored.
+    """
     monkeypatch.setattr(signal, "raise_signal", deliver)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
