@@ -255,8 +255,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fit", type=Path, nargs="+", required=True)
     parser.add_argument("--test", type=Path, nargs="+", required=True)
+    parser.add_argument("--precision", default="int8")
     arguments = parser.parse_args()
-    engine = load_encoder()
+    engine = load_encoder(precision=arguments.precision)
     encoder = RememberingEncoder(engine)  # several ways are tried on the same texts
     temperature = fit(ZeroShotScorer(encoder, 1.0), [read(path) for path in arguments.fit])
     tests = [read(path, 2 * LIMIT) for path in arguments.test]
