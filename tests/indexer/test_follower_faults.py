@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,15 +191,22 @@ def test_an_index_that_cannot_be_made_ends_no_thread_and_is_tried_again(
         eventually(lambda: follower.view(second).seq == 2)
 
 
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Nothing can be written of the words of a collection, nor their index made anew."""
+    with monkeypatch.context() as patch:
+        patch.setattr(LexicalIndex, "apply", refuse)
+        patch.setattr(LexicalIndex, "__init__", refuse)
+        yield patch
+
+
 def test_a_page_that_fails_on_a_full_disk_is_applied_once_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     collection = world.database.add_collection("a")
     world.put(collection, 1)
     with world.following() as follower:
-        with monkeypatch.context() as patch:
-            patch.setattr(LexicalIndex, "apply", refuse)
-            patch.setattr(LexicalIndex, "__init__", refuse)
+        with full_disk(monkeypatch):
             seq = world.put(collection, 2, 3)
             eventually(lambda: "log_not_applied" in caplog.text)
             assert follower.view(collection).seq == 1
@@ -245,9 +254,7 @@ def test_a_rebuild_that_a_full_disk_refuses_is_tried_less_and_less_often(
     collection = world.database.add_collection("a")
     world.put(collection, 1)
     with world.following() as follower:
-        with monkeypatch.context() as patch:
-            patch.setattr(LexicalIndex, "apply", refuse)
-            patch.setattr(LexicalIndex, "__init__", refuse)
+        with full_disk(monkeypatch) as patch:
             seq = world.put(collection, 2)
             look_often(world, patch, 50)
             assert 1 <= caplog.text.count("index_rebuild_started") <= 10

@@ -10,7 +10,6 @@ from types import FrameType
 import pytest
 
 from encoder.training.interrupts import steps_to_the_end
-from tests.encoder.training.signals import delivered  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.usefixtures("delivered")
 

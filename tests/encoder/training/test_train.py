@@ -27,7 +27,6 @@ from encoder.training.settings import LossSettings, Mode, PairFile, TrainSetting
 from encoder.training.state import STATE
 from encoder.training.train import load_sources, train_encoder
 from tests.encoder.fakes import random_weights, tiny_config, tiny_modern_config
-from tests.encoder.training.signals import delivered  # noqa: F401  # a fixture
 from tests.encoder.training.tiny import save_tiny_model, tiny_settings, write_rows
 
 

@@ -27,7 +27,6 @@ from encoder.training.generation_sources import make_tokenizer, prepare_rows
 from encoder.training.state import STATE
 from encoder.training.train_generator import train_generator
 from tests.encoder.fakes import random_weights, tiny_config
-from tests.encoder.training.signals import delivered  # noqa: F401  # a fixture
 from tests.encoder.training.tiny import save_tiny_model, tiny_tokenizer_json, write_rows
 from tests.encoder.training.tiny_generation import generation_settings, write_generation_rows
 
