@@ -13,7 +13,7 @@ from heapq import heapify, heappop, heappush
 
 import numpy as np
 
-from core.classifier_types import Bools, Head, HeadScores, SuggestedRow
+from core.classifier_types import Head, HeadScores, SuggestedRow
 from core.types import Float32, Int64
 
 CANDIDATES = 2048
@@ -35,14 +35,15 @@ def suggest(
     if not len(vectors) or k < 1:
         return []
     uncertainty = uncertainties(scores, head)
-    candidates = _candidates(uncertainty, k)
+    candidates = _candidates(uncertainty, vectors, labelled, max(CANDIDATES, 4 * k))
+    if not len(candidates):
+        return []
     sample = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:SAMPLE])
     similarity = _similarities(vectors[candidates], vectors[sample])  # (candidates, sample)
     covered = _nearest(vectors[sample], labelled)
-    is_open = _nearest(vectors[candidates], labelled) < NEAR_DUPLICATE
-    taken = _greedy(similarity, uncertainty[sample], covered, is_open, k)
+    taken = _greedy(similarity, uncertainty[sample], covered, k)
     density = _density(similarity)
-    most = max(gain for _, gain in taken) if taken else 0.0
+    most = max(gain for _, gain in taken)
     return [
         _row(head, scores, int(candidates[place]), uncertainty, float(density[place]), gain / (most or 1.0))
         for place, gain in taken
@@ -69,9 +70,20 @@ def uncertainties(scores: HeadScores, head: Head) -> Float32:
     return np.asarray(1 - (ordered[:, -1] - ordered[:, -2]), dtype=np.float32)
 
 
-def _candidates(uncertainty: Float32, k: int) -> Int64:
-    count = min(len(uncertainty), max(CANDIDATES, 4 * k))
-    return np.sort(np.argsort(-uncertainty, kind="stable")[:count])
+def _candidates(uncertainty: Float32, vectors: Float32, labelled: Float32, count: int) -> Int64:
+    """At most `count` rows, ascending: the most uncertain that are no near duplicates of examples.
+
+    As many rows are looked at as that takes: examples that are still uncertain must not fill the places.
+    """
+    order = np.argsort(-uncertainty, kind="stable")
+    candidates = np.empty(0, dtype=np.int64)
+    for start in range(0, len(order), count):
+        rows = order[start : start + count]
+        is_open = _nearest(vectors[rows], labelled) < NEAR_DUPLICATE
+        candidates = np.concatenate([candidates, rows[is_open]])
+        if len(candidates) >= count:
+            break
+    return np.sort(candidates[:count])
 
 
 def _similarities(rows: Float32, columns: Float32) -> Float32:
@@ -87,9 +99,7 @@ def _nearest(vectors: Float32, others: Float32) -> Float32:
     return nearest
 
 
-def _greedy(
-    similarity: Float32, weights: Float32, covered: Float32, is_open: Bools, k: int
-) -> list[tuple[int, float]]:
+def _greedy(similarity: Float32, weights: Float32, covered: Float32, k: int) -> list[tuple[int, float]]:
     """(row of `similarity`, gain) of at most k rows, in the order taken.
 
     Gains only shrink as more is covered, so the old one is a bound: only the row that leads by old gains is
@@ -97,7 +107,7 @@ def _greedy(
     """
     covered = covered.copy()
     gains = _gains(similarity, weights, covered)
-    queue = [(-float(gains[row]), int(row), 0) for row in np.flatnonzero(is_open)]
+    queue = [(-float(gains[row]), row, 0) for row in range(len(gains))]
     heapify(queue)
     taken: list[tuple[int, float]] = []
     while queue and len(taken) < k:

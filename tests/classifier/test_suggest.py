@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier.suggest import suggest, uncertainties
+from classifier.suggest import CANDIDATES, suggest, uncertainties
 from core.classifier_types import Head, HeadKind, HeadScores
 from core.types import Float32, Float64
 
@@ -68,6 +68,14 @@ def test_near_duplicates_of_examples_are_not_suggested() -> None:
     vectors = cloud(30, 0, spread=0.3)
     rows = suggest(head(), two_way(np.full(30, 0.5)), vectors, vectors[:25], 30)
     assert {row.row for row in rows} == set(range(25, 30))
+
+
+def test_examples_that_are_still_the_most_uncertain_leave_the_places_to_others() -> None:
+    examples, others = cloud(CANDIDATES + 10, 0, spread=0.3), cloud(30, 1, spread=0.3)
+    p = np.repeat([0.5, 0.9], [len(examples), len(others)])
+    rows = suggest(head(), two_way(p), np.concatenate([examples, others]), examples, 40)
+    assert {row.row for row in rows} == set(range(len(examples), len(p)))
+    assert suggest(head(), two_way(p[: len(examples)]), examples, examples, 5) == []
 
 
 def test_a_suggestion_says_why() -> None:
