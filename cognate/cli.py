@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.table import Table
 
+from cognate import __version__
 from cognate.backup_command import backup_app
 from cognate.classifier_command import classifier_app
 from cognate.classify_command import classify
@@ -32,9 +33,7 @@ from cognate.train_generator_command import train_generator
 from cognate.tune_command import quality, tune
 from core.errors import CognateError
 
-app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Semantic search and classification."
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 database = typer.Typer(no_args_is_help=True, help="The database schema.")
 app.add_typer(database, name="db")
 app.add_typer(train_app, name="train")
@@ -58,6 +57,21 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Host = Annotated[str | None, typer.Option(help="Address to bind.")]
 Port = Annotated[int | None, typer.Option(help="Port to bind; 0 takes any free one.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of database, snapshots and uploads.")]
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"cognate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version.")
+    ] = False,
+) -> None:
+    """Semantic search and classification."""
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.config import stored_digest
+from api.field_errors import explain_fields
 from core.errors import StartRefused
 
 POSTGRES_SCHEME = "postgresql+psycopg"  # as SQLAlchemy names the driver that is installed
@@ -233,5 +234,6 @@ def read_settings(**overrides: object) -> Settings:
             f"The file .env of this folder is not in UTF-8: {error}. Save it as UTF-8."
         ) from None
     except ValidationError as error:
-        reasons = "; ".join(f"COGNATE_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        faults = explain_fields(error.errors(), body=None)
+        reasons = "; ".join(f"COGNATE_{fault['field'].upper()}: {fault['reason']}" for fault in faults)
         raise StartRefused(f"The settings cannot be used. {reasons}") from None

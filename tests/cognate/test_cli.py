@@ -9,7 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from cognate import cli
+from cognate import __version__, cli
 from cognate.client import Client
 from cognate.terminal import Terminal
 
@@ -21,6 +21,11 @@ def ended(argv: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         cli.main()
     assert end.value.code == 1
     return capsys.readouterr().err
+
+
+def test_the_version_is_told() -> None:
+    told = CliRunner().invoke(cli.app, ["--version"])
+    assert (told.exit_code, told.output) == (0, f"cognate {__version__}\n")
 
 
 def test_a_file_that_cannot_be_written_is_one_line(
