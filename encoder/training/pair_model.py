@@ -12,7 +12,7 @@ from core.errors import InvalidInput
 from encoder.bert import Bert, bert_from_weights
 from encoder.checkpoint import Checkpoint
 from encoder.config import ModelConfig, Pooling
-from encoder.cross_checkpoint import double_vocabulary
+from encoder.cross_checkpoint import CrossEncoderCheckpoint, double_vocabulary
 from encoder.parameters import WORD_EMBEDDINGS, Weights, expected_shapes
 from encoder.training.export import weights_of
 
@@ -72,3 +72,15 @@ def trained_parts(start: Checkpoint, model: PairModel) -> tuple[Weights, Weights
         for kind in ("weight", "bias")
     }
     return encoder, head
+
+
+def load_saved(model: PairModel, saved: CrossEncoderCheckpoint) -> None:
+    """Gives `model`, whose LoRA must have been merged, the weights as they were saved, in float16."""
+    head = saved.head
+    layers = {
+        "dense": {"weight": head.dense_weight, "bias": head.dense_bias},
+        "score": {"weight": head.score_weight, "bias": head.score_bias},
+    }
+    weights = {f"bert.{name}": array for name, array in saved.encoder.weights.items()}
+    weights |= {f"{layer}.{kind}": array for layer, own in layers.items() for kind, array in own.items()}
+    model.load_state_dict({name: torch.from_numpy(np.array(w, np.float32)) for name, w in weights.items()})

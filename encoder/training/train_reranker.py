@@ -12,7 +12,7 @@ from encoder.training.curves import draw_curves
 from encoder.training.export import device, renamed
 from encoder.training.loop import OnProgress, Run, TrainReport
 from encoder.training.lora import merge_lora
-from encoder.training.pair_model import cross_config, pair_model, trained_parts
+from encoder.training.pair_model import cross_config, load_saved, pair_model, trained_parts
 from encoder.training.rerank_step import RerankStep
 from encoder.training.settings import RerankSettings
 from encoder.training.state import delete_state
@@ -53,6 +53,7 @@ def train_reranker(settings: RerankSettings, on_progress: OnProgress = lambda _:
         start.tokenizer_json,
     )
     saved = load_cross_encoder(run_settings.out)
+    load_saved(model, saved)
     report = run.report(saved.encoder.fingerprint, start_mrr, draw_curves)
     delete_state(run_settings.out)
     return report

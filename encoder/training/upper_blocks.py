@@ -35,7 +35,7 @@ def lower_states(model: Bert, token_ids: Sequence[Int32], last: int, bf16: bool)
     states = list(rows)
     with torch.no_grad():
         for chunk in _chunks(rows):
-            ids, is_text = _padded([rows[i] for i in chunk])
+            ids, is_text = _padded([rows[i] for i in chunk], model.config.max_positions)
             with _arithmetic(bf16):
                 h = _through(model, model.embeddings(ids[..., 0]), is_text, slice(0, -last))
             for i, state in zip(chunk, h.float(), strict=True):
@@ -47,7 +47,7 @@ def upper_vectors(model: Bert, states: Sequence[Tensor], last: int, bf16: bool, 
     """Unit embeddings (n, d) float32 of texts by their states before the uppermost `last` blocks."""
     parts, order = [], []
     for chunk in _chunks(states):
-        h, is_text = _padded([states[i] for i in chunk])
+        h, is_text = _padded([states[i] for i in chunk], model.config.max_positions)
         with _arithmetic(bf16):
             h = _through(model, drop(h), is_text, slice(-last, None), drop)
             parts.append(model.pool(h, is_text).float())
@@ -81,10 +81,13 @@ def _chunks(rows: Sequence[Tensor]) -> Iterator[list[int]]:
             start = end
 
 
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Rows (t, d) as one tensor (b, t, d), and where it is not padding (b, t)."""
+def _padded(rows: Sequence[Tensor], most: int) -> tuple[Tensor, Tensor]:
+    """Rows (t, d) as one tensor (b, t, d), and where it is not padding (b, t).
+
+    Neither the rows nor what is made of them are longer than `most`, the positions of the model.
+    """
     lengths = torch.tensor([len(row) for row in rows])
-    length = _rounded(int(lengths.max()))
+    length = min(_rounded(int(lengths.max())), most)
     padded = rows[0].new_zeros(len(rows), length, rows[0].shape[1])
     for i, row in enumerate(rows):
         padded[i, : len(row)] = row

@@ -82,6 +82,16 @@ def test_upper_blocks_on_stored_states_equal_the_whole_model() -> None:
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_a_text_may_fill_all_positions_of_the_model_however_many_there_are() -> None:
+    config = replace(tiny_config(), max_positions=33, max_tokens=33)
+    model = bert_from_weights(config, random_weights(config))
+    texts = texts_of((33, 30))
+    states = lower_states(model, texts, 1, bf16=False)
+    with torch.no_grad():
+        found = upper_vectors(model, states, 1, bf16=False, drop=lambda h: h)
+        torch.testing.assert_close(found, embed(model, texts), atol=1e-5, rtol=1e-4)
+
+
 def test_tuning_separates_labels_of_texts_it_has_not_seen() -> None:
     texts, truth = labelled(2)
     assert margin(vectors(tuned(), texts), truth) > margin(vectors({}, texts), truth) + 0.2

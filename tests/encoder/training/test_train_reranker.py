@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from encoder.checkpoint import load_checkpoint
 from encoder.config import ModelConfig
 from encoder.cross_checkpoint import load_cross_encoder
 from encoder.reranker import load_reranker
+from encoder.training.batches import Batch
 from encoder.training.loop import Progress
-from encoder.training.rerank_step import binary, listwise, reciprocal_rank
+from encoder.training.rerank_step import RerankStep, binary, listwise, reciprocal_rank
 from encoder.training.settings import Mode, PairFile, RerankLoss, RerankSettings, TrainSettings
 from encoder.training.state import STATE
 from encoder.training.train_reranker import train_reranker
@@ -95,6 +97,24 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path: Path, mode: M
     assert [p.loss for p in second.progress] == [p.loss for p in first.progress]
     other = train_reranker(replace(settings, run=replace(settings.run, seed=1)))
     assert other.fingerprint != first.fingerprint
+
+
+def test_what_is_measured_is_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[dict[str, torch.Tensor]] = []
+    measure = RerankStep.dev_mrr
+
+    def keep(step: RerankStep, batches: Sequence[Batch]) -> float:
+        measured.append({name: w.cpu().clone() for name, w in step._model.state_dict().items()})
+        return measure(step, batches)
+
+    monkeypatch.setattr(RerankStep, "dev_mrr", keep)
+    settings = settings_in(tmp_path, mode=Mode.LORA)
+    train_reranker(settings)
+    saved = load_cross_encoder(settings.run.out)
+    for name, array in saved.encoder.weights.items():
+        assert np.array_equal(measured[-1][f"bert.{name}"].numpy(), array), name
+    assert np.array_equal(measured[-1]["dense.weight"].numpy(), saved.head.dense_weight)
+    assert np.array_equal(measured[-1]["score.bias"].numpy(), saved.head.score_bias)
 
 
 def test_the_tables_stay_and_the_blocks_and_the_head_are_trained(tmp_path: Path) -> None:
