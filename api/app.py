@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from api import problems
+from api import middleware, problems
 from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
-from api.middleware import Edge
 from api.routes import (
     backups,
     classifiers,
@@ -74,5 +73,5 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
         app.include_router(module.router)
     lane = SearchLane(services, app.state.metrics, app.state.searchers, app.router)
     app.router.routes.insert(0, lane)
-    app.add_middleware(Edge, config=config, metrics=app.state.metrics)
+    middleware.install(app, config, app.state.metrics)
     return app

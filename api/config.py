@@ -13,12 +13,14 @@ class ApiConfig:
 
     `allowed_hosts` are names the Host header may have; none = any. Without keys it keeps web pages of other
     origins from reaching a loopback server through a name that points to it (DNS rebinding).
+    `cors_origins` are those of web pages whose scripts may call; `*` alone = any.
     `default_classifier` answers in dialects whose requests name none.
     """
 
     version: str
     key_hashes: tuple[bytes, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     max_body_bytes: int = 64 * 1024 * 1024
     max_upload_bytes: int = 2 * 1024**3
     max_documents: int = 10_000

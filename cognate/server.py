@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.config import ApiConfig, stored_digest
 from cognate import __version__
-from cognate.settings import LOOPBACK_HOSTS, Settings
+from cognate.settings import ANY_ORIGIN, LOOPBACK_HOSTS, Settings
 from core.errors import StartRefused
 from core.memory import keep_for_good
 from core.services import Services
@@ -31,6 +31,7 @@ def make_app(services: Services, settings: Settings) -> FastAPI:
         version=__version__,
         key_hashes=hashes,
         allowed_hosts=() if hashes else LOOPBACK_HOSTS,
+        cors_origins=settings.origins,
         max_body_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         wait_limit_s=settings.wait_limit_s,
@@ -45,6 +46,12 @@ def bind(settings: Settings) -> socket.socket:
         raise StartRefused(
             f"Binding to {settings.host} would open the service to the network without any API key. Set"
             " COGNATE_API_KEYS (clients send 'Authorization: Bearer <key>'), or bind to 127.0.0.1."
+        )
+    if ANY_ORIGIN in settings.origins and not settings.keys:
+        raise StartRefused(
+            "COGNATE_CORS_ORIGINS is *, which without any API key would let every web page that is opened on"
+            " this machine read and change everything. Name the origins of your pages, or set"
+            " COGNATE_API_KEYS."
         )
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from core.errors import StartRefused
 POSTGRES_SCHEME = "postgresql+psycopg"  # as SQLAlchemy names the driver that is installed
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 HOUR_S, DAY_S = 3600, 86_400
+ANY_ORIGIN = "*"
+ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?")
+DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Backend(StrEnum):
@@ -82,6 +86,11 @@ class Settings(BaseSettings):
     api_keys: SecretStr = Field(
         default=SecretStr(""),
         description="Accepted keys, in ASCII, separated by commas, plain or as sha256:<hex digest>.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins of web pages whose scripts may call the API, such as `https://app.example.com`,"
+        " separated by commas; `*` = any, with API keys only.",
     )
     encoder_path: Path | None = Field(default=None, description="Model folder; empty = the shipped model.")
     reranker_path: Path | None = Field(
@@ -211,6 +220,21 @@ class Settings(BaseSettings):
                 raise ValueError(reason) from None
         return keys
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _read_origins(cls, listed: str) -> str:
+        """As browsers write them: in lower case, without the port of the scheme."""
+        given = [one.strip() for one in listed.split(",") if one.strip()]
+        if listed and not given:
+            raise ValueError("it is set but names no origin; separate origins by commas, or leave it out")
+        if ANY_ORIGIN in given and len(given) > 1:
+            raise ValueError("* stands for any origin; leave the others out, or name them without it")
+        return ",".join(one if one == ANY_ORIGIN else _origin(one) for one in given)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return tuple(one for one in self.cors_origins.split(",") if one)
+
     @property
     def keys(self) -> tuple[str, ...]:
         return _split(self.api_keys)
@@ -218,6 +242,17 @@ class Settings(BaseSettings):
     @property
     def is_loopback(self) -> bool:
         return self.host in LOOPBACK_HOSTS
+
+
+def _origin(given: str) -> str:
+    found = ORIGIN.fullmatch(given.lower())
+    if found is None:
+        raise ValueError(
+            f"{given[:200]!r} is no origin; expected scheme, host and port without a path, in ASCII, as"
+            " browsers send it: https://app.example.com or http://localhost:3000"
+        )
+    scheme, host, port = found.groups()
+    return f"{scheme}://{host}" if port in (None, DEFAULT_PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
 
 
 def _split(keys: SecretStr) -> tuple[str, ...]:

@@ -53,6 +53,47 @@ def test_keys_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
         assert read_settings().keys == used
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("", ()),
+        ("*", ("*",)),
+        (
+            "https://App.example.com/, http://localhost:3000,",
+            ("https://app.example.com", "http://localhost:3000"),
+        ),
+        ("https://a.example:443, http://[::1]:8080", ("https://a.example", "http://[::1]:8080")),
+        ("chrome-extension://abcdef, http://a:443", ("chrome-extension://abcdef", "http://a:443")),
+    ],
+)
+def test_origins_are_read_as_browsers_write_them(
+    given: str, used: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGNATE_CORS_ORIGINS", given)
+    assert read_settings().origins == used
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        (",", "names no origin"),
+        ("*, https://a.example", "leave the others out"),
+        ("null", "'null' is no origin"),
+        ("app.example.com", "'app.example.com' is no origin"),
+        ("https://a.example/app", "is no origin"),
+        ("https://*.example.com", "is no origin"),
+        ("https://bücher.example", "in ASCII"),
+    ],
+)
+def test_origins_that_no_browser_sends_refuse_the_start(
+    given: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COGNATE_CORS_ORIGINS", given)
+    with pytest.raises(StartRefused, match="COGNATE_CORS_ORIGINS: ") as refused:
+        read_settings()
+    assert reason in str(refused.value)
+
+
 @pytest.mark.parametrize("hashed", ["sha256:xyz", "sha256:ab", "plain, sha256:"])
 def test_a_hash_that_is_none_refuses_the_start_before_anything_is_opened(
     hashed: str, monkeypatch: pytest.MonkeyPatch
