@@ -12,7 +12,7 @@ from typing import Any
 from core.documents import count_characters, validate_document
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.ingest import IngestService, describe_error, request_details
-from core.job_types import ImportFields, ImportPlan, Job, JobKind, Task, TaskKind
+from core.job_types import ATTEMPTS, ImportFields, ImportPlan, Job, JobKind, Task, TaskKind
 from core.ports.stores import CollectionStore
 from core.ports.work import ImportReader, UploadStore
 from core.types import Collection, NewDocument, RejectedItem
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 ROWS_PER_TRANSACTION = 512
 CHARACTERS_PER_TRANSACTION = 8 * 1024 * 1024
 MAX_ATTEMPTS = 10  # in a row without progress, also those that ended with the process
-ATTEMPTS = "attempts"  # in the details of the job
 MAX_REASON_CHARACTERS = 1000
 MAX_FILENAME_CHARACTERS = 255
 PAUSE_S = 0.2

@@ -13,6 +13,7 @@ from core.types import Collection, Float16, Metadata, RejectedItem, Span
 
 FROM_COLLECTION = "from_collection"  # in the details of a training: where its examples come from
 EXAMPLES_SENT = "examples_sent"  # in the details of a training: examples that replaced those stored before
+ATTEMPTS = "attempts"  # in the details of a job: how often it was begun since it last came further
 REQUEST_ID = "request_id"  # in the details of a job and in the fields of a log line
 
 

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from core.errors import CognateError, Conflict, NotFound, Overloaded, Unavailable
 from core.ingest import describe_error, request_details
-from core.job_types import LONG_JOBS, Job, JobKind, Task
+from core.job_types import ATTEMPTS, LONG_JOBS, Job, JobKind, Task
 from core.ports.stores import JobStore, LongJobs
 from core.ports.work import TaskQueue
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 10  # that ended with the process, in a row that came no further
+MAX_TRIES: Final = 3  # of which the last ended with an unexpected error
 ADVANCE_EVERY_S: Final = 0.5
 
 # What a kind of job does; returns how many items were done.
@@ -55,8 +56,10 @@ class LongJobRunner:
         """Works on a job, from its beginning if it was begun before; whether it succeeded now.
 
         Raises Unavailable or Overloaded, to be tried again after a pause, as often as it takes: these are no
-        attempts. Any other error ends the job with its reason. What is counted is attempts that ended with
-        the process; after `MAX_ATTEMPTS` that came no further than those before, the job fails.
+        attempts. Any other error of ours ends the job with its reason. What is counted is attempts that ended
+        with the process, or with an unexpected error, which is raised to be tried again too. After
+        `MAX_ATTEMPTS` that came no further than those before the job fails, with such an error after
+        `MAX_TRIES`.
         """
         try:
             job = self.jobs.get(job_id)
@@ -109,9 +112,19 @@ class LongJobRunner:
             log.warning("job failed", extra={"kind": job.kind, "reason": str(error)})
             self.work.fail(job.id, str(error))
         except Exception as error:  # the outer edge of a job: its reason is kept with it
+            attempts = self._counted(job.id)
+            if attempts < MAX_TRIES:
+                raise
             log.exception("job failed", extra={"kind": job.kind})
-            self.work.fail(job.id, describe_error(error))
+            self.work.fail(job.id, f"given up after {attempts} attempts: {describe_error(error)}")
         return False
+
+    def _counted(self, job_id: str) -> int:
+        """How many attempts are counted on a job that is not over; 0 when the last came further."""
+        job = self.jobs.get(job_id)
+        if job.state.is_final:
+            raise _Over
+        return int(job.details.get(ATTEMPTS, 0))
 
     def _begin(self, job_id: str) -> int:
         """Counts an attempt on the job, where it outlives the process; how many that makes."""

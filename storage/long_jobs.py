@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, insert, select, update
 
 from core.errors import Conflict, NotFound
-from core.job_types import Job, JobKind, JobState, JobStep
+from core.job_types import ATTEMPTS, Job, JobKind, JobState, JobStep
 from core.types import RejectedItem
 from storage.clock import Clock, new_id
 from storage.database import Database
@@ -17,9 +17,8 @@ from storage.faults import repeated
 from storage.jobs import OPEN_STATES, add_errors, read_job
 from storage.schema import Jobs
 
-# In the details: how often the job was begun since it last came further, and the most that was ever done. A
-# job that begins anew at each attempt passes again what it did before: only more than that is progress.
-ATTEMPTS = "attempts"
+# In the details: the most that was ever done. A job that begins anew at each attempt passes again what it
+# did before: only more than that is progress.
 FURTHEST = "furthest"
 
 

@@ -10,7 +10,7 @@ import pytest
 from core import long_jobs
 from core.errors import Conflict, NotFound, Overloaded, Unavailable
 from core.job_types import Job, JobKind, JobState, JobStep
-from core.long_jobs import MAX_ATTEMPTS, LongJobRunner
+from core.long_jobs import MAX_ATTEMPTS, MAX_TRIES, LongJobRunner
 from storage.long_jobs import SqlLongJobs, note_step
 from tests.fakes import ListQueue
 from tests.storage.world import World
@@ -77,6 +77,10 @@ def all_done(job: Job) -> int:
     return 100
 
 
+def divided(job: Job) -> int:
+    raise ZeroDivisionError(f"of job {job.kind}")
+
+
 @pytest.mark.parametrize("error", [Unavailable("the store is away"), Overloaded("busy")])
 def test_an_outage_is_no_attempt_however_long_it_lasts(bench: Bench, error: Exception) -> None:
     for _ in range(MANY):
@@ -114,6 +118,36 @@ def test_a_job_that_ends_its_process_again_and_again_is_given_up(bench: Bench) -
     assert not bench.run(all_done)
     assert bench.job.state is JobState.FAILED
     assert bench.job.errors[0].reason == "given up after 10 attempts; the log says what ended them"
+
+
+def test_an_unexpected_error_is_tried_again_and_ends_the_job_at_the_third_time(bench: Bench) -> None:
+    for _ in range(MAX_TRIES - 1):
+        bench.run_to(0, ZeroDivisionError("nothing to divide by"))
+        assert (bench.job.state, bench.job.errors) == (JobState.RUNNING, ())
+    assert not bench.run(divided)
+    assert bench.job.state is JobState.FAILED
+    assert bench.job.errors[0].reason == "given up after 3 attempts: ZeroDivisionError: of job verify"
+
+
+def test_a_job_that_an_unexpected_error_ended_once_succeeds_at_its_next_attempt(bench: Bench) -> None:
+    bench.run_to(5, ZeroDivisionError("once"))
+    assert bench.run(all_done)
+    assert (bench.job.state, bench.job.errors) == (JobState.SUCCEEDED, ())
+
+
+def test_unexpected_errors_that_come_further_each_time_are_no_reason_to_give_up(bench: Bench) -> None:
+    for done in range(1, MANY):
+        bench.run_to(done, ZeroDivisionError("each time later"))
+    assert bench.run(all_done)
+
+
+def test_an_unexpected_error_of_a_job_cancelled_meanwhile_is_not_tried_again(bench: Bench) -> None:
+    def cancelled(job: Job) -> int:
+        bench.world.jobs.cancel(job.id)
+        return divided(job)
+
+    assert not bench.run(cancelled)
+    assert (bench.job.state, bench.job.errors) == (JobState.CANCELLED, ())
 
 
 def test_outages_between_the_ends_of_a_process_do_not_hide_them(bench: Bench) -> None:
