@@ -87,7 +87,7 @@ class IndexCollector(Collector):
 
 
 class GaugesCollector(Collector):
-    """Named values that are known without asking anybody."""
+    """Named values, each known at once or within a second."""
 
     def __init__(self, gauges: Callable[[], Mapping[str, float]]) -> None:
         self._gauges = gauges

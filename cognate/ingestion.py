@@ -63,7 +63,7 @@ class Background(Protocol):
     ) -> None: ...
 
     def gauges(self) -> dict[str, float]:
-        """Name -> value of what is known without asking anybody."""
+        """Name -> value, of what is known at once or within a second."""
         ...
 
 

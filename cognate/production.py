@@ -47,4 +47,4 @@ class RedisBackground:
         stack.enter_context(repeated_every(TRIM_EVERY_S, "trim", return_freed_memory))
 
     def gauges(self) -> dict[str, float]:
-        return {"queue_reachable": self.queue.is_reachable}
+        return {"queue_reachable": self.queue.is_reachable and self.notifier.is_answered()}

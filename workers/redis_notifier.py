@@ -41,6 +41,13 @@ class RedisNotifier:
         self._local.request_compaction()
         self._announce(COMPACTIONS, "")
 
+    def is_answered(self) -> bool:
+        """Whether Redis answers now, asked of it; takes at most twice `TIMEOUT_S`."""
+        try:
+            return bool(self._redis.ping())
+        except (RedisError, OSError):
+            return False
+
     def subscribe(self, listener: Callable[[int, int], None]) -> None:
         """The first listener starts the thread that listens to Redis."""
         self._local.subscribe(listener)

@@ -6,10 +6,15 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from cognate.production import RedisBackground
+from cognate.settings import Settings
 from core.job_types import Task, TaskKind
 from tests.production.processes import Process, RedisServer
 from tests.waiting import wait_until
@@ -92,6 +97,24 @@ def test_a_worker_goes_on_after_redis_hung_was_emptied_and_restarted(
         redis.flushall()
     queue.enqueue([batch("third")])
     wait_until(lambda: "third" in echo.told(), "an emptied Redis takes and gives tasks")
+
+
+def test_the_gauge_of_redis_tells_at_every_scrape_whether_it_answers_though_no_task_is_sent(
+    redis_server: RedisServer,
+) -> None:
+    settings = Settings(redis_url=redis_server.url, database_url="postgresql://nobody@nowhere/x")
+    with ExitStack() as stack:
+        database = cast(Any, SimpleNamespace(now=None))  # nothing is asked of it
+        gauges = RedisBackground(settings, database, stack).gauges
+        assert gauges() == {"queue_reachable": True}
+        redis_server.pause()
+        assert gauges() == {"queue_reachable": False}
+        redis_server.resume()
+        assert gauges() == {"queue_reachable": True}
+        redis_server.stop()
+        assert gauges() == {"queue_reachable": False}
+        redis_server.start()
+        assert gauges() == {"queue_reachable": True}
 
 
 def test_a_worker_whose_alive_file_cannot_be_written_ends_at_once(
