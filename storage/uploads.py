@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 ASIDE: Final = ".part"
 BLOCK_BYTES: Final = 8 * 1024 * 1024  # of one request to an object store; held in memory a file
 READ_BYTES: Final = 1 << 20
+_BUCKET_KINDS: Final = ("s3", "s3a", "gs", "gcs", "az", "abfs")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Listings are never remembered: other processes add and delete files too.
 _OPTIONS: Final = {"use_listings_cache": False}
@@ -61,7 +63,7 @@ def _make_folder(folder: Path, purpose: Purpose) -> None:
 def open_uploads(url: str, purpose: Purpose = UPLOADS) -> FsspecUploadStore:
     """Files at an fsspec URL, for example `s3://bucket/prefix`.
 
-    The bucket must exist; a local folder is made.
+    The bucket must exist; a local folder, whose path must be whole, is made.
 
     Raises StartRefused for a URL that this installation cannot open. The URL may hold a password and is
     not repeated in messages.
@@ -80,8 +82,21 @@ def open_uploads(url: str, purpose: Purpose = UPLOADS) -> FsspecUploadStore:
             " URL such as s3://bucket/prefix."
         ) from None
     if isinstance(filesystem, LocalFileSystem):
+        _require_whole_path(url, purpose)
         _make_folder(Path(place), purpose)
+    elif kind in _BUCKET_KINDS and not place.partition("/")[0]:
+        raise StartRefused(f"{purpose.setting} names no bucket; expected {kind}://bucket/prefix.")
     return FsspecUploadStore(filesystem, place, purpose)
+
+
+def _require_whole_path(url: str, purpose: Purpose) -> None:
+    """What is mistyped, s3:/bucket say, is a folder too, below wherever the process was started."""
+    path = url.partition("://")[2] if "://" in url else re.sub("^(file|local):", "", url)
+    if not path.startswith(("/", "~")):
+        raise StartRefused(
+            f"{purpose.setting} is neither a whole path nor a URL; expected /folder, file:///folder or"
+            " s3://bucket/prefix: a folder that depends on where a process is started is not shared."
+        )
 
 
 class FsspecUploadStore:

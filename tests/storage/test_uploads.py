@@ -260,11 +260,23 @@ def test_an_s3_server_that_is_gone_is_an_outage(tmp_path: Path) -> None:
         ("nonsense://x", "COGNATE_UPLOAD_URL"),
         ("gs://bucket/x", "not installed"),
         ("file:///proc/none/uploads", "cannot be made"),
+        ("s3:/bucket/prefix", "neither a whole path nor a URL"),
+        ("s3:bucket", "neither a whole path nor a URL"),
+        ("s3//bucket/prefix", "neither a whole path nor a URL"),
+        ("file://mnt/uploads", "neither a whole path nor a URL"),
+        ("file:uploads", "neither a whole path nor a URL"),
+        ("uploads", "neither a whole path nor a URL"),
+        ("s3://", "names no bucket"),
+        ("s3:///prefix", "names no bucket"),
     ],
 )
-def test_a_url_that_cannot_be_used_is_refused_at_the_start(url: str, words: str) -> None:
+def test_a_url_that_cannot_be_used_is_refused_at_the_start(
+    url: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(StartRefused, match=words):
         open_uploads(url)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_password_in_the_url_is_not_repeated() -> None:
@@ -277,6 +289,12 @@ def test_a_local_url_is_a_folder_that_is_made(tmp_path: Path) -> None:
     put(open_uploads(f"file://{tmp_path}/deep/er"), "a", b"1")
     assert (tmp_path / "deep/er/a").read_bytes() == b"1"
     assert [path.name for path in (tmp_path / "deep/er").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("prefix", ["", "file:", "file://", "local://"])
+def test_a_folder_may_be_named_by_its_whole_path(tmp_path: Path, prefix: str) -> None:
+    put(open_uploads(f"{prefix}{tmp_path}/a:b"), "a", b"1")
+    assert (tmp_path / "a:b/a").read_bytes() == b"1"
 
 
 def test_an_upload_is_on_disk_under_its_name_before_commit_returns(
