@@ -1,4 +1,6 @@
-"""Request bodies of the contract. Unknown fields are refused, so that a typo is never ignored."""
+"""Request bodies of the contract. Unknown fields are refused, so that a typo is never ignored; an optional
+field that is null counts as not sent.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,25 @@ class Body(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _bound_unknown(cls, value: Any) -> Any:
-        """An object by id where a list is expected has millions of them, and an error takes a kilobyte."""
-        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_UNKNOWN:
+    def _read_fields(cls, value: Any) -> Any:
+        """Leaves out the nulls that many clients send for what is not set.
+
+        An object by id where a list is expected has millions of fields, and an error takes a kilobyte.
+        """
+        if not isinstance(value, dict):
+            return value
+        if len(value) > len(cls.model_fields) + MAX_UNKNOWN:
             known = ", ".join(field.alias or name for name, field in cls.model_fields.items())
             raise ValueError(f"has {len(value):,} fields; known are {known}")
+        if None in value.values():
+            return {name: item for name, item in value.items() if item is not None or cls._takes_null(name)}
         return value
+
+    @classmethod
+    def _takes_null(cls, name: str) -> bool:
+        """Whether null is for the field to judge: it must be sent, is unknown, or null is its default."""
+        field = cls.model_fields.get(name)
+        return field is None or field.is_required() or field.default is None
 
 
 class ChunkingBody(Body):

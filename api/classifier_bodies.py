@@ -137,9 +137,10 @@ def _read_example(item: Any, place: str) -> LabelledText:
 
 
 def _labels_of(item: dict[str, Any], place: str) -> tuple[str, ...]:
-    if ("label" in item) == ("labels" in item):
+    label, labels = item.get("label"), item.get("labels")
+    if (label is None) == (labels is None):
         raise InvalidInput(f"{place} needs either label (a string) or labels (a list of strings).")
-    given = [item["label"]] if "label" in item else item["labels"]
+    given = labels if label is None else [label]
     if not isinstance(given, list) or not all(isinstance(label, str) for label in given):
         raise InvalidInput(f"{place} needs either label (a string) or labels (a list of strings).")
     return tuple(given)

@@ -42,7 +42,8 @@ class ClassifyBody(Body):
         if (self.labels is None) == (self.classifier is None):
             raise ValueError("send either labels or classifier")
         given, foreign = ("classifier", OF_LABELS) if self.labels is None else ("labels", OF_CLASSIFIER)
-        if misplaced := sorted(self.model_fields_set & foreign):
+        sent = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        if misplaced := sorted(sent & foreign):
             raise ValueError(f"{misplaced[0]} does not go with {given}")
         return self
 
