@@ -13,12 +13,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from core.contraries import contrary
 from core.denials import denials, differ_in_denials, disagree, says_denied
 from core.facts import missing_names, names, squeezed, straight, stutter, words
 from core.generation_types import FinishReason, Generated, GenerationTask
 from core.repairs import tries_of, without_repaired, without_signs
+from core.stated_limits import lost_first, lost_limit, new_bound, new_limit
 from core.stated_numbers import missing_numbers, spoken_numbers
-from core.stated_units import missing_places, missing_tens, new_units
+from core.stated_units import lost_units, missing_places, missing_tens, new_units, swapped_unit
 from core.telling_words import unsupported
 
 
@@ -46,6 +48,8 @@ class DropReason(StrEnum):
     NEW_NAMES = "new_names"
     NEW_WORDS = "new_words"
     DENIAL = "denial"
+    CONTRARY = "contrary"
+    LIMIT = "limit"
     STUTTER = "stutter"
     STRANGE_WORD = "strange_word"
     FAR = "far"
@@ -101,6 +105,8 @@ _VERB: Final = r"(?:is|are|was|were|do|does|did|can|could|will|would|should|has|
 _YES_OR_NO: Final = re.compile(rf"\W*{_VERB}\b", re.IGNORECASE)  # asks whether it is so
 _IS_NOT_SO: Final = re.compile(rf"\b{_VERB} not\b|n['’]t\b|\b(?:cannot|never)\b", re.IGNORECASE)
 _PART_END: Final = re.compile(r"[,;:()]| and ")
+# In plainer words "the first known" may be left out, and spoken queries begin with "first".
+_KEEP_FIRST: Final = (GenerationTask.SPLIT, GenerationTask.PARAPHRASE)
 NAME_ALIKE: Final = 0.5  # of spellings, from which a name counts as the same in another language
 
 
@@ -122,7 +128,8 @@ def drop_of(task: GenerationTask, source: str, candidate: Generated) -> Drop | N
 
 def altered(task: GenerationTask, source: str, text: str) -> Drop | None:
     """Which number, name or denial a text lost or has that its source has not, or None."""
-    return _lost(RULES[task], source, text) or _new(task, source, text) or _denial(task, source, text)
+    lost = _lost(RULES[task], source, text)
+    return lost or _new(task, source, text) or _denial(task, source, text) or _turned(task, source, text)
 
 
 def what_counts(task: GenerationTask, text: str) -> str:
@@ -202,6 +209,27 @@ def _denial(task: GenerationTask, source: str, text: str) -> Drop | None:
     return None
 
 
+def _turned(task: GenerationTask, source: str, text: str) -> Drop | None:
+    """Whether a text says the contrary of a word, or more or less than its source."""
+    keeps = RULES[task].keeps
+    if keeps is Keeps.NUMBERS:
+        return None
+    kept = _to_be_kept(keeps, source)
+    # What is said by a denial has other words: "closed" is "not open". Of long letters much may be left out.
+    is_judged = keeps is Keeps.NONE or denials(kept) == denials(text)
+    if task is not GenerationTask.SHORTEN_QUESTION and is_judged and (found := contrary(kept, text)):
+        return Drop(DropReason.CONTRARY, f"it has {found[0]!r} where the text has {found[1]!r}")
+    if keeps is Keeps.NONE:
+        new = new_bound(text, source)
+        return Drop(DropReason.LIMIT, f"it says {new!r}, which the text does not") if new else None
+    if gone := lost_units(kept, text):
+        return Drop(DropReason.LOST_NUMBERS, f"it lost the unit {gone[0]!r} of a number")
+    if lost := lost_limit(kept, text) or (lost_first(kept, text) if task in _KEEP_FIRST else ""):
+        return Drop(DropReason.LIMIT, f"it does not say {lost!r}, as the text does")
+    new = new_limit(text, source)
+    return Drop(DropReason.LIMIT, f"it says {new!r}, which the text does not") if new else None
+
+
 def _tellings(keeps: Keeps, query: str) -> tuple[str, str]:
     """A query without what only takes back, as "no" may, and what of it surely stands."""
     if keeps is Keeps.CURRENT_TURN:
@@ -235,6 +263,8 @@ def _new(task: GenerationTask, source: str, text: str) -> Drop | None:
     if new := new_units(text, source):
         told = f"it has a number with the unit {new[0]!r}, which the text has not"
         return Drop(DropReason.NEW_NUMBERS, told)
+    if swapped := swapped_unit(source, text):
+        return Drop(DropReason.NEW_NUMBERS, f"it has {swapped!r}, and the text another unit there")
     if new := missing_places(text, source) or missing_tens(text, source):
         return Drop(DropReason.NEW_NUMBERS, f"it has {new[0]!r}, which the text has not")
     if new := missing_names(text, [source]):

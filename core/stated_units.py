@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from core.facts import straight
@@ -46,21 +47,48 @@ _TENS: Final = {
 _SIGNS: Final = r"[€$£¥¢₹%]"
 _NAME: Final = rf"°[cf]\b|{_SIGNS}|[ap]\.m\b|[^\W\d_]+"
 _NUMBER: Final = (
-    r"(?:\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty"
-    r"|seventy|eighty|ninety|hundred|thousand|million|billion)\b)"
+    r"(\d+(?:[.,:]\d+)*|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty"
+    r"|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)\b)"
 )
 _BEHIND: Final = re.compile(rf"{_NUMBER}[ \u00a0\u202f-]?({_NAME})")
-_BEFORE: Final = re.compile(r"([€$£¥₹])[ \u00a0\u202f]?\d")
+_BEFORE: Final = re.compile(r"([€$£¥₹])[ \u00a0\u202f]?(\d+(?:[.,]\d+)*)")
 _ANY: Final = re.compile(rf"\d+(?:(?:rd|th)\b)?|{_NAME}")
 _PER_CENT: Final = re.compile(r"\bper[ -]cent\b")
+_AGE: Final = re.compile(r"\b(?:old|aged?|turn(?:s|ed|ing)?)\b", re.IGNORECASE)
 
 
 def new_units(text: str, source: str) -> list[str]:
     """Units beside numbers of `text` that `source` has nowhere: kilometres, say, where it speaks of miles."""
+    return sorted({unit for _, unit in _beside_numbers(text)} - _units(source))
+
+
+def lost_units(source: str, text: str) -> list[str]:
+    """Units beside numbers of `source` that `text` has nowhere: "5 pm" is not "5". Years of an age may go."""
+    lost = {unit for _, unit in _beside_numbers(source)} - _units(text)
+    return sorted(lost - {"year"} if _AGE.search(f"{text} {source}") else lost)
+
+
+def swapped_unit(source: str, text: str) -> str:
+    """A number that each has once beside a unit, with that of `text`, if `source` has another; "" if none."""
+    told, said = _beside_numbers(source), _beside_numbers(text)
+    units, often = (
+        dict(told),
+        {n for one in (told, said) for n, c in Counter(n for n, _ in one).items() if c > 1},
+    )
+    swapped = (f"{n} {unit}" for n, unit in said if units.get(n, unit) != unit and n not in often)
+    return next(swapped, "")
+
+
+def _beside_numbers(text: str) -> list[tuple[str, str]]:
+    """(number as it is written, unit) of all units that stand beside a number."""
     text = _plain(text)
-    beside = (match[1] for pattern in (_BEHIND, _BEFORE) for match in pattern.finditer(text))
-    known = {_UNITS[name] for name in _ANY.findall(_plain(source)) if name in _UNITS}
-    return sorted({_UNITS[name] for name in beside if name in _UNITS} - known)
+    found = [match.groups() for match in _BEHIND.finditer(text)]
+    found += [(match[2], match[1]) for match in _BEFORE.finditer(text)]
+    return [(number, _UNITS[name]) for number, name in found if name in _UNITS]
+
+
+def _units(text: str) -> set[str]:
+    return {_UNITS[name] for name in _ANY.findall(_plain(text)) if name in _UNITS}
 
 
 def missing_places(wanted: str, text: str) -> list[str]:
