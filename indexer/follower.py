@@ -258,6 +258,9 @@ class IndexFollower:
         known, released = set(self._followed), set(self._released)
         try:
             listed = self._collections.list()
+        except Unavailable as error:  # once a second while the database is away: where from is no news
+            logger.warning("collections_not_listed", extra={"reason": str(error)})
+            return []
         except Exception:
             logger.exception("collections_not_listed")
             return []
@@ -319,7 +322,11 @@ class IndexFollower:
             page = self._log.read(followed.collection.id, followed.cursor, limit, held)
         except NotFound:  # deleted a moment ago; the next listing drops it
             return False
-        except Exception:  # the database is away: keep serving, try again
+        except Unavailable as error:  # the database is away: keep serving, try again
+            name = followed.collection.name
+            logger.warning("log_not_read", extra={"collection": name, "reason": str(error)})
+            return False
+        except Exception:
             logger.exception("log_not_read", extra={"collection": followed.collection.name})
             return False
         try:

@@ -79,6 +79,25 @@ def test_a_database_that_is_away_costs_nothing_but_time(
         assert "index_rebuild_started" not in caplog.text
 
 
+def test_a_database_known_to_be_away_is_told_in_a_line_without_a_traceback(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*of: object) -> list[Collection]:
+        raise Unavailable("the database is away or restarting; retry")
+
+    collection = world.database.add_collection("a")
+    with world.following() as follower, pytest.MonkeyPatch.context() as patch:
+        world.database.broken = away
+        world.put(collection, 1)
+        eventually(lambda: "log_not_read" in caplog.text)
+        patch.setattr(world.database, "list", away)
+        eventually(lambda: "collections_not_listed" in caplog.text)
+        told = [record for record in caplog.records if record.message.endswith(("_read", "_listed"))]
+        assert {record.levelname for record in told} == {"WARNING"}
+        assert "Traceback" not in caplog.text
+        assert follower.lag() == {"a": 1}
+
+
 def test_a_broken_collection_serves_its_last_view_is_rebuilt_and_stops_no_other(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
