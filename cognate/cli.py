@@ -17,7 +17,7 @@ from cognate import __version__
 from cognate.backup_command import backup_app
 from cognate.classifier_command import classifier_app
 from cognate.classify_command import classify
-from cognate.client import Client, is_over
+from cognate.client import Client, RequestFailed, is_over
 from cognate.eval_command import evaluate
 from cognate.eval_generator_command import evaluate_generator
 from cognate.explain_command import explain
@@ -185,19 +185,21 @@ def ingest(
     api_key: Key = "",
 ) -> None:
     """Import a file into a collection, which is created if need be."""
+    from cognate.import_check import check_readable  # reads Parquet, with a library that takes a while
     from cognate.progress import follow_jobs, summarise
 
     client = Client(url, api_key)
-    try:
-        client.collection(collection)
-    except CognateError:
-        client.create_collection(collection)
     given = {
         "id_field": id_field,
         "text_field": text_field,
         "title_field": title_field,
         "metadata_fields": metadata_fields,
     }
+    try:
+        client.collection(collection)
+    except RequestFailed:
+        check_readable(file, given)
+        client.create_collection(collection)
     job = client.upload(collection, file, {name: value for name, value in given.items() if value})
     told = f"Fields: {json.dumps(job['fields'], ensure_ascii=False)}"
     console.print(told, highlight=False, soft_wrap=True)

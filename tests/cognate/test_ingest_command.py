@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from cognate import cli
-from cognate.client import Client
+from cognate.client import Client, RequestFailed
+from core.errors import InvalidInput
 from tests.cognate.near import bring_near, serving
 
 
@@ -34,6 +35,43 @@ def test_names_in_brackets_are_shown_as_they_are(server: TestClient, tmp_path: P
     shown = told("ingest", str(path), "-c", "rates")
     assert '["rate [/h]", "speed [m/s]"]' in shown
     assert "1 documents are searchable, 0 failed." in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "words"),
+    [
+        ("notes.txt", "a cat", (), "no known format"),
+        ("empty.csv", "", (), "is empty"),
+        ("rows.jsonl", '{"id": "1", "text": "cat"}\n', ("--text-field", "body"), "'body'"),
+        ("rows.csv", "id,text\n1,cat\n", ("--metadata-fields", "year"), "'year'"),
+    ],
+)
+def test_a_file_that_is_refused_leaves_no_collection_behind(
+    server: TestClient, tmp_path: Path, name: str, content: str, options: tuple[str, ...], words: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match=words):
+        told("ingest", str(path), "-c", "news", *options)
+    assert server.get("/v1/collections").json()["collections"] == []
+
+
+def test_a_refusal_is_in_the_words_of_the_server(server: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text\n1,cat\n")
+    with pytest.raises(InvalidInput) as refused:
+        told("ingest", str(path), "-c", "news", "--text-field", "body")
+    server.put("/v1/collections/news", json={})
+    with pytest.raises(RequestFailed) as refused_by_server:
+        told("ingest", str(path), "-c", "news", "--text-field", "body")
+    assert str(refused.value) == str(refused_by_server.value)
+
+
+def test_metadata_columns_may_be_named_with_spaces_between(server: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,text,year,by\n1,cat,2001,me\n")
+    told("ingest", str(path), "-c", "news", "--metadata-fields", "year, by")
+    assert server.get("/v1/collections/news/documents/1").json()["metadata"] == {"year": "2001", "by": "me"}
 
 
 def test_a_job_tells_what_was_done_in_its_own_words(server: TestClient) -> None:
