@@ -38,7 +38,7 @@ from storage.task_trace import SqlTaskTrace
 from storage.uploads import FsspecUploadStore
 
 MAX_WAITING_IMPORT_BATCHES = 64
-ORPHANED_AFTER = timedelta(days=1)  # an upload without an import
+ORPHANED_AFTER = timedelta(hours=1)  # an upload without an import that nobody has written to
 
 
 class Background(Protocol):

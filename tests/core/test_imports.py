@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from core import imports
+from cognate.ingestion import ORPHANED_AFTER
 from core.documents import DocumentLimits
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.imports import MAX_ATTEMPTS, ImportService
@@ -412,7 +413,7 @@ def test_only_old_uploads_that_no_import_reads_are_orphans(world: World) -> None
             os.utime(folder / name, (old, old))
     world.table.create(1, JobKind.IMPORT, {"file": "read"})
     world.table.jobs["job-1"] = replace(world.table.jobs["job-1"], is_read=True)
-    assert world.service.remove_orphans(timedelta(hours=1)) == 3
+    assert world.service.remove_orphans(ORPHANED_AFTER) == 3
     assert sorted(path.name for path in folder.iterdir()) == ["abc", "young"]
     assert world.service.remove_orphans(timedelta()) == 1
     assert [path.name for path in folder.iterdir()] == ["abc"]
