@@ -27,13 +27,13 @@ from indexer.plain_values import (
     why_unreadable,
 )
 from indexer.spool import SYSTEM_SPOOL, Spool
-from indexer.streams import BUFFER_BYTES, MAX_UNPACKED_BYTES, Upload
+from indexer.streams import BUFFER_BYTES, GZIP, MAX_UNPACKED_BYTES, Upload
 
 Row = Mapping[str, object]
 NumberedRow = tuple[int, Row | RejectedItem]
 
 PARQUET: Final = ".parquet"
-COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
+COMPRESSIONS: Final = {".gz": GZIP, ".zst": "zstd"}
 PARQUET_BATCH_ROWS: Final = 128
 DICTIONARY_BYTES: Final = 16 * 1024 * 1024
 PARQUET_BATCH_BYTES: Final = 8 * 1024 * 1024

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from indexer.spool import SYSTEM_SPOOL, Spool
 
 MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024 * 1024
 BUFFER_BYTES: Final = 1 << 20
+GZIP: Final = "gzip"
 
 
 class UnpackedTooLarge(TooLarge):
@@ -90,7 +93,28 @@ class Upload:
         return f"File {self.filename!r} ends inside a UTF-8 character; save it as UTF-8 and send it again"
 
     def _packed(self) -> Any:
+        if self.compression == GZIP:
+            return _Gunzipped(self.open_file())
         return pyarrow.input_stream(self.open_file(), compression=self.compression)
+
+
+class _Gunzipped(gzip.GzipFile):
+    """Unpacks `file`, which is closed with it. Unlike pyarrow it takes zeros after the end, as of tapes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(fileobj=file)
+        self._file = file
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Raises OSError without a number for what is damaged."""
+        try:
+            return super().read(size)
+        except (EOFError, zlib.error) as error:
+            raise OSError(str(error)) from None
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class _Limited(io.RawIOBase):

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from core import imports
 from cognate.ingestion import ORPHANED_AFTER
+from core import imports
 from core.documents import DocumentLimits
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
 from core.imports import MAX_ATTEMPTS, ImportService

@@ -219,6 +219,32 @@ def test_a_file_cut_short_gives_its_first_rows_and_then_says_so(tmp_path: Path, 
     assert 100 < len(seen) < 2000
 
 
+def test_zeros_after_the_end_of_a_gzip_file_are_passed_over(tmp_path: Path) -> None:
+    """Tapes and block devices fill their last block, and gzip(1) takes that."""
+    packed = gzip.compress(json_lines(ROWS[:1])) + gzip.compress(b"\n" + json_lines(ROWS[1:]))
+    rows = read_all(written(tmp_path, packed), "x.jsonl.gz")
+    assert read_all(written(tmp_path, packed + bytes(5000)), "x.jsonl.gz") == rows
+    assert len(rows) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: packed + b"more",
+        lambda packed: packed + packed[:20],
+        lambda packed: packed[:-6] + bytes(2) + packed[-4:],  # another checksum
+        lambda packed: packed[:12] + b"\xff" * 8 + packed[20:],
+        lambda packed: packed[:-1],
+    ],
+)
+def test_a_gzip_file_with_anything_else_wrong_is_refused(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = written(tmp_path, damage(gzip.compress(json_lines(ROWS))))
+    with pytest.raises(InvalidInput, match="is damaged or no gzip file"):
+        read_all(path, "x.jsonl.gz")
+
+
 def test_a_bad_byte_far_inside_is_located(tmp_path: Path) -> None:
     head = "text\n" + "é" * 3_000_000 + "\n"
     path = written(tmp_path, head.encode() + b"\xff\n")
