@@ -6,7 +6,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
+from fastapi.exceptions import RequestValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from core.backup_types import RestoreRequest
 from core.filters import parse_filter
@@ -202,7 +213,9 @@ class JudgedQueryBody(Body):
 
 
 class JudgementsBody(Body):
-    judgements: Items[JudgedQueryBody]
+    """The items are read by `sent`, off the event loop: there may be a hundred thousand."""
+
+    judgements: SkipValidation[Items[JudgedQueryBody]]
 
     @field_validator("judgements", mode="before")
     @classmethod
@@ -215,7 +228,16 @@ class JudgementsBody(Body):
         return value
 
     def sent(self) -> list[SentQuery]:
-        return [query.sent() for query in self.judgements]
+        """Raises RequestValidationError."""
+        try:
+            queries = JUDGED_QUERIES.validate_python(self.judgements)
+        except ValidationError as error:
+            faults = [{**one, "loc": ("body", "judgements", *one["loc"])} for one in error.errors()]
+            raise RequestValidationError(faults, body={"judgements": self.judgements}) from None
+        return [query.sent() for query in queries]
+
+
+JUDGED_QUERIES: Final = TypeAdapter(Items[JudgedQueryBody])
 
 
 class TuneBody(Body):

@@ -104,10 +104,7 @@ class RerankService:
             raise InvalidInput("'query' is empty; say what to rank by.")
         if size > limits.max_query_bytes:
             raise TooLarge(f"'query' has {size:,} bytes; the limit is {limits.max_query_bytes:,}.")
-        if not 1 <= len(documents) <= limits.max_documents:
-            raise InvalidInput(
-                f"{len(documents):,} {noun}s were sent; 1 to {limits.max_documents:,} fit in a call."
-            )
+        check_count(len(documents), noun, limits)
         for i, document in enumerate(documents):
             size = len(check_text(document, f"{noun} {i}"))
             if size > limits.max_document_bytes:
@@ -160,6 +157,12 @@ class BiEncoderReranker:
         """Cosines (n,) float32."""
         q = self.encoder.encode_queries([query], lane)[0]  # (d,)
         return np.asarray(self.encoder.encode_passages(passages, lane) @ q, np.float32)
+
+
+def check_count(documents: int, noun: str, limits: RerankLimits) -> None:
+    """Raises InvalidInput for none, or more than a call may have."""
+    if not 1 <= documents <= limits.max_documents:
+        raise InvalidInput(f"{documents:,} {noun}s were sent; 1 to {limits.max_documents:,} fit in a call.")
 
 
 def lane_for(pairs: int) -> Lane:

@@ -155,7 +155,7 @@ async def delete_document(
 async def delete_documents(
     name: str, body: DeleteBody, services: ServicesDep, writers: WritersDep
 ) -> Response:
-    filter_ = None if body.filter is None else parse_filter(body.filter)
+    filter_ = None if body.filter is None else await writers.run(parse_filter, body.filter)
     collection = await writers.run(services.collections.open, name)
     if filter_ is None:
         deleted, seq = await writers.run(services.ingest.delete, collection, body.ids or [])

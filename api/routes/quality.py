@@ -23,7 +23,7 @@ LIMITS = QualityLimits()
 async def put_judgements(
     name: str, body: JudgementsBody, services: ServicesDep, writers: WritersDep
 ) -> Response:
-    counts = await writers.run(services.judgements.replace, name, body.sent())
+    counts = await writers.run(lambda: services.judgements.replace(name, body.sent()))
     return json_response(counts_body(counts))
 
 

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from api.answers import json_response, truncation_headers
 from api.bodies import Body, Items
 from api.deps import ServicesDep
 from api.json_body import StrictRoute
 from core.errors import InvalidInput, NotFound
-from core.rerank import LongDocuments, Ranking, RerankService
+from core.rerank import LongDocuments, Ranking, RerankLimits, RerankService, check_count
 
 router = APIRouter(tags=["rerank dialects"], route_class=StrictRoute)
 
@@ -24,6 +24,13 @@ DOCUMENTS_A_SEARCH_UNIT = 100
 MAX_NAMED = 20  # documents in a warning
 
 
+def _counted(items: Any, noun: str) -> Any:
+    """Counted before they are read, which takes seconds for millions. Raises InvalidInput."""
+    if isinstance(items, list):
+        check_count(len(items), noun, RerankLimits())
+    return items
+
+
 class TeiRerankBody(Body):
     query: str
     texts: Items[str]
@@ -31,6 +38,11 @@ class TeiRerankBody(Body):
     return_text: bool = False
     truncate: bool | None = Field(default=False, description="Read the start of texts that are too long.")
     truncation_direction: Literal["Right", "right"] = "Right"
+
+    @field_validator("texts", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        return _counted(value, "text")
 
 
 @router.post("/rerank")
@@ -58,6 +70,11 @@ class CohereRerankBody(Body):
     max_chunks_per_doc: int | None = None
     max_tokens_per_doc: int | None = None
     priority: int | None = Field(default=None, description="Ignored.")
+
+    @field_validator("documents", mode="before")
+    @classmethod
+    def _bound(cls, value: Any) -> Any:
+        return _counted(value, "document")
 
     def texts(self) -> list[str]:
         """What is read of each document. Raises InvalidInput naming the one at fault."""

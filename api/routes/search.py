@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import json_response, search_body
 from api.bodies import SearchBatchBody, SearchBody
-from api.deps import MetricsDep, SearchersDep, ServicesDep
+from api.deps import MetricsDep, ReadersDep, SearchersDep, ServicesDep
 from api.json_body import StrictRoute
 from api.metrics import Metrics
 from core.blame import blaming, naming
@@ -22,10 +22,15 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class
 
 @router.post("/search")
 async def search(
-    name: str, body: SearchBody, services: ServicesDep, metrics: MetricsDep, searchers: SearchersDep
+    name: str,
+    body: SearchBody,
+    services: ServicesDep,
+    metrics: MetricsDep,
+    searchers: SearchersDep,
+    readers: ReadersDep,
 ) -> Response:
     started = time.perf_counter()
-    request = body.request()
+    request = await readers.run(body.request)  # a filter may have a million values
     content = await searchers.run(
         lambda: answered(services, metrics, name, request, started),
         may_wait=services.search.may_wait(name, request),
