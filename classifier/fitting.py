@@ -58,6 +58,19 @@ class Trainable:
     def take(self, rows: npt.NDArray[Any]) -> Trainable:
         return Trainable(self.vectors[rows], self.truth[rows], self.groups[rows], self.is_multi)
 
+    def once(self) -> Trainable:
+        """Without examples of which another before has the same text and labels: such twins weigh as one."""
+        _, first, counts = np.unique(self.groups, return_index=True, return_counts=True)
+        if len(first) == len(self.groups):
+            return self
+        kept = np.isin(self.groups, self.groups[first[counts == 1]])
+        seen: set[tuple[int, bytes]] = set()
+        for row in np.flatnonzero(~kept).tolist():
+            key = (int(self.groups[row]), self.truth[row].tobytes())
+            kept[row] = key not in seen
+            seen.add(key)
+        return self.take(kept)
+
     @classmethod
     def of(cls, examples: Examples, is_multi: bool) -> Trainable:
         return cls(examples.vectors, examples.truth, twin_groups(examples.texts), is_multi)
@@ -67,6 +80,7 @@ def fit_arrays(
     recipe: Recipe, data: Trainable, progress: Progress, start: Linear | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """The arrays that classifier.scoring.head_logits reads."""
+    data = data.once()
     if recipe.kind is HeadKind.NEIGHBOURS:
         return {"examples": data.vectors, "truth": data.truth}
     linear = fit_linear(recipe, data, progress, start)
@@ -83,6 +97,7 @@ def fit_linear(recipe: Recipe, data: Trainable, progress: Progress, start: Linea
 
 def fit_and_predict(recipe: Recipe, train: Trainable, vectors: Float32, progress: Progress) -> Float32:
     """(m, c) logits of `vectors` (m, d)."""
+    train = train.once()
     if recipe.kind is HeadKind.NEIGHBOURS:
         return neighbour_logits(vectors, train.vectors, train.truth, recipe.neighbours)
     return fit_linear(recipe, train, progress).logits(vectors)

@@ -29,7 +29,7 @@ def refit(head: Head, examples: Examples, options: TrainingOptions) -> TrainedHe
     check(examples, _of_head(head, options))
     recipe = Recipe.of(head.kind, head.parameters)
     data = Trainable.of(examples, head.is_multi)
-    start = _start(head, recipe, examples) if head.kind is HeadKind.LOGISTIC else None
+    start = _start(head, recipe, data.once(), examples.labels) if head.kind is HeadKind.LOGISTIC else None
     arrays = fit_arrays(recipe, data, Progress(_never_ends), start)
     arrays |= {name: head.arrays[name] for name in KEPT if name in head.arrays}
     if head.is_multi:
@@ -51,17 +51,17 @@ def _of_head(head: Head, options: TrainingOptions) -> TrainingOptions:
     return TrainingOptions(head.kind, head.is_multi, options.target_precision, options.abstain_below)
 
 
-def _start(head: Head, recipe: Recipe, examples: Examples) -> Linear:
+def _start(head: Head, recipe: Recipe, data: Trainable, labels: tuple[str, ...]) -> Linear:
     """The head's weights; a new label begins at its prototype, as long as the mean of the others.
 
     What the recipe takes off the fitted biases is put back: the fit begins where the last one ended.
     """
-    weights = _moved(head, head.arrays["weights"], examples.labels, 0.0)
-    bias = _moved(head, head.arrays["bias"], examples.labels, 0.0)
-    new = [column for column, label in enumerate(examples.labels) if label not in head.labels]
+    weights = _moved(head, head.arrays["weights"], labels, 0.0)
+    bias = _moved(head, head.arrays["bias"], labels, 0.0)
+    new = [column for column, label in enumerate(labels) if label not in head.labels]
     length = np.linalg.norm(head.arrays["weights"], axis=0).mean()
-    weights[:, new] = length * fit_prototypes(examples.vectors, examples.truth).weights[:, new]
-    return Linear(weights, bias + prior_shift(examples.truth, recipe.prior_share))
+    weights[:, new] = length * fit_prototypes(data.vectors, data.truth).weights[:, new]
+    return Linear(weights, bias + prior_shift(data.truth, recipe.prior_share))
 
 
 def _moved(head: Head, values: Float32, labels: tuple[str, ...], fill: float) -> Float32:

@@ -15,7 +15,7 @@ from classifier.neighbours import neighbour_logits
 from classifier.progress import Progress
 from classifier.scoring import choose, sigmoid
 from classifier.thresholds import held_out_choices
-from core.classifier_types import Bools, HeadKind, TrainingOptions
+from core.classifier_types import MAX_NEIGHBOUR_EXAMPLES, Bools, HeadKind, TrainingOptions
 from core.types import Float32, Int64
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # C; the search starts at START
@@ -23,7 +23,6 @@ START = STRENGTHS.index(10.0)
 NEIGHBOURS = (3, 10)
 MANY_CELLS = 400_000  # n c: the strength is then chosen on the first two folds
 HUGE_CELLS = 4_000_000  # on the first fold
-MAX_NEIGHBOURS_OF = 4000  # more examples than these make neighbours slow to serve, and other heads better
 MARGIN = 0.01  # of macro-F1, by which another head must be better than logistic regression
 PRIOR_SHARES = (0.5, 1.0)
 LOPSIDED = 3  # times as many examples of one label as of another
@@ -71,7 +70,7 @@ class Selector:
 
     def select(self, options: TrainingOptions) -> Selection:
         """The best head, of `options.head`'s kind when given; ties go to logistic regression."""
-        few = len(self._data.vectors) <= MAX_NEIGHBOURS_OF
+        few = len(self._data.vectors) <= MAX_NEIGHBOUR_EXAMPLES
         kinds = (HeadKind.LOGISTIC, HeadKind.PROTOTYPES, *([HeadKind.NEIGHBOURS] if few else []))
         tried = []
         for place, kind in enumerate((options.head,) if options.head else kinds):
@@ -97,7 +96,7 @@ class Selector:
         for fold in np.unique(self._folds):
             self._progress.tick()
             is_held = self._folds == fold
-            logits[is_held] = predict(self._data.take(~is_held), self._data.vectors[is_held])
+            logits[is_held] = predict(self._data.take(~is_held).once(), self._data.vectors[is_held])
         return logits
 
     def _logistic(self) -> Candidate:
@@ -133,17 +132,18 @@ class Selector:
         return self._candidate(Recipe(HeadKind.LOGISTIC, c=c), logits)
 
     def _problem(self, rows: Bools) -> LogisticProblem:
-        train = self._data.take(rows)
+        train = self._data.take(rows).once()
         return LogisticProblem(train.vectors, train.truth, train.is_multi, self._progress)
 
     def _adjusted(self, plain: Candidate) -> Candidate:
         """With the share of the labels' frequencies taken off that macro-F1 wants, if it is worth it."""
-        counts = self._data.truth.sum(axis=0)
+        truth = self._data.once().truth
+        counts = truth.sum(axis=0)
         if self._data.is_multi or counts.max() < LOPSIDED * max(1, counts.min()):
             return plain
         tried = [
             self._candidate(
-                replace(plain.recipe, prior_share=share), plain.logits - prior_shift(self._data.truth, share)
+                replace(plain.recipe, prior_share=share), plain.logits - prior_shift(truth, share)
             )
             for share in PRIOR_SHARES
         ]

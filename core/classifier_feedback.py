@@ -8,7 +8,14 @@ from typing import Final
 
 from core.active_heads import ActiveHeads
 from core.classifier_training import ClassifierTraining
-from core.classifier_types import Classifier, Feedback, LabelledText, TrainRequest
+from core.classifier_types import (
+    MAX_NEIGHBOUR_EXAMPLES,
+    Classifier,
+    Feedback,
+    HeadKind,
+    LabelledText,
+    TrainRequest,
+)
 from core.errors import Conflict, InvalidInput, NotFound
 from core.example_checks import (
     QUOTED,
@@ -43,8 +50,8 @@ class ClassifierFeedback:
         Raises NotFound, InvalidInput (then nothing is stored), EncoderMismatch.
         """
         classifier = self.store.get(name)
-        check = _LabelsCheck(self._is_multi(classifier), self.limits)
-        checked = self._checked(changed, removed, check.is_multi)
+        check = _LabelsCheck(self._gives_several(classifier), self.limits)
+        checked = self._checked(changed, removed, check.is_multi(classifier))
         must_train = classifier.active is None or len(checked) > AT_ONCE
         job = self._open_job(classifier)
         if job is None and not must_train:
@@ -103,22 +110,23 @@ class ClassifierFeedback:
             raise InvalidInput(f"The text {min(both)[:80]!r} was sent to be both added and removed.")
         return checked
 
-    def _is_multi(self, classifier: Classifier) -> bool | None:
-        """Whether examples may have several labels, or none; None where nothing says so yet."""
-        multi = classifier.options.multi_label
-        if multi is None and classifier.active is not None:
-            return self.store.version(classifier.id, classifier.active).is_multi
-        return multi
+    def _gives_several(self, classifier: Classifier) -> bool | None:
+        """Whether the version that serves gives several labels, or none; None where there is none yet."""
+        if classifier.active is None:
+            return None
+        return self.store.version(classifier.id, classifier.active).is_multi
 
     def _is_outgrown(self, classifier: Classifier, labels: LabelCounts) -> bool:
-        """Whether examples have several labels, or none, but the active head gives one to each.
+        """Whether examples have several labels, or none, but the active head gives one to each, or are too
+        many for a head of neighbours that was not asked for.
 
-        A training for several labels that was cancelled or failed leaves it so: its examples stay.
+        A training for several labels that was cancelled or failed leaves the former so: its examples stay.
         """
-        if all(len(one) == 1 for one in labels):
-            return False
-        assert classifier.active is not None
-        return not self.store.version(classifier.id, classifier.active).is_multi
+        head = self.active.get(classifier.name).head
+        is_chosen = head.kind is HeadKind.NEIGHBOURS and classifier.options.head is None
+        if is_chosen and sum(labels.values()) > MAX_NEIGHBOUR_EXAMPLES:
+            return True
+        return not head.is_multi and any(len(one) != 1 for one in labels)
 
     def _training_of(self, name: str, request_id: str) -> Job:
         """A training on what is stored: a new one, or one that somebody else has begun since the change."""
@@ -150,20 +158,25 @@ class _LabelsCheck:
     together, the second is refused.
     """
 
-    is_multi: bool | None
+    by_head: bool | None  # of the version that serves
     limits: ClassifierLimits
     before: LabelCounts = field(default_factory=dict)
     after: LabelCounts = field(default_factory=dict)
 
-    def __call__(self, before: LabelCounts, after: LabelCounts) -> None:
-        """Raises InvalidInput."""
+    def is_multi(self, classifier: Classifier) -> bool | None:
+        """Whether examples may have several labels, or none; None where nothing says so yet."""
+        multi = classifier.options.multi_label
+        return self.by_head if multi is None else multi
+
+    def __call__(self, before: LabelCounts, after: LabelCounts, now: Classifier) -> None:
+        """Raises InvalidInput, by the options `now`, which another may have changed since they were asked."""
         count = sum(after.values())
         if count > self.limits.max_examples:
             raise InvalidInput(
                 f"The classifier would have {count:,} examples; the limit is {self.limits.max_examples:,}."
                 " Remove some, or train it anew on fewer."
             )
-        check_label_counts(after, self.is_multi, self.limits)
+        check_label_counts(after, self.is_multi(now), self.limits)
         self.before, self.after = before, after
 
 

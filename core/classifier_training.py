@@ -203,8 +203,7 @@ class ClassifierTraining:
 
     def _train(self, job: Job) -> int:
         started_s = time.monotonic()
-        self._classifier_of(job)
-        collected, problems = self._collected(job)
+        collected, problems = self._collected(job, self._classifier_of(job).options.multi_label)
         classifier = self._classifier_of(job)
         count = classifier.examples if collected is None else len(collected.encoded.labelled)
         going = _Going(self.long.going(job.id, count), count)
@@ -215,12 +214,14 @@ class ClassifierTraining:
         self.meter.trained(time.monotonic() - started_s)
         return version.examples
 
-    def _collected(self, job: Job) -> tuple[CollectedExamples | None, tuple[str, ...]]:
+    def _collected(
+        self, job: Job, multi_label: bool | None
+    ) -> tuple[CollectedExamples | None, tuple[str, ...]]:
         """The examples of a training from a collection, and their problems."""
         source = job.details.get(FROM_COLLECTION)
         if source is None:
             return None, ()
-        return self.documents.take(CollectionSource(**source), self.long.going(job.id, 0))
+        return self.documents.take(CollectionSource(**source), multi_label, self.long.going(job.id, 0))
 
     def _add_current(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from core.job_types import Job
 from core.types import EncoderInfo, Float32, Int64
 
 Bools = npt.NDArray[np.bool_]
+
+
+MAX_NEIGHBOUR_EXAMPLES: Final = 4000  # more make neighbours slow to serve, and other heads better
 
 
 class HeadKind(StrEnum):

@@ -38,11 +38,12 @@ class LabelledDocuments:
             raise self._without_labels(collection.id, source)
 
     def take(
-        self, source: CollectionSource, going: Callable[[int], None]
+        self, source: CollectionSource, multi_label: bool | None, going: Callable[[int], None]
     ) -> tuple[CollectedExamples, tuple[str, ...]]:
         """The collection's labelled documents as examples, and their problems.
 
-        Nothing is stored. Of documents with the same text the first is taken; if their labels differ, none.
+        Nothing is stored. With `multi_label` true a document of an empty list is one that no label fits. Of
+        documents with the same text the first is taken; if their labels differ, none.
         Raises NotFound, EncoderMismatch, InvalidInput when there are none, too many, or a label is too long.
         """
         collection = self._collection(source)
@@ -51,7 +52,9 @@ class LabelledDocuments:
         documents: Counter[str] = Counter()  # of each text
         after = 0
         while True:
-            texts, vectors = self.labels.labelled(collection.id, source.label_field, after, PAGE)
+            texts, vectors = self.labels.labelled(
+                collection.id, source.label_field, after, PAGE, with_none=multi_label is True
+            )
             if not texts:
                 break
             for (text, values), vector in zip(texts, vectors.vectors, strict=True):

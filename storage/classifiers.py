@@ -172,7 +172,7 @@ class SqlClassifierStore:
             change = classifier_examples.read_change(connection, classifier_id, changed, removed)
             if check is not None:
                 before = classifier_examples.label_counts(connection, classifier_id)
-                check(before, change.counts_after(before))
+                check(before, change.counts_after(before), read_classifier(connection, classifier_id))
             note_removed(connection, classifier_id, change.gone)
             return classifier_examples.write_change(connection, classifier_id, change, now)
 

@@ -55,17 +55,17 @@ class SqlLabelStore:
             return _vectors(connection, collection_id, ids)
 
     def labelled(
-        self, collection_id: int, field: str, after: int, limit: int
+        self, collection_id: int, field: str, after: int, limit: int, with_none: bool = False
     ) -> tuple[list[tuple[str, tuple[str, ...]]], DocumentVectors]:
         """(text, values of the metadata field as text) and vectors, of searchable documents that have any.
 
         The text is the title, if there is one, and then the document's. Only metadata that were sent count,
-        not what labelling wrote. At most `limit` documents with an id greater than `after`, in order of id,
-        fewer of many passages; none when there are no more. `field` may be a path with dots. Raises NotFound
-        when the collection is gone.
+        not what labelling wrote. `with_none`: also documents of an empty list. At most `limit` documents with
+        an id greater than `after`, in order of id, fewer of many passages; none when there are no more.
+        `field` may be a path with dots. Raises NotFound when the collection is gone.
         """
         with self._database.read() as connection:
-            values = _values_of_field(connection, collection_id, field, after, limit)
+            values = _values_of_field(connection, collection_id, field, after, limit, with_none)
             vectors = _vectors(connection, collection_id, list(values))
             texts = _texts(connection, collection_id, list(values))
         return [(_whole(*texts[id_][1:]), values[id_]) for id_ in vectors.ids.tolist()], vectors
@@ -197,9 +197,9 @@ def _unit_means(vectors: Float32, starts: Int64) -> Float32:
 
 
 def _values_of_field(
-    connection: Connection, collection_id: int, field: str, after: int, limit: int
+    connection: Connection, collection_id: int, field: str, after: int, limit: int, with_none: bool
 ) -> dict[int, tuple[str, ...]]:
-    """Document id -> values, of the first documents with passages that have any."""
+    """Document id -> values, of the first documents with passages that have any (or an empty list)."""
     found: dict[int, tuple[str, ...]] = {}
     passages = 0
     columns = (Documents.id, Documents.passage_count, Documents.metadata_)
@@ -208,7 +208,8 @@ def _values_of_field(
     while len(found) < limit:
         rows = connection.execute(query.where(Documents.id > after)).all()
         for id_, passage_count, metadata in rows:
-            if values := values_as_text(metadata, field):
+            values = values_as_text(metadata, field)
+            if values or (with_none and _at(metadata, field) == []):
                 if found and fitting([passages, passage_count]) == 1:
                     return found
                 passages += passage_count
@@ -226,14 +227,20 @@ def values_as_text(metadata: Metadata, field: str) -> tuple[str, ...]:
 
     Null and white space are none.
     """
+    value = _at(metadata, field)
+    values = value if isinstance(value, list) else [value]
+    texts = (_as_text(one) for one in values if isinstance(one, str | int | float))
+    return tuple(dict.fromkeys(text for text in texts if text.strip()))
+
+
+def _at(metadata: Metadata, field: str) -> Any:
+    """The value of a field or of a path with dots, or None."""
     value = metadata.get(field)
     if value is None and "." in field:
         first, _, rest = field.partition(".")
         inner = metadata.get(first)
-        return values_as_text(inner, rest) if isinstance(inner, Mapping) else ()
-    values = value if isinstance(value, list) else [value]
-    texts = (_as_text(one) for one in values if isinstance(one, str | int | float))
-    return tuple(dict.fromkeys(text for text in texts if text.strip()))
+        return _at(inner, rest) if isinstance(inner, Mapping) else None
+    return value
 
 
 def _as_text(value: str | float) -> str:

@@ -32,7 +32,8 @@ from core.types import EncoderInfo, Float32, Int64
 Arrays = Mapping[str, npt.NDArray[Any]]
 Going = Callable[[float], None]  # told the share done (0 to 1) now and then; raises to end the work
 LabelCounts = Mapping[frozenset[str], int]  # of each set of labels, how many examples have it
-LabelsCheck = Callable[[LabelCounts, LabelCounts], None]  # told before and after a change; may refuse it
+# Told the labels before and after a change, and the classifier then; may refuse it.
+LabelsCheck = Callable[[LabelCounts, LabelCounts, Classifier], None]
 
 
 class Heads(Protocol):
@@ -219,11 +220,12 @@ class LabelStore(Protocol):
         ...
 
     def labelled(
-        self, collection_id: int, field: str, after: int, limit: int
+        self, collection_id: int, field: str, after: int, limit: int, with_none: bool = False
     ) -> tuple[list[tuple[str, tuple[str, ...]]], DocumentVectors]:
         """(text, values of the metadata field as text) and vectors, of searchable documents that have any.
 
-        Only what callers sent counts, not what labelling wrote there. At most `limit`, fewer of many
+        Only what callers sent counts, not what labelling wrote there. `with_none`: also those of an empty
+        list, which is to say that none of the labels fits. At most `limit`, fewer of many
         passages; none when there are no more.
         """
         ...

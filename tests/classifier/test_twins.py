@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from classifier.fitting import Trainable
+from classifier.fitting import Recipe, Trainable, fit_and_predict
 from classifier.folds import fold_count, seen_elsewhere, stratified_folds
 from classifier.heads import ClassifierHeads
+from classifier.progress import Progress
 from core.classifier_types import Abstention, Examples, HeadKind, TrainingOptions
 from core.twins import first_rows, twin_groups
-from tests.classifier.heads_data import clusters, with_copies
+from core.types import Float32
+from tests.classifier.heads_data import clusters, several, with_copies
 
 HEADS = ClassifierHeads()
 HARD = clusters([30, 30, 30], spread=2.0)
@@ -115,3 +117,30 @@ def test_of_one_text_in_two_spellings_each_kind_of_head_learns(kind: HeadKind, m
     trained = HEADS.train(both, TrainingOptions(kind, multi_label), going)
     assert trained.report["accuracy"] is None
     assert np.isfinite(HEADS.scores(trained.head, TEST.vectors).probabilities).all()
+
+
+@pytest.mark.parametrize("kind", HeadKind)
+@pytest.mark.parametrize("examples", [HARD, several(90)], ids=["one label", "several"])
+def test_copies_weigh_no_more_than_one_example(kind: HeadKind, examples: Examples) -> None:
+    is_multi = examples.labels[0] == "a"
+    recipe, vectors = Recipe(kind), TEST.vectors
+    copied = with_copies(examples, [*range(0, 90, 3), *range(30)])
+
+    def logits(of: Examples) -> Float32:
+        return fit_and_predict(recipe, Trainable.of(of, is_multi), vectors, Progress(going))
+
+    assert logits(copied) == pytest.approx(logits(examples), abs=1e-4)
+
+
+def test_copies_with_another_label_both_count() -> None:
+    truth = np.eye(2, dtype=np.bool_)[[0, 1, 1, 0, 1]]
+    data = Trainable(HARD.vectors[:5], truth, twin_groups(["a", "A", " a", "b", "c"]), is_multi=False)
+    assert (data.once().vectors == data.vectors[[0, 1, 3, 4]]).all()
+
+
+def test_a_refit_counts_copies_once_too() -> None:
+    trained = HEADS.train(HARD, TrainingOptions(HeadKind.LOGISTIC), going)
+    alone, copied = (
+        HEADS.refit(trained.head, of, TrainingOptions()) for of in (HARD, with_copies(HARD, range(90)))
+    )
+    assert copied.head.arrays["weights"] == pytest.approx(alone.head.arrays["weights"], abs=1e-4)

@@ -11,6 +11,7 @@ from core.classifier_types import (
     CollectionSource,
     LabelledText,
     Labelling,
+    TrainingOptions,
     TrainRequest,
 )
 from core.errors import InvalidInput, NotFound, Unavailable
@@ -208,3 +209,21 @@ def test_labels_that_a_classifier_wrote_are_not_trained_on_which_is_told(world: 
     world.work()
     with pytest.raises(InvalidInput, match="field 'kind' was written by a classifier"):
         world.service.put("other", TrainRequest(source=CollectionSource("news", "kind")))
+
+
+def test_documents_of_an_empty_list_are_examples_without_a_label_where_several_are_asked_for(
+    world: ClassifierWorld,
+) -> None:
+    news = world.collection()
+    world.add(news, {text: text for text in SPORTS}, {"topic": ["sports"]})
+    world.add(news, {text: text for text in MONEY}, {"topic": []})
+    source = CollectionSource("news", "topic")
+    several = TrainRequest(source=source, options=TrainingOptions(multi_label=True))
+    job = world.service.put("topic", several)
+    world.work()
+    assert world.jobs.get(job.id).state is JobState.SUCCEEDED
+    stored = {example.text: example.labels for example in world.service.examples("topic")}
+    assert stored == {**dict.fromkeys(SPORTS, ("sports",)), **dict.fromkeys(MONEY, ())}
+    one = world.service.put("topic", TrainRequest(source=source))
+    world.work()
+    assert "All 3 examples have the same label" in world.errors(one.id)

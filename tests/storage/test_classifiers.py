@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core.classifier_types import (
+    Classifier,
     LabelingRule,
     LabelledText,
 )
@@ -154,13 +155,18 @@ def test_a_change_is_checked_by_the_labels_before_and_after_it(world: World) -> 
     made, _ = put(world, given=[*examples(a="good", b="bad", c="bad"), *several])
     put(world, "other", examples(z="other"))
     seen: list[LabelCounts] = []
+
+    def keep(before: LabelCounts, after: LabelCounts, now: Classifier) -> None:
+        assert now.name == "mood"
+        seen.extend((before, after))
+
     changed = [*examples(a="bad", b="bad", g='ünd "new"'), LabelledText("f", ('ünd "new"',))]
-    world.classifiers.change_examples(made.id, changed, ["c", "e", "gone"], lambda *told: seen.extend(told))
+    world.classifiers.change_examples(made.id, changed, ["c", "e", "gone"], keep)
     good, bad, both = frozenset({"good"}), frozenset({"bad"}), frozenset({"bad", "new"})
     before, after = seen
     assert before == {good: 1, bad: 2, both: 2, frozenset(): 1}
     assert after == {bad: 2, both: 1, frozenset({'ünd "new"'}): 2}
-    world.classifiers.change_examples(made.id, [], ["gone"], lambda *told: seen.extend(told))
+    world.classifiers.change_examples(made.id, [], ["gone"], keep)
     assert seen[2:] == [after, after], "as they were foreseen"
 
 
@@ -170,7 +176,7 @@ def test_a_change_that_is_refused_leaves_all_as_it_was(world: World) -> None:
     stored = world.classifiers.examples(made.id)
     world.clock.advance(5)
 
-    def refuse(before: LabelCounts, after: LabelCounts) -> None:
+    def refuse(before: LabelCounts, after: LabelCounts, now: Classifier) -> None:
         raise InvalidInput("not this one")
 
     with pytest.raises(InvalidInput, match="not this one"):
@@ -185,7 +191,7 @@ def test_of_changes_made_at_once_each_is_checked_after_the_one_before(
     """Two connections, as two processes have; each removes one of the last two examples."""
     made, _ = put(world)
 
-    def leave_one(before: LabelCounts, after: LabelCounts) -> None:
+    def leave_one(before: LabelCounts, after: LabelCounts, now: Classifier) -> None:
         if not after:
             raise InvalidInput("none would be left")
 

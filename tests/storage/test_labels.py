@@ -215,6 +215,14 @@ def test_labelled_documents_are_those_with_a_value(
     assert len(page.ids) == len(found)
 
 
+def test_an_empty_list_is_no_label_unless_asked_for(world: World) -> None:
+    world.add(new("a", "one", deep={"topic": []}), new("b", "two", deep={"topic": ["x"]}), new("c", "three"))
+    world.add(new("d", "four", deep={"topic": None}), new("e", "five", deep={"topic": [None]}))
+    assert world.labels.labelled(world.id, "deep.topic", 0, 10)[0] == [("two", ("x",))]
+    with_none = world.labels.labelled(world.id, "deep.topic", 0, 10, with_none=True)[0]
+    assert with_none == [("one", ()), ("two", ("x",))]
+
+
 def test_labelled_documents_come_in_pages_with_their_vectors(world: World) -> None:
     world.add(*(new(f"{i}", f"text {i}", deep={"topic": i % 3} if i % 2 else {}) for i in range(9)))
     world.labels.write(world.id, "deep.topic", {world.id_of("0"): GOOD})
