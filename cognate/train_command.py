@@ -160,6 +160,7 @@ def vector_reader(
     """Train a decoder that writes a text for an embedding (experimental); interrupted runs go on."""
     with _extra_train():
         from encoder.service import shipped_model
+        from encoder.training.pairs import require_file
         from encoder.training.vector_reader import train_vector_reader
         from encoder.training.vector_reader_settings import VectorReaderSettings
     settings = VectorReaderSettings(
@@ -177,6 +178,8 @@ def vector_reader(
         threads=threads,
         seed=seed,
     )
+    for file in files:
+        require_file(file, "texts")
     console = Terminal()
     console.print(READS_FIRST)
     with _bar(console) as bar:
@@ -218,35 +221,38 @@ def _bar(console: Console) -> Progress:
 
 
 def _pair_file(argument: str, hard_negatives: int) -> PairFile:
+    from encoder.training.pairs import require_file
     from encoder.training.settings import PairFile
 
     path, _, weight = argument.rpartition("=") if "=" in argument else (argument, "", "1")
     try:
-        return PairFile(Path(path), float(weight), hard_negatives)
+        file = PairFile(Path(path), float(weight), hard_negatives)
     except ValueError:
         raise InvalidInput(f"{argument!r}: after '=' the weight of the file is expected, a number.") from None
+    require_file(file.path)
+    return file
 
 
 def _shown(bar: Progress, steps: int) -> Callable[[Reached], None]:
-    line, tell = bar.add_task("training", total=steps), plain_lines(bar.console)
+    line, tell = bar.add_task("training", total=steps, visible=False), plain_lines(bar.console)
 
     def show(progress: Reached) -> None:
         mrr = "" if progress.dev_mrr is None else f", held-out MRR {progress.dev_mrr:.3f}"
         description = f"loss {progress.loss:.3f}{mrr}"
-        bar.update(line, completed=progress.step, description=description)
+        bar.update(line, completed=progress.step, description=description, visible=True)
         tell(f"step {progress.step} of {steps}: {description}")
 
     return show
 
 
 def _shown_losses(bar: Progress, steps: int) -> Callable[[ReaderReached], None]:
-    line, tell = bar.add_task("training", total=steps), plain_lines(bar.console)
+    line, tell = bar.add_task("training", total=steps, visible=False), plain_lines(bar.console)
 
     def show(progress: ReaderReached) -> None:
         held = progress.held_out_loss
         told = "" if held is None else f", of held-out texts {held:.3f}"
         description = f"loss {progress.loss:.3f}{told}"
-        bar.update(line, completed=progress.step, description=description)
+        bar.update(line, completed=progress.step, description=description, visible=True)
         tell(f"step {progress.step} of {steps}: {description}")
 
     return show

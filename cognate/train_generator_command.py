@@ -52,6 +52,7 @@ def train_generator(
     try:
         from encoder.service import shipped_model
         from encoder.training.generation_settings import GeneratorSettings, GeneratorShape
+        from encoder.training.pairs import require_file
         from encoder.training.train_generator import train_generator as train
     except ImportError as error:
         raise StartRefused(f"Training needs {error.name}; install the extra 'train'.") from None
@@ -72,6 +73,8 @@ def train_generator(
         threads=threads,
         seed=seed,
     )
+    for file in (*settings.rows, *settings.texts):
+        require_file(file, "rows" if file in settings.rows else "texts")
     console = Terminal()
     _summarise_generator(_with_bars(train, settings, console), console)
 

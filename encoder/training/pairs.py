@@ -71,10 +71,10 @@ def read_pairs(path: Path, max_pairs: int | None = None) -> PairSet:
     return builder.build(path.name)
 
 
-def require_file(path: Path) -> None:
-    """Raises InvalidInput for a file of pairs that is missing."""
+def require_file(path: Path, of: str = "pairs") -> None:
+    """Raises InvalidInput for a file of pairs, or of what else it is `of`, that is missing."""
     if not path.is_file():
-        raise InvalidInput(f"The file of pairs {path} does not exist.")
+        raise InvalidInput(f"The file of {of} {path} does not exist.")
 
 
 class _Builder:

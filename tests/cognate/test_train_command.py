@@ -82,3 +82,20 @@ def test_a_vector_reader_is_trained_and_loads(tmp_path: Path) -> None:
         2,
     )
     assert load_vector_reader(tmp_path / "mine").config.id == "mine"
+
+
+@pytest.mark.parametrize(
+    ("command", "of"), [("encoder", "pairs"), ("reranker", "pairs"), ("vector-reader", "texts")]
+)
+def test_a_file_that_is_missing_is_told_before_any_progress(tmp_path: Path, command: str, of: str) -> None:
+    given = [command, str(tmp_path / "nowhere.jsonl"), "--out", str(tmp_path / "mine")]
+    result = CliRunner().invoke(train_app, given)
+    assert str(result.exception) == f"The file of {of} {tmp_path / 'nowhere.jsonl'} does not exist."
+    assert result.output == ""
+
+
+def test_a_start_that_is_missing_is_told_without_a_bar_of_steps(tmp_path: Path) -> None:
+    given = arguments(tmp_path, "reranker", "--start", str(tmp_path / "nowhere"))
+    result = CliRunner().invoke(train_app, given)
+    assert "nowhere" in str(result.exception)
+    assert "0/2" not in result.output

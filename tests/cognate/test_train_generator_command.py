@@ -53,7 +53,7 @@ def test_a_generator_is_trained_and_loads(tmp_path: Path) -> None:
         (("--share", "simplify"), "--share is 'simplify'; expected TASK=SHARE"),
         (("--share", "sing=2"), "the task 'sing'; known are clean_query"),
         (("--steps", "0"), "steps=0"),
-        (("--texts", "none.jsonl"), r"none\.jsonl cannot be read"),
+        (("--texts", "none.jsonl"), r"The file of texts none\.jsonl does not exist"),
     ],
 )
 def test_wrong_choices_for_a_generator_are_refused(
