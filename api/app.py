@@ -28,7 +28,7 @@ from api.routes import (
     topics,
 )
 from api.search_lane import SearchLane
-from api.threads import Probes, Readers, Searchers, Writers
+from api.threads import Admins, Probes, Readers, Searchers, Writers
 from core.services import Services
 
 # Routes are tried in order, and search is the one called most.
@@ -64,6 +64,7 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app.state.config = config
     app.state.metrics = Metrics(services.metrics)
     app.state.writers = Writers()
+    app.state.admins = Admins()
     app.state.readers = Readers()
     app.state.searchers = Searchers()
     app.state.probes = Probes()

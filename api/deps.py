@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
-from api.threads import Probes, Readers, Searchers, Writers
+from api.threads import Admins, Probes, Readers, Searchers, Writers
 from core.services import Services
 
 
@@ -27,6 +27,10 @@ async def _metrics(request: Request) -> Metrics:
 
 async def _writers(request: Request) -> Writers:
     return cast(Writers, request.app.state.writers)
+
+
+async def _admins(request: Request) -> Admins:
+    return cast(Admins, request.app.state.admins)
 
 
 async def _readers(request: Request) -> Readers:
@@ -57,6 +61,7 @@ ServicesDep = Annotated[Services, Depends(_services)]
 ConfigDep = Annotated[ApiConfig, Depends(_config)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 WritersDep = Annotated[Writers, Depends(_writers)]
+AdminsDep = Annotated[Admins, Depends(_admins)]
 ReadersDep = Annotated[Readers, Depends(_readers)]
 SearchersDep = Annotated[Searchers, Depends(_searchers)]
 ProbesDep = Annotated[Probes, Depends(_probes)]

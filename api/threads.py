@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 WRITER_THREADS = 8
 READER_THREADS = 16
+ADMIN_THREADS = 16
 PROBE_THREADS = 16  # a probe waits as long as a database that hangs
 
 
@@ -40,6 +41,17 @@ class Readers(Writers):
 
     def __init__(self) -> None:
         super().__init__(READER_THREADS)
+
+
+class Admins(Writers):
+    """Threads to make, change and delete collections, classifiers and backups.
+
+    That may take long, as the deletion of many documents does; it holds up no documents, and waits for no
+    long calls of models.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ADMIN_THREADS)
 
 
 class Probes(Writers):

@@ -16,7 +16,7 @@ from api.classifier_answers import (
     version_body,
 )
 from api.classifier_bodies import ClassifierBody, ExamplesBody, read_examples
-from api.deps import ConfigDep, JobFeedDep, ReadersDep, RequestIdDep, ServicesDep, WritersDep
+from api.deps import AdminsDep, ConfigDep, JobFeedDep, ReadersDep, RequestIdDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from api.waiting import until_over
 from core.classifier_types import Classifier
@@ -76,8 +76,8 @@ async def get_classifier(name: str, services: ServicesDep, readers: ReadersDep) 
 
 
 @router.delete("/{name}", status_code=204)
-def delete_classifier(name: str, services: ServicesDep) -> Response:
-    services.classifiers.delete(name)
+async def delete_classifier(name: str, services: ServicesDep, admins: AdminsDep) -> Response:
+    await admins.run(services.classifiers.delete, name)
     return Response(status_code=204)
 
 
@@ -94,18 +94,21 @@ async def change_examples(
 
 
 @router.get("/{name}/examples")
-def list_examples(
+async def list_examples(
     name: str,
     services: ServicesDep,
+    readers: ReadersDep,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
 ) -> Response:
-    return json_response(examples_body(services.classifiers.examples(name, limit, after), limit))
+    examples = await readers.run(services.classifiers.examples, name, limit, after)
+    return json_response(examples_body(examples, limit))
 
 
 @router.get("/{name}/versions")
-def list_versions(name: str, services: ServicesDep) -> Response:
-    return json_response({"versions": [version_body(one) for one in services.classifiers.versions(name)]})
+async def list_versions(name: str, services: ServicesDep, readers: ReadersDep) -> Response:
+    versions = await readers.run(services.classifiers.versions, name)
+    return json_response({"versions": [version_body(one) for one in versions]})
 
 
 @router.get("/{name}/versions/compare")
@@ -114,15 +117,17 @@ def compare_versions(name: str, first: Number, second: Number, services: Service
 
 
 @router.post("/{name}/versions/{number}/activate")
-def activate_version(
-    name: str, number: Annotated[int, Path(ge=1, lt=2**31)], services: ServicesDep
+async def activate_version(
+    name: str, number: Annotated[int, Path(ge=1, lt=2**31)], services: ServicesDep, admins: AdminsDep
 ) -> Response:
-    return json_response(version_body(services.classifiers.activate(name, number)))
+    return json_response(version_body(await admins.run(services.classifiers.activate, name, number)))
 
 
 @router.get("/{name}/report")
-def get_report(name: str, services: ServicesDep, version: VersionNumber = None) -> Response:
-    return json_response(services.classifiers.report(name, version))
+async def get_report(
+    name: str, services: ServicesDep, readers: ReadersDep, version: VersionNumber = None
+) -> Response:
+    return json_response(await readers.run(services.classifiers.report, name, version))
 
 
 @router.get(

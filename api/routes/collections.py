@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.answers import collection_body, json_response
 from api.bodies import ChangeBody, CollectionBody
-from api.deps import ReadersDep, ServicesDep
+from api.deps import AdminsDep, ReadersDep, ServicesDep
 from api.json_body import StrictRoute
 from core.services import Services
 
@@ -14,8 +14,13 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=S
 
 
 @router.put("/{name}", status_code=201, responses={200: {"description": "It existed with these settings."}})
-def create_collection(name: str, services: ServicesDep, body: CollectionBody | None = None) -> Response:
-    body = body or CollectionBody()
+async def create_collection(
+    name: str, services: ServicesDep, admins: AdminsDep, body: CollectionBody | None = None
+) -> Response:
+    return await admins.run(_created, services, name, body or CollectionBody())
+
+
+def _created(services: Services, name: str, body: CollectionBody) -> Response:
     collection, is_new = services.collections.create(name, body.description, body.encoder, body.settings())
     overview = services.collections.overview(collection)  # by its row: it may be deleted by now
     return json_response(collection_body(overview), 201 if is_new else 200)
@@ -36,12 +41,14 @@ async def get_collection(name: str, services: ServicesDep, readers: ReadersDep) 
 
 
 @router.patch("/{name}")
-def change_collection(name: str, body: ChangeBody, services: ServicesDep) -> Response:
-    services.defaults.change(name, body.description, body.defaults())
-    return json_response(collection_body(services.collections.describe(name)))
+async def change_collection(
+    name: str, body: ChangeBody, services: ServicesDep, admins: AdminsDep
+) -> Response:
+    await admins.run(services.defaults.change, name, body.description, body.defaults())
+    return json_response(collection_body(await admins.run(services.collections.describe, name)))
 
 
 @router.delete("/{name}", status_code=204)
-def delete_collection(name: str, services: ServicesDep) -> Response:
-    services.collections.delete(name)
+async def delete_collection(name: str, services: ServicesDep, admins: AdminsDep) -> Response:
+    await admins.run(services.collections.delete, name)
     return Response(status_code=204)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.answers import json_response
 from api.bodies import JudgementsBody, TuneBody
-from api.deps import ServicesDep, WritersDep
+from api.deps import ReadersDep, ServicesDep, WritersDep
 from api.json_body import StrictRoute
 from api.quality_answers import counts_body, judged_body, quality_body, tune_body
 from core.quality import QualityLimits, QualityRequest
@@ -28,13 +28,14 @@ async def put_judgements(
 
 
 @router.get("/judgements")
-def get_judgements(
+async def get_judgements(
     name: str,
     services: ServicesDep,
+    readers: ReadersDep,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
     after: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
 ) -> Response:
-    counts, page = services.judgements.read(name, limit, after)
+    counts, page = await readers.run(services.judgements.read, name, limit, after)
     return json_response({**counts_body(counts), **judged_body(page)})
 
 

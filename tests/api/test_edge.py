@@ -178,7 +178,8 @@ def test_reads_and_probes_are_answered_while_models_keep_all_other_threads_busy(
     monkeypatch.setattr(ClassifyService, "classify", lambda *_: (release.wait(60), [])[1])
     body = {"texts": ["t"], "labels": ["a", "b"]}
     reads = ("/health/ready", "/metrics", news, "/v1/collections", f"{news}/documents", f"{news}/documents/a",
-             f"/v1/jobs/{job}", "/v1/jobs", "/v1/classifiers",
+             f"/v1/jobs/{job}", "/v1/jobs", "/v1/classifiers", "/v1/admin/backups",
+             f"{news}/judgements", f"{news}/classify",
              "/version", "/info", "/v1/models", "/v1/models/fake")  # fmt: skip
     with ThreadPoolExecutor(100) as callers:
         busy = [callers.submit(client.post, "/v1/classify", json=body) for _ in range(60)]
@@ -186,10 +187,15 @@ def test_reads_and_probes_are_answered_while_models_keep_all_other_threads_busy(
             answers = [callers.submit(client.get, path).result(timeout=30) for path in reads]
             missing = callers.submit(client.get, "/v1/classifiers/none").result(timeout=30)
             cancelled = callers.submit(client.post, f"/v1/jobs/{job}/cancel").result(timeout=30)
+            changed = callers.submit(client.patch, news, json={"description": "d"}).result(timeout=30)
+            made = callers.submit(client.put, "/v1/collections/other", json={}).result(timeout=30)
+            deleted = callers.submit(client.delete, "/v1/collections/other").result(timeout=30)
+            backup = callers.submit(client.post, "/v1/admin/backups", json={}).result(timeout=30)
             assert not any(one.done() for one in busy)
         finally:
             release.set()
         assert {answer.status_code for answer in answers} == {200}
+        assert [one.status_code for one in (changed, made, deleted, backup)] == [200, 201, 204, 202]
         assert (missing.status_code, cancelled.status_code) == (404, 200)
         assert {one.result().status_code for one in busy} == {200}
 
