@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import NotFound, Unavailable
@@ -53,6 +53,19 @@ class FollowerSettings:
     stop_timeout_s: float = 30.0
 
 
+@dataclass(slots=True)
+class _Unopened:
+    """A collection, as last seen, whose index could not be opened; when that is tried again."""
+
+    collection: Collection
+    retry: Backoff = field(default_factory=Backoff)
+
+    @property
+    def lag(self) -> int:
+        """All its changes, and be it that it was made."""
+        return max(1, self.collection.seq)
+
+
 class IndexFollower:
     """One index a collection. One thread follows the log; another compacts and writes snapshots.
 
@@ -82,7 +95,7 @@ class IndexFollower:
         self._prepared: dict[str, Collection] = {}  # by uid: followed though they are not listed
         self._released: set[str] = set()  # uids of those that are listed by now, or gone
         self._opening = threading.Lock()
-        self._unopened: dict[str, Backoff] = {}  # by uid: those whose index could not be opened
+        self._unopened: dict[str, _Unopened] = {}  # by uid
         self._applied = threading.Condition()
         self._news = threading.Event()
         self._is_awaited = threading.Event()  # somebody waits for a change: it is not to be gathered
@@ -173,7 +186,8 @@ class IndexFollower:
 
     def lag(self) -> dict[str, int]:
         """Collection name -> changes (in seq) known to be committed but not yet served."""
-        return {one.collection.name: one.lag for one in self._all()}
+        hidden = {one.collection.name: one.lag for one in list(self._unopened.values())}
+        return hidden | {one.collection.name: one.lag for one in self._all()}
 
     def recall(self) -> dict[str, float]:
         """Collection name -> recall@10 of its searches, as measured after the last compaction."""
@@ -302,8 +316,10 @@ class IndexFollower:
     def _see(self, collection: Collection) -> Followed | None:
         """The followed collection if there is something to read for it."""
         failed = self._unopened.get(collection.uid)
-        if failed is not None and not failed.is_over:
-            return None
+        if failed is not None:
+            failed.collection = collection
+            if not failed.retry.is_over:
+                return None
         try:
             followed = self._open(collection, with_snapshot=True)
             self._unopened.pop(collection.uid, None)
@@ -311,7 +327,7 @@ class IndexFollower:
         except Exception:  # a full disk, say: tried again later
             logger.exception("index_not_opened", extra={"collection": collection.name})
             if self._known(collection) is None:
-                self._unopened.setdefault(collection.uid, Backoff()).fail()
+                self._unopened.setdefault(collection.uid, _Unopened(collection)).retry.fail()
             return None
         return followed if followed.is_behind else None
 

@@ -244,6 +244,10 @@ def test_an_index_that_cannot_be_opened_is_unavailable_and_tried_less_and_less_o
                 follower.stats(collection)
             look_often(world, patch, 50)
             assert 1 <= caplog.text.count("index_not_opened") <= 10
+            assert follower.lag() == {"a": 1}, "that it is there is not shown"
+            world.put(collection, 1, 2)
+            seq = world.put(collection, 3)
+            eventually(lambda: follower.lag() == {"a": seq})
         seq = world.put(collection, 1)
         eventually(lambda: follower.lag() == {"a": 0} and follower.view(collection).seq == seq)
         world.assert_served(follower, collection)
