@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.types import Float16, Float32, Int64
+from indexer.half_precision import score_half_rows
 
 BLOCK_ROWS = 16_384
 
@@ -82,14 +83,9 @@ def score_rows(query: Float32, xb: Float32 | Float16, rows: Int64) -> Float32:
     """(m,) inner products of `query` (d,) with the given rows (m,) of `xb`, in one thread."""
     use_threads(1)
     query = np.ascontiguousarray(query, dtype=np.float32)
-    scores = np.empty(len(rows), dtype=np.float32)
     if xb.dtype != np.float32:
-        for start, block in _blocks(xb, rows):
-            faiss.fvec_inner_products_ny(  # numpy would use the threads of its BLAS, and wait for all of them
-                faiss.swig_ptr(scores[start : start + len(block)]), faiss.swig_ptr(query),
-                faiss.swig_ptr(block), xb.shape[1], len(block),
-            )  # fmt: skip
-        return scores
+        return score_half_rows(query, cast(Float16, xb), rows)
+    scores = np.empty(len(rows), dtype=np.float32)
     rows = np.ascontiguousarray(rows)
     faiss.fvec_inner_products_by_idx(
         faiss.swig_ptr(scores), faiss.swig_ptr(query), faiss.swig_ptr(xb), faiss.swig_ptr(rows),
@@ -115,8 +111,7 @@ def _best(scores: Float32, rows: Int64, k: int) -> tuple[Float32, Int64]:
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def _blocks(xb: Float32 | Float16, rows: Int64 | None = None) -> Iterator[tuple[int, Float32]]:
-    """Blocks of `xb`, or of its given rows, in float32, and where each begins."""
-    for start in range(0, len(xb if rows is None else rows), BLOCK_ROWS):
-        part = slice(start, start + BLOCK_ROWS)
-        yield start, np.ascontiguousarray(xb[part if rows is None else rows[part]], dtype=np.float32)
+def _blocks(xb: Float32 | Float16) -> Iterator[tuple[int, Float32]]:
+    """Blocks of `xb` in float32, and where each begins."""
+    for start in range(0, len(xb), BLOCK_ROWS):
+        yield start, np.ascontiguousarray(xb[start : start + BLOCK_ROWS], dtype=np.float32)
