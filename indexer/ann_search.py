@@ -21,10 +21,15 @@ PROBED_SHARE = 1 / 64
 # Of an index that changes its vectors, so many times the wanted rows are fetched, to be scored again.
 REFINE = 4
 
-# A graph searched for few of its rows looks at so many times the rows that chance would need.
-MARGIN = 2
-# So many given rows are scored in the time that a graph takes for one of `efSearch` (d = 384).
+# Of a graph of which some rows live, so many times the rows are gone through, and looked at, that hold the
+# wanted ones if chance alone decides: what is passed on the way is looked at too.
+BREADTH_MARGIN = 1.25
+LOOKED_MARGIN = 2
+# So many given rows are scored in the time that a graph takes for one of `efSearch` (d = 384): all of a
+# graph, some of it, which lie apart, and some of one whose vectors are in half precision.
 ROWS_PER_STEP = 40
+APART_PER_STEP = 25
+HALF_PER_STEP = 20
 # Lists are scanned in packed codes: so many rows of them in the time that one given row is scored.
 CODES_PER_ROW = 40
 # An index that compares every row skips those that do not live; scoring given rows jumps about in memory.
@@ -38,6 +43,7 @@ class AnnIndex:
     """
 
     __slots__ = (
+        "_apart",
         "_breadth",
         "_effort",
         "_is_graph",
@@ -49,7 +55,8 @@ class AnnIndex:
         "_search",
     )
 
-    def __init__(self, index: Any, effort: float) -> None:
+    def __init__(self, index: Any, effort: float, is_half: bool) -> None:
+        """`is_half`: the vectors by which given rows are scored are in half precision."""
         inner = inner_index(index)
         self._search = index.search_c  # what FAISS's own `search` calls after its checks and copies
         self._effort, self._n = effort, int(inner.ntotal)
@@ -57,6 +64,7 @@ class AnnIndex:
         self._is_graph = isinstance(inner, faiss.IndexHNSW)
         self._lists = int(inner.nlist) if isinstance(inner, faiss.IndexIVF) else 0
         self._breadth = int(effort * EF_SEARCH)
+        self._apart = HALF_PER_STEP if is_half else APART_PER_STEP
         self._kind = _parameters_of(inner)
         self._plain = self._parameters(**self._usual())
 
@@ -65,31 +73,27 @@ class AnnIndex:
         """How many lists a search among all rows looks at; 0 without lists."""
         return self._probes(self._n) if self._lists else 0
 
-    def is_scan_cheaper(self, wide: int, alive: Alive) -> bool:
-        """Whether to score each living row takes less time than to search for `wide` of them."""
+    def is_scan_cheaper(self, near: int, alive: Alive) -> bool:
+        """Whether to score each living row takes less time than to search; `near` as for `search`."""
         if self._is_graph:
-            return alive.count <= ROWS_PER_STEP * self._steps(wide, alive)
+            a_step = ROWS_PER_STEP if alive.selector is None else self._apart
+            return alive.count <= a_step * self._steps(near, alive)
         if self._lists:
             return alive.count * CODES_PER_ROW <= self._n * self._probes(alive.count) // self._lists
         return alive.count * SKIPPED_PER_ROW <= self._n
 
-    def is_far_enough(self, wide: int, alive: Alive) -> bool:
-        """Whether a graph is gone through as far for `wide` living rows as for fewer."""
-        return self._steps(wide, alive) == self._steps(1, alive)
-
-    def search(self, xq: Float32, wide: int, alive: Alive, breadth: int) -> tuple[Float32, Int64]:
+    def search(self, xq: Float32, fetch: int, wide: int, alive: Alive, near: int) -> tuple[Float32, Int64]:
         """Approximate scores and rows of the `wide` best living rows for each of `xq` (n, d), both (n, wide).
 
-        A graph is gone through until `breadth` near rows are found, and at least as many as its effort says.
-        Places for which nothing was found have row -1; they are last. `xq` must be contiguous.
+        A graph is gone through until `near` living rows are likely to be found, and at least as far as its
+        effort says; what it finds first does not depend on `fetch`, how many of the rows are needed, nor on
+        `wide`. Places for which nothing was found have row -1; they are last. `xq` must be contiguous.
         """
         if alive.selector is None:
-            is_broad = self._is_graph and breadth > self._breadth
-            return self.search_all(
-                xq, wide, _graph_parameters(breadth, self._is_wrapped) if is_broad else None
-            )
+            is_broad = self._is_graph and near > self._breadth
+            return self.search_all(xq, wide, _graph_parameters(near, self._is_wrapped) if is_broad else None)
         if self._is_graph:
-            return self._search_graph(xq, wide, alive)
+            return self._search_graph(xq, fetch, wide, alive, near)
         probes = {"nprobe": self._probes(alive.count)} if self._lists else {}
         return self.search_all(xq, wide, self._parameters(sel=alive.selector, **probes))
 
@@ -101,23 +105,27 @@ class AnnIndex:
         self._search(n, swig_ptr(xq), wide, swig_ptr(D), swig_ptr(I), parameters or self._plain)
         return D, I
 
-    def _search_graph(self, xq: Float32, wide: int, alive: Alive) -> tuple[Float32, Int64]:
+    def _search_graph(
+        self, xq: Float32, fetch: int, wide: int, alive: Alive, near: int
+    ) -> tuple[Float32, Int64]:
         """Goes through the graph as if all rows lived, then keeps those that do.
 
         So a filter costs no recall: where it keeps to rows far from the query, few of the found rows are left
         and the places stay empty, instead of being filled with the best of what the graph happened to pass.
+        All of them do where fewer than `near` are left, so that the same rows are found whatever `fetch` is.
         """
-        steps = self._steps(wide, alive)
-        breadth = _graph_parameters(steps, self._is_wrapped)
-        D, I = self.search_all(xq, steps, breadth)  # noqa: N806, E741
+        steps, least = self._steps(near, alive), max(near, fetch)
+        looked = min(max(steps, _share(max(wide, LOOKED_MARGIN * least), self._n, alive)), self._n)
+        D, I = self.search_all(xq, looked, _graph_parameters(steps, self._is_wrapped))  # noqa: N806, E741
         is_living = (I >= 0) & alive.mask[I]
+        is_living &= (is_living.sum(axis=1) >= min(near, alive.count))[:, None]
         order = np.argsort(~is_living, axis=1, kind="stable")[:, :wide]
         rows = np.where(is_living, I, -1)
         return np.take_along_axis(D, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
-    def _steps(self, wide: int, alive: Alive) -> int:
-        """How far to go through a graph so that `wide` living rows are among those found."""
-        needed = wide if alive.selector is None else MARGIN * wide * self._n // max(alive.count, 1)
+    def _steps(self, near: int, alive: Alive) -> int:
+        """How far to go through a graph so that `near` living rows are among those found."""
+        needed = near if alive.selector is None else _share(BREADTH_MARGIN * near, self._n, alive)
         return min(max(self._breadth, needed), self._n)
 
     def _probes(self, living: int) -> int:
@@ -143,6 +151,11 @@ def _parameters_of(inner: Any) -> Any:
     if isinstance(inner, faiss.IndexIVFPQ):
         return faiss.IVFPQSearchParameters
     return faiss.SearchParametersIVF if isinstance(inner, faiss.IndexIVF) else faiss.SearchParameters
+
+
+def _share(rows: float, n: int, alive: Alive) -> int:
+    """How many of n rows hold so many living ones, if chance alone decides which live."""
+    return int(rows * n / max(alive.count, 1))
 
 
 @lru_cache(maxsize=256)

@@ -10,6 +10,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from core.fusion import WINDOW
 from core.types import Float16, Float32, Int64
 from indexer.ann_search import REFINE, AnnIndex
 from indexer.document_rows import DocumentRows
@@ -58,7 +59,7 @@ class MainIndex:
         object.__setattr__(self, "is_exact", isinstance(self.index, faiss.IndexFlat))
         object.__setattr__(self, "is_lossless", is_lossless(self.index))
         object.__setattr__(self, "by_document", DocumentRows(self.document_ids))
-        object.__setattr__(self, "ann", AnnIndex(self.index, self.effort))
+        object.__setattr__(self, "ann", AnnIndex(self.index, self.effort, not self.is_lossless))
 
     @property
     def n(self) -> int:
@@ -83,7 +84,7 @@ class MainIndex:
     def search(self, xq: Float32, fetch: int, alive: Alive, breadth: int = 0) -> tuple[Float32, Int64]:
         """Scores and positions, both (n, fetch), best first; `fetch` is at most `alive.count`.
 
-        `breadth`: how many near rows a graph is to find, where that is more than usual.
+        `breadth`: how many near rows a graph is to find, where that is more than those of 50 documents.
         No place is left empty: where the index finds too few living rows, all of them are scored, as they
         are when so few live that this takes less time.
         """
@@ -92,12 +93,14 @@ class MainIndex:
             found = self.gpu.search(xq, wide, self.ann.probes)
             if found is not None:
                 return self._completed(xq, *found, fetch, alive)
-        if self.ann.is_scan_cheaper(wide, alive):
+        is_whole = alive.selector is None
+        near = breadth if breadth or is_whole else self.by_document.enough(WINDOW)
+        if self.ann.is_scan_cheaper(wide if is_whole else near, alive):
             return search_rows(xq, self.vectors, fetch, alive.rows)
         if self.is_exact:
             return self.search_exactly(xq, fetch, alive)
         use_threads(1)
-        D, I = self.ann.search(xq, wide, alive, breadth)  # noqa: N806, E741
+        D, I = self.ann.search(xq, fetch, wide, alive, near)  # noqa: N806, E741
         return self._completed(xq, D, I, fetch, alive)
 
     def _fits_gpu(self, wide: int) -> bool:
@@ -116,12 +119,13 @@ class MainIndex:
         """How many rows to fetch for k documents; of what is scored again, more also mean more recall."""
         return self.by_document.enough(k) if self.is_lossless else max(2 * k, MIN_FETCH)
 
-    def is_steady(self, fetch: int, alive: Alive) -> bool:
-        """Whether a search for fewer rows finds the first of those that one for `fetch` finds.
+    @property
+    def is_steady(self) -> bool:
+        """Whether a search for few rows finds the first of those that one for 50 documents finds.
 
-        Not where found rows are scored again, nor where a graph is searched the further the more are wanted.
+        Not where found rows are scored again.
         """
-        return self.is_exact or (self.is_lossless and self.ann.is_far_enough(fetch, alive))
+        return self.is_lossless
 
     def _completed(
         self, xq: Float32, scores: Float32, positions: Int64, fetch: int, alive: Alive

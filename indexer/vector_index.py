@@ -65,8 +65,9 @@ class Rows(Protocol):
         """How many rows to fetch at first, so that k documents are likely to be among them; more than k."""
         ...
 
-    def is_steady(self, fetch: int, alive: Alive) -> bool:
-        """Whether a search for fewer rows finds the first of those that one for `fetch` finds."""
+    @property
+    def is_steady(self) -> bool:
+        """Whether a search for few rows finds the first of those that one for 50 documents finds."""
         ...
 
 
@@ -119,7 +120,8 @@ class View:
         parts = (segment.rows for segment in self._segments if not segment.rows.is_exact)
         # A part that is not exact has many passages a document.
         self._is_crowded = any(rows.by_document.crowding >= CROWDED for rows in parts)
-        self._is_steady = self._are_steady(self._segments)
+        # Whether a search for fewer than 50 documents finds the first of those that one for 50 does.
+        self._is_steady = not self._is_crowded and all(one.rows.is_steady for one in self._segments)
 
     @property
     def seq(self) -> int:
@@ -141,19 +143,12 @@ class View:
         xq = self._checked(xq, k)
         if k > WINDOW and not self._is_exact:
             return [self._settled(query[None], k, allowed) for query in xq]
-        is_steady = self._is_steady if allowed is None else self._are_steady(self._only(allowed))
-        wanted = k if is_steady else WINDOW
+        wanted = k if self._is_steady else WINDOW
         if allowed is None and self._quick is not None and len(xq) == 1 and not self._is_crowded:
             quick = self._quick.search(xq, k, wanted)
             if quick is not None:
                 return [quick]
         return [hits[:k] for hits in self._search(xq, wanted, allowed)]
-
-    def _are_steady(self, segments: Sequence[Segment]) -> bool:
-        """Whether a search for fewer than 50 documents finds the first of those that one for 50 does."""
-        if self._is_crowded:
-            return False
-        return all(one.rows.is_steady(one.rows.enough(WINDOW), one.alive) for one in segments)
 
     def _settled(self, xq: Float32, k: int, allowed: DocumentSet | None) -> list[IndexHit]:
         """The k best for one query (1, d), where a search for more may find others among the best.

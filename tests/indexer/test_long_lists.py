@@ -117,3 +117,28 @@ def test_a_document_is_found_by_its_best_passage(vectors: Float32, kind: str) ->
             (hits,) = view.search(query[None], k)
             scores = [hit.score for hit in hits]
             np.testing.assert_allclose(scores, best[[hit.document_id for hit in hits]], atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [60, 100, 120])
+def test_pages_continue_one_another_where_the_nearest_documents_are_hidden(
+    vectors: Float32, hidden: int
+) -> None:
+    ids = np.arange(N)
+    view = View(1, D, (Segment(build_main(vectors[:N], ids, ids, Build("HNSW4")), ALL),))
+    for query in vectors[:: N // 60]:
+        nearest = np.argsort(-(vectors[:N] @ query))[:hidden]
+        allowed = DocumentSet.of(np.setdiff1d(ids, nearest))
+        whole = found(view, query, 50, allowed)
+        for end in (1, 10, 30):
+            assert found(view, query, end, allowed) == whole[:end]
+
+
+def test_half_of_a_graph_over_codes_is_searched_and_not_scored_row_by_row(vectors: Float32) -> None:
+    ids, half = np.arange(N), Alive(np.arange(N) % 2 == 0)
+    main = build_main(vectors[:N], ids, ids, Build("HNSW8,SQ8"))
+    assert not main.ann.is_scan_cheaper(main.by_document.enough(50), half)
+    _, rows = main.search(vectors[N:], 10, half)
+    _, best = main.search_exactly(vectors[N:], 10, half)
+    assert (
+        np.mean([len({*one} & {*other}) for one, other in zip(rows.tolist(), best.tolist(), strict=True)]) > 9
+    )
