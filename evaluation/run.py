@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from core.errors import InvalidInput
+from core.errors import CognateError, InvalidInput
 from evaluation.classification import evaluate_classification
 from evaluation.datasets import ClassificationSet, DataSet, RetrievalSet
 from evaluation.results import Report, Result
@@ -21,7 +21,10 @@ def evaluate(
     progress: Progress,
     on_result: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """One result a data set, in order; after each, `on_result` is given the report so far."""
+    """One result a data set, in order; after each, `on_result` is given the report so far.
+
+    What is raised names the data set.
+    """
     report = Report(system.name, system.settings, ())
     for data in data_sets:
         report = replace(report, results=(*report.results, _timed(system, data, progress)))
@@ -42,10 +45,17 @@ def _timed(system: System, data: DataSet, progress: Progress) -> Result:
     def show(what: str, done: int, total: int) -> None:
         progress(f"{data.name}: {what}", done, total)
 
-    if isinstance(data, RetrievalSet):
-        result = evaluate_retrieval(data, system, show)
-    elif isinstance(data, ClassificationSet):
-        result = evaluate_classification(data, system, show)
-    else:
-        result = evaluate_similarity(data, system, show)
+    try:
+        result = _of_kind(system, data, show)
+    except CognateError as error:
+        error.args = (f"{data.name}: {error}",)
+        raise
     return replace(result, took_s=time.perf_counter() - started)
+
+
+def _of_kind(system: System, data: DataSet, show: Progress) -> Result:
+    if isinstance(data, RetrievalSet):
+        return evaluate_retrieval(data, system, show)
+    if isinstance(data, ClassificationSet):
+        return evaluate_classification(data, system, show)
+    return evaluate_similarity(data, system, show)

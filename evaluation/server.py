@@ -21,6 +21,8 @@ DOCUMENTS_A_CALL = 500
 SEARCHES_A_CALL = 16
 TEXTS_A_CALL = 1024
 BUSY = (429, 503)
+OF_INPUT = (400, 413, 422)
+SHOWN = 60  # characters of a text that is refused
 MAX_TRIES = 60
 POLL_S = 0.2
 FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
@@ -63,26 +65,56 @@ class ServerSystem:
     def rank(
         self, corpus: Sequence[CorpusDocument], queries: Sequence[Query], depth: int, progress: Progress
     ) -> tuple[list[list[str]], tuple[str, ...]]:
+        refused: list[str] = []
         with self._temporary_collection() as path:
             seq, notes = self._ingest(path, corpus, progress)
             rankings: list[list[str]] = []
             for part in _parts(queries, SEARCHES_A_CALL):
-                rankings += self._search(path, part, depth, seq)
+                rankings += self._answers(path, part, depth, seq, refused)
                 progress("queries answered", len(rankings), len(queries))
+        if refused:
+            notes += (f"{len(refused):,} queries were refused and count as 0, first: {refused[0]}",)
         return rankings, notes
+
+    def _answers(
+        self, path: str, queries: Sequence[Query], depth: int, seq: int | None, refused: list[str]
+    ) -> list[list[str]]:
+        """A ranking a query; none for what is refused alone, whose reasons `refused` is given.
+
+        Raises ServerRefused, naming the first query, if all are: it is not for what they say.
+        """
+        try:
+            return self._search(path, queries, depth, seq)
+        except ServerRefused as error:
+            if not error.is_of_input:
+                raise
+        rankings, reasons = [], []
+        for query in queries:
+            try:
+                rankings += self._search(path, [query], depth, seq)
+            except ServerRefused as error:
+                reasons.append(f"query {query.id!r}: {error}")
+                rankings.append([])
+        if len(reasons) == len(queries):
+            raise ServerRefused(reasons[0])
+        refused += reasons
+        return rankings
 
     def embed(self, texts: Sequence[str], progress: Progress) -> Float32:
         """By `/v1/embeddings` of the server's first model. Raises InvalidInput where it has none."""
         model = self._model()
         blocks: list[Float32] = []
         for start, part in zip(range(0, len(texts), TEXTS_A_CALL), _parts(texts, TEXTS_A_CALL), strict=True):
-            body = {"model": model, "input": list(part), "encoding_format": "base64"}
-            answer = self._call("POST", "/v1/embeddings", body)
+            answer = _named(part, lambda some: self._embeddings(model, some))
             rows = sorted(answer["data"], key=lambda row: int(row["index"]))
             blocks.append(np.stack([_vector(row["embedding"]) for row in rows]))
             progress("texts encoded", start + len(part), len(texts))
         vectors = np.concatenate(blocks)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    def _embeddings(self, model: str, texts: list[str]) -> Json:
+        body = {"model": model, "input": texts, "encoding_format": "base64"}
+        return self._call("POST", "/v1/embeddings", body)
 
     def _model(self) -> str:
         answer = self._patiently("GET", "/v1/models")
@@ -147,13 +179,21 @@ class ServerSystem:
     def _checked(self, answer: Answer) -> Json:
         if 200 <= answer.status_code < 300:
             return dict(answer.json()) if answer.content else {}
-        is_json = "json" in answer.headers.get("content-type", "")
-        detail = answer.json().get("detail") if is_json else None
-        raise ServerRefused(f"{self.name} answered {answer.status_code}: {detail or 'without a reason'}")
+        raise ServerRefused(
+            f"{self.name} answered {answer.status_code}: {_reason(answer) or 'without a reason'}",
+            answer.status_code in OF_INPUT,
+        )
 
 
 class ServerRefused(CognateError):
-    """The server did not do what the evaluation needs; the message holds its reason."""
+    """The server did not do what the evaluation needs; the message holds its reason.
+
+    `is_of_input` where it was for what was sent, of which other parts might be taken.
+    """
+
+    def __init__(self, message: str, is_of_input: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_input = is_of_input
 
 
 class ServerScorer:
@@ -166,9 +206,39 @@ class ServerScorer:
         names = [label.name for label in labels]
         results: list[Classification] = []
         for part in _parts(texts, TEXTS_A_CALL):
-            answer = self._call("POST", "/v1/classify", {"texts": list(part), "labels": names})
+            answer = _named(
+                part, lambda some: self._call("POST", "/v1/classify", {"texts": some, "labels": names})
+            )
             results += [Classification(r["label"], r["score"], r["scores"]) for r in answer["results"]]
         return results
+
+
+def _named(texts: Sequence[str], ask: Callable[[list[str]], Json]) -> Json:
+    """What is answered to these texts. Raises ServerRefused naming the first of them that is refused."""
+    try:
+        return ask(list(texts))
+    except ServerRefused as error:
+        if not error.is_of_input:
+            raise
+        if len(texts) == 1:
+            told = texts[0] if len(texts[0]) <= SHOWN else f"{texts[0][:SHOWN]}…"
+            raise ServerRefused(
+                f"text {told!r}: {error} Correct it or leave it out, or measure the server's model folder,"
+                " which reads the beginning of longer texts."
+            ) from None
+        reason = error
+    for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
+        _named(half, ask)
+    raise reason
+
+
+def _reason(answer: Answer) -> str | None:
+    """As our problems tell it, or the OpenAI dialect."""
+    if "json" not in answer.headers.get("content-type", ""):
+        return None
+    body = answer.json()
+    found = body.get("detail") or (body.get("error") or {}).get("message")
+    return str(found) if found else None
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

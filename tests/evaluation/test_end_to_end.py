@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -104,6 +105,43 @@ def test_a_refused_search_mode_is_told_and_the_collection_is_still_deleted(
     with pytest.raises(ServerRefused, match=r"server answered 4\d\d: .*guessing"):
         evaluate(ServerSystem("server", send, mode="guessing"), [data], quiet)
     assert client.get("/v1/collections").json()["collections"] == []
+
+
+def test_queries_that_a_server_refuses_count_as_nothing_found_and_are_named(
+    tmp_path: Path, server: ServerSystem
+) -> None:
+    folder = write_beir(tmp_path / "tiny")
+    queries = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
+    wrong = {"q1": " ", "q4": "x" * 40_000}
+    rows = [row | {"text": wrong.get(row["_id"], row["text"])} for row in queries]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    result = evaluate(server, [load_data_set(folder)], quiet).results[0]
+
+    assert result.measures[0].items == {"q0": 1.0, "q1": 0.0, "q2": 1.0, "q4": 0.0}
+    (note,) = [note for note in result.notes if "queries were refused" in note]
+    assert note.startswith("2 queries were refused and count as 0, first: query 'q1': server answered 422: ")
+    assert "empty" in note
+
+
+def test_a_query_is_named_when_a_server_refuses_all(tmp_path: Path, server: ServerSystem) -> None:
+    folder = write_beir(tmp_path / "tiny")
+    queries = [json.loads(line) for line in (folder / "queries.jsonl").read_text().splitlines()]
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row | {"text": ""}) + "\n" for row in queries))
+
+    with pytest.raises(ServerRefused, match=r"^tiny/test: query 'q0': server answered 422: .*empty"):
+        evaluate(server, [load_data_set(folder)], quiet)
+
+
+def test_the_text_that_a_server_refuses_is_named(tmp_path: Path, server: ServerSystem) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl")
+    with path.open("a") as file:
+        file.write(json.dumps({"a": "some words", "b": "many " * 400, "score": 1}) + "\n")
+
+    with pytest.raises(ServerRefused, match=r"^pairs: text 'many many .*…': .* 400: Input 0 has 402 tokens"):
+        evaluate(server, [load_data_set(path)], quiet)
+    with pytest.raises(ServerRefused, match=r"^text ' ': .* 422: texts\[0\] is empty"):
+        server.scorer.classify(["a", "b", " ", "c"], [Label("x"), Label("y")])
 
 
 def test_a_busy_server_is_asked_again_after_the_time_it_states() -> None:
