@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from core.label_types import TRANSDUCTIVE_TEXTS
 from core.types import Float32
 
 ROUNDS = 10
-LEAST_TEXTS = 5  # a label; with fewer their means are worse than its words
 TEMPERATURE = 0.03
 WORDS_WEIGHT = 1.0  # of the label's own wording beside the mean of its texts
 COMMONNESS = 0.5  # exponent of how common labels are: 0 ignores it, 1 is that of a mixture of distributions
@@ -34,10 +34,10 @@ def refined(
     """Similarities (n, c) of the texts' unit `vectors` (n, d) to `prototypes` (c, d) moved in ROUNDS to them.
 
     `similarities` to prototypes as they are by then say how texts are shared out. With `may_fit_none` those
-    far from all `prototypes` are not. Fewer than LEAST_TEXTS texts a label move nothing.
+    far from all `prototypes` are not. Fewer than TRANSDUCTIVE_TEXTS texts a label move nothing.
     """
     present, before = prototypes, similarities(prototypes)
-    if len(vectors) < LEAST_TEXTS * len(prototypes):
+    if len(vectors) < TRANSDUCTIVE_TEXTS * len(prototypes):
         return before
     fits = before.max(axis=1, keepdims=True) >= LEAST_SIMILARITY if may_fit_none else np.True_
     texts = np.zeros(len(prototypes), np.float32)  # (c,) of each label so far

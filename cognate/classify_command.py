@@ -37,7 +37,7 @@ def classify(
     ] = None,
     text_field: Annotated[str | None, typer.Option(help="Column of the text; guessed when absent.")] = None,
     label: Annotated[
-        list[str] | None, typer.Option("--label", "-l", help="A label; give it twice or more.")
+        list[str] | None, typer.Option("--label", "-l", help="A label; may be repeated.")
     ] = None,
     labels: Annotated[str, typer.Option(help="Labels by commas, instead.")] = "",
     multi_label: Annotated[
@@ -101,7 +101,16 @@ def _options(multi_label: bool, none_of_these: bool, templates: list[str] | None
 
 
 def _by_labels(client: ClassifierClient, labels: list[str], options: Json) -> Answer:
-    return lambda texts: list(client.classify(texts, labels, options)["results"])
+    told: set[str] = set()
+
+    def answer(texts: Sequence[str]) -> list[Json]:
+        answered = client.classify(texts, labels, options)
+        if (note := answered.get("note")) and not told:  # once, not for each batch
+            told.add(note)
+            typer.echo(note, err=True)
+        return list(answered["results"])
+
+    return answer
 
 
 def _by_classifier(client: ClassifierClient, classifier: str, evidence: bool) -> Answer:

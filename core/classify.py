@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.documents import check_text
 from core.errors import InvalidInput
-from core.label_types import Classification, Label, ZeroShotOptions
+from core.label_types import TRANSDUCTIVE_TEXTS, Classification, Label, ZeroShotOptions
 from core.ports.models import ZeroShotModel
 
 _DEFAULTS = ZeroShotOptions()
@@ -31,9 +31,17 @@ class ClassifyService:
     def classify(
         self, texts: Sequence[str], labels: Sequence[Label], options: ZeroShotOptions = _DEFAULTS
     ) -> list[Classification]:
-        """One result a text, in order. Raises InvalidInput naming the text or label at fault."""
+        """One result a text, in order. Raises InvalidInput naming the text or label at fault.
+
+        A single label is enough where it may not fit: with `multi_label` or `none_of_these`.
+        """
         self._check_size("texts", len(texts), 1, self.limits.max_texts)
-        self._check_size("labels", len(labels), 2, self.limits.max_labels)
+        self._check_size("labels", len(labels), 1, self.limits.max_labels)
+        if len(labels) == 1 and not (options.multi_label or options.none_of_these):
+            raise InvalidInput(
+                f"Only the label {labels[0].name[:100]!r} was sent, which all texts would get; send two or"
+                " more, or none_of_these or multi_label, with which it may not fit."
+            )
         self._check_size(
             "examples", sum(len(label.examples) for label in labels), 0, self.limits.max_examples
         )
@@ -42,6 +50,16 @@ class ClassifyService:
         self._check_labels(labels)
         self._check_templates(labels, options.templates)
         return self.scorer.classify(texts, labels, options)
+
+    def note(self, texts: int, labels: int, options: ZeroShotOptions) -> str | None:
+        """What of the options comes to nothing with so many texts and labels, in words."""
+        needed = TRANSDUCTIVE_TEXTS * labels
+        if not options.transductive or texts >= needed:
+            return None
+        return (
+            f"transductive did nothing: it needs {TRANSDUCTIVE_TEXTS} texts a label, {needed:,} for"
+            f" {labels:,} labels, and {texts:,} were sent."
+        )
 
     def _check_templates(self, labels: Sequence[Label], templates: Sequence[str] | None) -> None:
         if templates is not None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+TRANSDUCTIVE_TEXTS: Final = 5  # a label; the means of fewer are worse than its words
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,7 @@ class ZeroShotOptions:
 
     `multi_label`: each label has a probability of its own. `none_of_these`: no label may fit. `templates`
     hold a name at "{}"; None takes the built-in ones. `transductive`: the texts of a call help each other,
-    so that an answer depends on the other texts.
+    so that an answer depends on the other texts; it needs TRANSDUCTIVE_TEXTS texts a label.
     """
 
     multi_label: bool = False

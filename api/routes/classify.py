@@ -61,8 +61,12 @@ def classify(body: EitherBody, services: ServicesDep) -> Response:
 
 
 def _by_labels(body: ClassifyBody, services: Services) -> Response:
-    results = services.classify.classify(body.texts, body.typed_labels(), body.options())
-    return json_response({"results": [classification_body(result) for result in results]})
+    labels, options = body.typed_labels(), body.options()
+    results = services.classify.classify(body.texts, labels, options)
+    answer: dict[str, Any] = {"results": [classification_body(result) for result in results]}
+    if note := services.classify.note(len(body.texts), len(labels), options):
+        answer["note"] = note
+    return json_response(answer)
 
 
 def _by_classifier(body: ClassifyBody, services: Services) -> Response:

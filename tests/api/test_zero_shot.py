@@ -39,3 +39,21 @@ def test_none_of_these_abstains_with_its_probability(client: TestClient) -> None
     assert result["none"] > result["score"]
     fitting = classify(client, "cats", labels=["cats", "dogs"], none_of_these=True)
     assert (fitting["abstained"], fitting["label"]) == (False, "cats")
+
+
+def test_a_single_label_fits_or_does_not(client: TestClient) -> None:
+    for options in ({"none_of_these": True}, {"multi_label": True}):
+        assert classify(client, "cats", labels=["cats"], **options)["labels"] == ["cats"]
+        assert classify(client, "stock prices fell", labels=["cats"], **options)["labels"] == []
+    refused = client.post("/v1/classify", json={"texts": ["cats"], "labels": ["cats"]})
+    assert refused.status_code == 422
+    assert "Only the label 'cats' was sent" in refused.json()["detail"]
+
+
+def test_texts_too_few_to_help_each_other_are_told(client: TestClient) -> None:
+    body = {"labels": ["cats", "dogs"], "transductive": True}
+    few = client.post("/v1/classify", json={"texts": ["cats"] * 9, **body}).json()
+    assert few["note"] == (
+        "transductive did nothing: it needs 5 texts a label, 10 for 2 labels, and 9 were sent."
+    )
+    assert "note" not in client.post("/v1/classify", json={"texts": ["cats"] * 10, **body}).json()

@@ -18,7 +18,7 @@ from classifier.label_wordings import (
     make_prototypes,
     wordings_of,
 )
-from classifier.refinement import LEAST_TEXTS, refined
+from classifier.refinement import refined
 from classifier.word_similarity import LONGEST_KEPT, WordVectors, word_similarities, words_of
 from classifier.zero_shot import (
     MULTI_CHOSEN,
@@ -29,7 +29,7 @@ from classifier.zero_shot import (
     several_of,
     softmax,
 )
-from core.label_types import Label, ZeroShotOptions
+from core.label_types import TRANSDUCTIVE_TEXTS, Label, ZeroShotOptions
 from core.types import Float32, Lane
 from tests.fakes import FakeEncoder, word_vector
 
@@ -258,7 +258,7 @@ def test_refinement_does_not_take_labels_to_be_equally_common() -> None:
 
 def test_a_few_texts_do_not_move_labels() -> None:
     prototypes = np.eye(2, 8, dtype=np.float32)
-    texts = np.ones((2 * LEAST_TEXTS - 1, 8), np.float32)
+    texts = np.ones((2 * TRANSDUCTIVE_TEXTS - 1, 8), np.float32)
     before = texts @ prototypes.T
     assert refined(texts, prototypes, lambda present: texts @ present.T) == pytest.approx(before)
 

@@ -106,7 +106,12 @@ def test_labels_without_training_are_compared_as_asked_for(server: TestClient) -
     assert "(none_of_these)" in told("classify", "stock prices", *labels, "--none-of-these")
     row = json.loads(told("classify", "cats", *labels, "--template", "{}", "--none-of-these", "--json"))
     assert (row["label"], row["abstained"]) == ("cats", False)
-    assert len(told("classify", "cats", "dogs", *labels, "--transductive").splitlines()) == 2
+    few = run("classify", "cats", "dogs", *labels, "--transductive")
+    assert len(few.stdout.splitlines()) == 2
+    assert (
+        "transductive did nothing: it needs 5 texts a label, 15 for 3 labels, and 2 were sent" in few.stderr
+    )
+    assert told("classify", "stock prices", "-l", "cats", "--none-of-these").startswith("none  ")
     with pytest.raises(RequestFailed, match=r"templates\[0\]"):
         run("classify", "cats", *labels, "--template", "no name")
 
