@@ -6,15 +6,18 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Column, Connection, LargeBinary, Table, Text, text
+from sqlalchemy import Boolean, Column, Connection, Float, Integer, LargeBinary, String, Table, Text, text
 
 from core.errors import InvalidInput
 from storage.backup_tables import TablePlan
 from storage.schema import UtcDateTime
 
+# Types of columns, and of their values in JSON.
+_KINDS: Final = ((Boolean, (bool,)), (Integer, (int,)), (Float, (float, int)), (String, (str,)))
 _WIDE_PAGE, _NARROW_PAGE = 50, 1000  # rows in memory at once; a text may have a mebibyte
 
 
@@ -74,7 +77,9 @@ def decoded(row: Mapping[str, Any], table: Table, expected: set[str]) -> dict[st
         raise InvalidInput(
             f"The backup has no columns {missing} of table {table.name}, which this version of Cognate needs."
         )
-    return {name: _value(columns[name], value) for name, value in row.items()}
+    return {
+        name: None if value is None else _value(table, columns[name], value) for name, value in row.items()
+    }
 
 
 def place(row: dict[str, Any], plan: TablePlan, placement: Placement) -> dict[str, Any]:
@@ -118,14 +123,34 @@ def _may_be_absent(column: Column[Any]) -> bool:
     return bool(column.nullable) or column.server_default is not None
 
 
-def _value(column: Column[Any], value: Any) -> Any:
-    convert = _converter(column)
-    return value if convert is None or value is None else convert(value)
+def _value(table: Table, column: Column[Any], value: Any) -> Any:
+    """A value of JSON as the column's. SQLite would take any: a text in a column of numbers, say."""
+    kinds, convert = _kinds_of(column)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise InvalidInput(
+            f"Column {column.name} of table {table.name} holds {type(value).__name__} {str(value)[:50]!r};"
+            f" expected {' or '.join(kind.__name__ for kind in kinds)}."
+        )
+    try:
+        return value if convert is None else convert(value)
+    except ValueError as error:
+        raise InvalidInput(
+            f"Column {column.name} of table {table.name} holds {str(value)[:50]!r}: {error}."
+        ) from None
 
 
-def _converter(column: Column[Any]) -> Callable[[Any], Any] | None:
+@cache
+def _kinds_of(column: Column[Any]) -> tuple[tuple[type, ...], Callable[[Any], Any] | None]:
+    """Types that JSON has for the column's values, and what makes one of them the column's."""
     if isinstance(column.type, UtcDateTime):
-        return datetime.fromisoformat
+        return (str,), datetime.fromisoformat
     if isinstance(column.type, LargeBinary):
-        return b64decode
-    return None
+        return (str,), _bytes
+    for of, kinds in _KINDS:
+        if isinstance(column.type, of):
+            return kinds, None
+    return (object, bool), None
+
+
+def _bytes(encoded: str) -> bytes:
+    return b64decode(encoded, validate=True)

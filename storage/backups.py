@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import select
+from sqlalchemy.exc import StatementError
 
 from core.backup_types import (
     Backup,
@@ -46,6 +48,9 @@ log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".zip"
 MADE_BY: Final = "job"  # in the manifest: id of the job that made it, which knows its backup again by it
+MAX_TOLD: Final = 200  # characters of an error
+# What content of other types, numbers or names makes Python or the database raise.
+_FORGED: Final = (LookupError, TypeError, ValueError, AttributeError, OverflowError, StatementError)
 ABANDONED_AFTER: Final = timedelta(days=1)  # a backup being written that nobody has touched
 
 
@@ -76,7 +81,7 @@ class SqlBackups:
 
     def get(self, name: str) -> Backup:
         """Raises NotFound, or Damaged."""
-        with self._opened(name) as archive:
+        with self._read(name) as archive:
             return _backup(name, archive)
 
     def delete(self, name: str) -> None:
@@ -129,7 +134,7 @@ class SqlBackups:
 
     def verify(self, name: str, going: Going) -> Backup:
         """Reads every byte and compares the checksums. Raises NotFound, Damaged."""
-        with self._opened(name) as archive:
+        with self._read(name) as archive:
             archive.check_seal(lambda: going(0))
             done = 0
             for saved in archive.manifest["collections"]:
@@ -152,7 +157,7 @@ class SqlBackups:
         Nothing is written before the seal of the whole file was found right. Raises NotFound, Damaged,
         Conflict.
         """
-        with self._opened(name) as archive:
+        with self._read(name) as archive:
             archive.check_seal(lambda: going(0))
             run = RestoreRun(job_id, going, self._indexing)
             loader = CollectionLoader(self._database, self._clock, self._plans, run)
@@ -171,7 +176,7 @@ class SqlBackups:
 
         Raises what `restore` does.
         """
-        with self._opened(name) as archive:
+        with self._read(name) as archive:
             archive.check_seal(lambda: going(0))
             for saved in archive.manifest.get("classifiers", ()):
                 if saved["name"] in classifiers:
@@ -194,6 +199,20 @@ class SqlBackups:
             "collections": collections,
             **held,
         }
+
+    @contextmanager
+    def _read(self, name: str) -> Iterator[Archive]:
+        """An open archive whose content is used. Raises Damaged for any that no version of ours wrote."""
+        try:
+            with self._opened(name) as archive:
+                yield archive
+        except _FORGED as error:
+            log.warning("backup is not as it was written", extra={"backup": name}, exc_info=error)
+            told = str(error).partition("\n")[0][:MAX_TOLD]
+            raise Damaged(
+                f"Backup {name!r} holds what Cognate does not write ({type(error).__name__}: {told}); it was"
+                " changed after it was made, or is of another version. Use another copy."
+            ) from error
 
     @contextmanager
     def _opened(self, name: str) -> Iterator[Archive]:
@@ -247,11 +266,32 @@ def _backup(name: str, archive: Archive) -> Backup:
             for one in manifest.get("classifiers", ())
         )
         application = str(manifest["application"])
+        _require_types(collections, classifiers)
         return Backup(name, archive.size, created_at, application, collections, classifiers)
     except (KeyError, TypeError, ValueError) as error:
         raise Damaged(
             f"The manifest of backup {name!r} lacks something: {type(error).__name__} {error}."
         ) from None
+
+
+def _require_types(collections: Sequence[SavedCollection], classifiers: Sequence[SavedClassifier]) -> None:
+    """Raises TypeError where a name is no text, or a count no number."""
+    texts: list[object] = []
+    numbers: list[object] = []
+    for kept in classifiers:
+        texts.append(kept.name)
+        numbers += (kept.examples, kept.versions)
+    for one in collections:
+        texts += (one.name, one.encoder.id, one.encoder.fingerprint)
+        numbers += (one.seq, one.encoder.dim, one.encoder.max_tokens, *asdict(one.documents).values())
+    wrong = [
+        found
+        for kind, values in ((str, texts), (int, numbers))
+        for found in values
+        if type(found) is not kind
+    ]
+    if wrong:
+        raise TypeError(f"found {wrong[0]!r}"[:MAX_TOLD])
 
 
 def _counts(saved: Mapping[str, Any]) -> DocumentCounts:
