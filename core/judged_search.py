@@ -11,6 +11,7 @@ from typing import Protocol
 from core.candidates import Candidates
 from core.collections import CollectionService
 from core.errors import Conflict, Overloaded
+from core.fusion import WINDOW
 from core.judgement_types import JudgedQuery, JudgementCounts
 from core.ports.indexes import IndexRegistry
 from core.ports.models import Encoder, RankingScorer
@@ -18,6 +19,7 @@ from core.ports.stores import JudgementStore
 from core.query_rewrites import QueryRewriter
 from core.search import SearchResult
 from core.search_request import SearchRequest
+from core.search_settings import REWRITTEN_DEPTH
 from core.types import Collection, EncoderInfo, Float32, Int64, Lane, PassageText
 
 SEARCHES_A_BATCH = 16  # encoded together; between two batches everybody else has a turn
@@ -29,7 +31,7 @@ class BatchSearch(Protocol):
 
     def search_batch(self, name: str, requests: Sequence[SearchRequest]) -> list[SearchResult]: ...
 
-    def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]: ...
+    def candidates(self, name: str, texts: Sequence[str], wanted: int) -> list[Candidates]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +115,15 @@ class JudgedSearch:
     def candidates(self, judged: JudgedSet, with_rewrites: bool = False) -> Iterator[list[Candidates]]:
         """What hybrid search would fuse for each query, in their order: as it is, then for each rewrite.
 
+        With rewrites as many as are fused of each wording, else enough for the first 25 hits.
         Raises Overloaded and Unavailable where rewrites are wanted and cannot be had.
         """
+        wanted = REWRITTEN_DEPTH if with_rewrites else WINDOW // 2
         for start in range(0, len(judged.queries), SEARCHES_A_BATCH):
             part = judged.queries[start : start + SEARCHES_A_BATCH]
             wordings = self._wordings([query.text for query in part], with_rewrites)
             texts = [text for of_query in wordings for text in of_query]
-            found = iter(self.search.candidates(judged.collection.name, texts))
+            found = iter(self.search.candidates(judged.collection.name, texts, wanted))
             yield from ([next(found) for _ in of_query] for of_query in wordings)
 
     def _wordings(self, queries: Sequence[str], with_rewrites: bool) -> list[list[str]]:

@@ -15,9 +15,10 @@ from core.fusion import RRF_K, Component
 from core.query_rewrites import QueryRewrite, QueryRewriter
 from core.search import RERANKED, Hit, SearchResult, SearchService, is_reranked
 from core.search_request import SearchRequest, check_batch, check_request
+from core.search_settings import REWRITTEN_DEPTH
 from core.types import Lane, PassageText, SearchDefaults
 
-DEPTH: Final = 200  # hits of each wording that are fused; SearchLimits.max_rewritten is half of it
+DEPTH: Final = REWRITTEN_DEPTH  # SearchLimits.max_rewritten is half of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,9 @@ class RewritingSearch:
         is_rewritten = _is_rewritten(request, self.plain.known_defaults(name))
         return is_rewritten or self.plain.may_wait(name, request)
 
-    def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]:
-        """For each text what a hybrid search would fuse. Raises NotFound or EncoderMismatch."""
-        return self.plain.candidates(name, texts)
+    def candidates(self, name: str, texts: Sequence[str], wanted: int) -> list[Candidates]:
+        """As SearchService.candidates."""
+        return self.plain.candidates(name, texts, wanted)
 
     def scores_of(self, name: str, query: str, external_id: str) -> Hit | None:
         """How the collection's search ranks the document for the query; None if not among the first 200."""

@@ -15,7 +15,7 @@ from core.diversity import diversified
 from core.document_set import DocumentSet
 from core.errors import InvalidInput, NotFound, Unavailable
 from core.explain import ExplainService, Explanation, highlights_of
-from core.fusion import WINDOW, Component, Found, FusedHit
+from core.fusion import Component, Found, FusedHit
 from core.highlighting import highlights, query_stems
 from core.index_types import Facet, PassageRow
 from core.lengths import truncated
@@ -136,13 +136,16 @@ class SearchService:
         """The same, looked up for a collection never seen. Raises NotFound, EncoderMismatch."""
         return self.indexes.newest(self._seen.get(name) or self._open(name)).search
 
-    def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]:
-        """For each text what a hybrid search would fuse. Raises NotFound or EncoderMismatch."""
+    def candidates(self, name: str, texts: Sequence[str], wanted: int) -> list[Candidates]:
+        """For each text what a hybrid search for `wanted` hits would fuse.
+
+        Raises NotFound or EncoderMismatch.
+        """
         collection = self._open(name)
         requests = [SearchRequest(text, mode=Mode.HYBRID) for text in texts]
         view = self.indexes.view(collection)
         return [
-            self._candidates(collection, *both_sides(view, subject, WINDOW, None))
+            self._candidates(collection, *both_sides(view, subject, wanted, None))
             for subject in self._subjects(collection, requests)
         ]
 

@@ -13,7 +13,7 @@ from core.search_defaults import fusion_of
 from core.types import SearchDefaults
 
 COARSE_WEIGHTS = (0.2, 0.5, 0.8)
-REWRITTEN_DEPTH = 200  # as core.rewritten_search fuses
+REWRITTEN_DEPTH = 200  # hits of each wording that are fused
 WEIGHTS = tuple(round(0.1 * i, 1) for i in range(1, 10))  # 0 and 1 are the modes lexical and dense
 
 

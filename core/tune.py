@@ -128,14 +128,15 @@ class TuneService:
 
     def _values(self, judged: JudgedSet, settings: Sequence[Setting], with_rewrites: bool) -> Float64:
         """nDCG@10 (settings, queries)."""
-        found = list(self.judged_search.candidates(judged, with_rewrites))
+        rankings: list[list[list[str]]] = [[] for _ in settings]
+        for of_query in self.judged_search.candidates(
+            judged, with_rewrites
+        ):  # too large to keep those of all
+            for of_setting, setting in zip(rankings, settings, strict=True):
+                of_setting.append(found_by(of_query, setting, K))
         relevance = [query.relevance for query in judged.queries]
         scorer = self.judged_search.scorer
-        rows = []
-        for setting in settings:
-            rankings = [found_by(of_query, setting, K) for of_query in found]
-            rows.append(scorer.values([ndcg(K)], relevance, rankings)[ndcg(K)])
-        return np.stack(rows)
+        return np.stack([scorer.values([ndcg(K)], relevance, found)[ndcg(K)] for found in rankings])
 
     def _report(
         self,

@@ -32,6 +32,7 @@ class RankedSearch:
     lexical: Float64
     batches: list[tuple[str, ...]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    wanted: set[int] = field(default_factory=set)  # hits, of the candidates asked for
     asked: list[tuple[str, bool | None]] = field(default_factory=list)
     is_reranked: bool = False  # by default: from the last to the first
 
@@ -40,8 +41,9 @@ class RankedSearch:
         self.batches.append(tuple(request.mode or "" for request in requests))
         return [self._search(request) for request in requests]
 
-    def candidates(self, name: str, texts: Sequence[str]) -> list[Candidates]:
+    def candidates(self, name: str, texts: Sequence[str], wanted: int) -> list[Candidates]:
         self.texts += texts
+        self.wanted.add(wanted)
         sides = [(_hits(self.dense[int(text)]), _hits(self.lexical[int(text)])) for text in texts]
         names = {i: f"d{i}" for i in range(self.dense.shape[1])}
         return [Candidates(Found(one), Found(other), names) for one, other in sides]

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.document_set import DocumentSet
 from core.errors import InvalidInput, Overloaded, Unavailable
+from core.fusion import Fusion
 from core.generation_types import GenerationTask
 from core.index_types import Facet, IndexHit
 from core.query_rewrites import GeneratedRewrites, QueryRewrite
 from core.rewrite import RewriteService
 from core.rewritten_search import RewritingSearch
 from core.search_request import SearchRequest
+from core.search_settings import REWRITTEN_DEPTH, Setting, found_by, settings_with
 from core.types import Collection, SearchDefaults
 from indexer.chunking import sentence_starts
 from tests.core.test_generating import service as generation_of
@@ -204,3 +207,24 @@ def test_a_query_that_the_generator_cannot_read_has_no_rewrites_and_spoils_none(
     rewriting = RewriteService(generation_of(FakeGenerator()), FakeEncoder(), sentence_starts)
     good, unreadable = GeneratedRewrites(rewriting).rewrites(["old cats", "word " * 50])
     assert ([one.text for one in good], unreadable) == (["cats old"], ())
+
+
+def test_what_tuning_compares_is_what_each_setting_finds() -> None:
+    """Also what one wording ranks low, whose ranks add up over several."""
+    rng = np.random.default_rng(0)
+    wordings = ["cats", "felines", "pets", "kittens"]
+    words = {
+        text: [
+            IndexHit(int(i), int(i), 10 - place / 100) for place, i in enumerate(rng.permutation(700)[:450])
+        ]
+        for text in wordings
+    }
+    rewriter = FakeRewriter({"cats": wordings[1:]})
+    search = RewritingSearch(service(View(hits(700), words)), rewriter)
+    found = search.candidates("news", wordings, REWRITTEN_DEPTH)
+    for setting in settings_with(Setting("hybrid", Fusion()), with_rewrites=True):
+        request = SearchRequest(
+            "cats", mode=setting.mode, fusion=setting.fusion, rewrite=setting.is_rewritten, k=10
+        )
+        served = [hit.passage.external_id for hit in search.search("news", request).hits]
+        assert found_by(found, setting, 10) == served

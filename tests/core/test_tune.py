@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import Conflict, InvalidInput, Overloaded
 from core.fusion import Fusion
+from core.rewritten_search import DEPTH
 from core.search_defaults import SearchDefaultsService, fusion_of
 from core.search_settings import Setting, applied, setting_of, settings_with
 from core.tune import TuneLimits, TuneReport, TuneRequest, TuneService, best, folds
@@ -86,6 +87,13 @@ def test_each_query_is_searched_once_however_many_settings_are_tried() -> None:
     world = mixed_world(40, 0.5)
     tune(world)
     assert sorted(world.search.texts) == sorted(str(i) for i in range(40))
+    assert world.search.wanted == {25}
+
+
+def test_with_rewrites_as_many_candidates_are_compared_as_a_search_fuses() -> None:
+    world = rewritten_world(is_helpful=True)
+    tune(world, TuneRequest(with_rewrites=True))
+    assert world.search.wanted == {DEPTH}
 
 
 def test_the_value_of_a_mode_is_that_of_searching_in_it() -> None:
