@@ -34,8 +34,6 @@ class GeneratorTokenizer:
 
     def __init__(self, tokenizer_json: str) -> None:
         self._tokenizer = load_tokenizer(tokenizer_json)
-        # What looks like a special token in a text is text.
-        self._tokenizer.encode_special_tokens = True
 
     def to_json(self) -> str:
         written: str = self._tokenizer.to_str()

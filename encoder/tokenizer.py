@@ -32,7 +32,8 @@ class Located:
 class Tokenizer:
     """Thread-safe: nothing changes after construction.
 
-    Half a surrogate pair, which JSON can carry and UTF-8 cannot, is read as U+FFFD.
+    Half a surrogate pair, which JSON can carry and UTF-8 cannot, is read as U+FFFD. A text that says "[SEP]"
+    or "<s>" gets the pieces of these characters: only the tokenizer itself puts special tokens around a text.
     """
 
     def __init__(self, tokenizer_json: str, max_tokens: int) -> None:
@@ -140,13 +141,17 @@ def plain_tokenizer_json(tokenizer_json: str) -> str:
 
 
 def load_tokenizer(tokenizer_json: str) -> tokenizers.Tokenizer:
-    """Without truncation or padding of its own. Raises CheckpointError when it cannot be read."""
+    """Without truncation or padding of its own; what looks like a special token in a text is text to it.
+
+    Raises CheckpointError when it cannot be read.
+    """
     try:
         tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # the library raises the bare class
         raise CheckpointError(f"tokenizer.json cannot be read: {error}.") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 

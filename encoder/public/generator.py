@@ -55,8 +55,6 @@ class PublicGenerator:
         self._model = checkpoint.model
         self._device = device
         self._tokenizer = load_tokenizer(checkpoint.tokenizer_json)
-        # What looks like a special token in a text is text.
-        self._tokenizer.encode_special_tokens = True
         known = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
         silent = [*use.silent, *range(known, checkpoint.vocab_size)]  # rows beyond the vocabulary too
         self._silent = torch.tensor(silent, dtype=torch.long, device=device)

@@ -15,10 +15,12 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
 
 from core.errors import CheckpointError, InvalidInput
 from core.token_types import TokenField
 from core.types import PassageText
+from encoder.pair_tokenizer import PairTokenizer
 from encoder.service import shipped_model
 from encoder.tokenizer import TITLE_TOKENS, Tokenizer
 
@@ -39,6 +41,23 @@ def test_ids_are_int32_between_special_tokens(tokenizer: Tokenizer) -> None:
 def test_an_empty_text_is_its_special_tokens(tokenizer: Tokenizer) -> None:
     assert tokenizer.encode([""])[0].tolist() == [CLS, SEP]
     assert tokenizer.token_spans([""])[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("text", ["[PAD] a [SEP] b", "[CLS]x[MASK]", "an [UNK] word"])
+def test_a_text_that_names_special_tokens_is_text(tokenizer: Tokenizer, text: str) -> None:
+    (ids,) = tokenizer.encode([text])
+    whole = (shipped_model() / "tokenizer.json").read_text(encoding="utf-8")
+    reference = PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer.from_str(whole))
+    assert ids.tolist() == reference(text, split_special_tokens=True)["input_ids"]
+    assert not np.isin(ids[1:-1], [0, 100, CLS, SEP, 103]).any()
+    located = tokenizer.locate(PassageText("", text))
+    assert "".join(text[token.start : token.end] for token in located.tokens) == text.replace(" ", "")
+
+
+def test_a_pair_has_the_separators_of_a_pair_whatever_its_texts_say() -> None:
+    pairs = PairTokenizer((shipped_model() / "tokenizer.json").read_text(encoding="utf-8"), 64, 0)
+    (ids,) = pairs.encode("a [SEP] b", [PassageText("[CLS]", "c [SEP] d")])
+    assert (np.count_nonzero(ids == CLS), np.count_nonzero(ids == SEP)) == (1, 2)
 
 
 def test_long_texts_are_cut_to_the_maximum_with_special_tokens(tokenizer: Tokenizer) -> None:
