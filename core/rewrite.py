@@ -16,6 +16,7 @@ from core.facts import new_words
 from core.generating import GenerationService, Stream
 from core.generation_types import FinishReason, Generated, GenerationOptions, GenerationTask
 from core.ports.models import Encoder
+from core.rewrite_ranking import candidates_of, order
 from core.rewrite_rules import (
     CURRENT,
     RULES,
@@ -32,8 +33,6 @@ from core.types import Float32
 from core.verification import word_pieces
 
 TASKS: Final = tuple(task.value for task in RULES)
-SPARE: Final = 3  # candidates made beyond those wanted, for those that are dropped
-MOST_CANDIDATES: Final = 8
 FEWEST_BEAMS: Final = 4
 _SHOWN: Final = 80  # characters of a sentence in a message
 MOST_TOKENS: Final = 256  # or what the generator writes at most
@@ -100,7 +99,7 @@ class RewriteService:
         wanted = self._check(texts, task, n)
         parts = [self._parts(text, wanted) for text in texts]
         self._check_lengths(parts, wanted)
-        count = min(n + SPARE, MOST_CANDIDATES)
+        count = candidates_of(wanted, n)
         options = GenerationOptions(n=count, beams=max(FEWEST_BEAMS, count), max_new_tokens=MOST_TOKENS)
         sources = [part for of_text in parts for part in of_text]
         found = self.generation.generate(wanted, sources, options)
@@ -154,7 +153,8 @@ class RewriteService:
         rewrites: list[Rewrite] = []
         dropped: list[DroppedCandidate] = []
         seen: set[str] = set()
-        for one, similarity in zip(candidates, similarities, strict=True):
+        for place in order(task, text, [candidate.generated for candidate in candidates]):
+            one, similarity = candidates[place], similarities[place]
             candidate = one.generated
             drop = drop_of(task, text, candidate) or one.flaw or self._strange(task, text, candidate)
             drop = drop or far(task, similarity)

@@ -50,6 +50,7 @@ class DropReason(StrEnum):
     DENIAL = "denial"
     CONTRARY = "contrary"
     LIMIT = "limit"
+    NO_QUESTION = "no_question"
     STUTTER = "stutter"
     STRANGE_WORD = "strange_word"
     FAR = "far"
@@ -104,6 +105,9 @@ _TURN: Final = re.compile(r"(?:^|\|)\s*(?:previous|current):")
 _VERB: Final = r"(?:is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|may|must)"
 _YES_OR_NO: Final = re.compile(rf"\W*{_VERB}\b", re.IGNORECASE)  # asks whether it is so
 _IS_NOT_SO: Final = re.compile(rf"\b{_VERB} not\b|n['’]t\b|\b(?:cannot|never)\b", re.IGNORECASE)
+_ASKS: Final = re.compile(
+    rf"\b(?:what|who|whom|whose|when|where|which|why|how|name)\b|^\W*{_VERB}\b|\b{_VERB}\?|__", re.IGNORECASE
+)
 _PART_END: Final = re.compile(r"[,;:()]| and ")
 # In plainer words "the first known" may be left out, and spoken queries begin with "first".
 _KEEP_FIRST: Final = (GenerationTask.SPLIT, GenerationTask.PARAPHRASE)
@@ -121,6 +125,8 @@ def drop_of(task: GenerationTask, source: str, candidate: Generated) -> Drop | N
         return Drop(DropReason.CUT_OFF, f"it was cut off after {candidate.tokens} tokens")
     if not rule.may_be_unchanged and what_counts(task, text) == what_counts(task, source):
         return Drop(DropReason.UNCHANGED, "it is the text itself")
+    if task is GenerationTask.ASK and not _ASKS.search(text):
+        return Drop(DropReason.NO_QUESTION, "it asks nothing")
     if said := stutter(text, source):
         return Drop(DropReason.STUTTER, f"it says {said!r} more often than the text")
     return altered(task, source, text) or _added(rule, source, text)

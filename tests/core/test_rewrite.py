@@ -393,3 +393,23 @@ def test_a_streamed_text_was_cut_off_where_the_stream_says_so_however_few_tokens
 
 def test_limits_are_those_of_the_messages() -> None:
     assert RewriteLimits() == RewriteLimits(64, 8, 32_768, 256)
+
+
+def test_of_questions_those_come_first_that_keep_to_the_words_of_the_text() -> None:
+    source = "The library was opened in 1962 by the mayor."
+    strange = "In what year was the library of the university constructed?"
+    near, statement = "In what year was the library opened?", "The library was opened?"
+    generator = FakeGenerator({source: [strange, statement, near]})
+    result = service(generator).rewrite([source], "ask", 3)[0]
+    assert texts(result) == [near, strange]
+    assert reasons(result) == [DropReason.NO_QUESTION]
+    assert generator.options[0].n == 8
+
+
+def test_other_rewrites_come_as_the_generator_likes_them() -> None:
+    generator = FakeGenerator(
+        {SOURCE: ["3 old cats of Ann sat somewhere soft.", "On the old mat sat Ann's 3 cats."]}
+    )
+    result = service(generator).rewrite([SOURCE], "paraphrase", 2)[0]
+    assert texts(result)[0] == "3 old cats of Ann sat somewhere soft."
+    assert generator.options[0].n == 5
