@@ -43,14 +43,16 @@ class Row:
 
 def read_rows(settings: GeneratorSettings) -> list[Row]:
     """All rows of the files in their order, then those made from plain texts. Raises InvalidInput."""
-    rows = [_row(path, content) for path in settings.rows for content in _lines(path)]
-    texts = readable([str(content.get("text", "")) for path in settings.texts for content in _lines(path)])
+    rows = [_row(path, content) for path in settings.rows for _, content in _lines(path)]
+    texts = readable(
+        [_text(path, number, content) for path in settings.texts for number, content in _lines(path)]
+    )
     rng = random.Random(settings.seed)
     rng.shuffle(texts)
     return rows + list(_noised_rows(texts[: settings.max_texts], rng))
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in read_lines(path):
         try:
             content = json.loads(line)
@@ -58,7 +60,16 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             raise InvalidInput(f"{path}, line {number} cannot be read as JSON: {error}.") from None
         if not isinstance(content, dict):
             raise InvalidInput(f"{path}, line {number}: expected an object, found {line[:40]!r}.")
-        yield content
+        yield number, content
+
+
+def _text(path: Path, number: int, content: dict[str, Any]) -> str:
+    text = content.get("text")
+    if not isinstance(text, str):
+        raise InvalidInput(
+            f'{path}, line {number}: expected {{"text": "…"}}, found {json.dumps(content)[:80]}.'
+        )
+    return text
 
 
 def _row(path: Path, content: dict[str, Any]) -> Row:

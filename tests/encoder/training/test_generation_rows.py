@@ -58,6 +58,14 @@ def test_lines_that_are_no_objects_are_refused(tmp_path: Path, content: str, mes
         read_rows(settings(tmp_path / "bad.jsonl"))
 
 
+@pytest.mark.parametrize("row", [{"text": None}, {"text": 3}, {"content": "one two three four"}])
+def test_plain_texts_that_are_none_are_refused_with_their_line(tmp_path: Path, row: dict[str, Any]) -> None:
+    texts = write_rows(tmp_path / "plain.jsonl", [{"text": "one two three four"}, row])
+    rows = write_rows(tmp_path / "rows.jsonl", [{"task": "ask", "source": "s", "target": "t"}])
+    with pytest.raises(InvalidInput, match=r"plain\.jsonl, line 2: expected"):
+        read_rows(settings(rows, texts=(texts,)))
+
+
 def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"none\.jsonl cannot be read"):
         read_rows(settings(tmp_path / "none.jsonl"))
@@ -66,7 +74,8 @@ def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
 def test_packed_files_that_are_cut_short_are_refused(tmp_path: Path) -> None:
     rows = [{"task": "ask", "source": f"s {i}", "target": f"t {i * 7919 % 1013}"} for i in range(200)]
     whole = write_rows(tmp_path / "rows.jsonl.gz", rows)
-    texts = cut_short(write_rows(tmp_path / "texts.jsonl.gz", rows))
+    plain = [{"text": row["target"]} for row in rows]
+    texts = cut_short(write_rows(tmp_path / "texts.jsonl.gz", plain))
     with pytest.raises(InvalidInput, match=r"texts\.jsonl\.gz cannot be read"):
         read_rows(settings(whole, texts=(texts,)))
     with pytest.raises(InvalidInput, match=r"rows\.jsonl\.gz cannot be read"):
