@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     )
     ingest_workers: int = Field(default=2, ge=1, le=64, description="Threads that feed the encoder.")
     worker_threads: int = Field(
-        default=3, ge=2, le=64, description="Task threads of `cognate worker`; all feed one encoder."
+        default=4, ge=2, le=64, description="Task threads of `cognate worker`; all feed one encoder."
     )
     lease_s: float = Field(
         default=60.0,

@@ -74,6 +74,10 @@ LONG_JOBS: Final[Mapping[JobKind, TaskKind]] = MappingProxyType(
 )
 
 
+# Imports of one process that read at the same time: a small file does not wait for the end of a large one.
+IMPORTS_AT_ONCE: Final = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """A unit of background work, named by the id of the row that describes it."""

@@ -16,7 +16,7 @@ from structlog.contextvars import bound_contextvars
 
 from core.errors import Overloaded, Unavailable
 from core.ingest import AtWork
-from core.job_types import Task, TaskKind
+from core.job_types import IMPORTS_AT_ONCE, Task, TaskKind
 from workers import redis_qos
 from workers.celery_app import COMPACT, PURGE, RUN, SWEEP
 
@@ -56,13 +56,15 @@ class WorkerOptions:
 
 @dataclass(slots=True)
 class _Running:
-    """Since when batches run. Of each kind of long task at most one does, and never all threads do such."""
+    """Since when batches run. Of each kind of long task one may, of imports two; never on all threads."""
 
     long_tasks: threading.Semaphore
     lock: threading.Lock = field(default_factory=threading.Lock)
     long: Mapping[TaskKind, threading.Semaphore] = field(
         default_factory=lambda: {
-            kind: threading.Semaphore() for kind in TaskKind if kind is not TaskKind.INGEST_BATCH
+            kind: threading.Semaphore(IMPORTS_AT_ONCE if kind is TaskKind.IMPORT_FILE else 1)
+            for kind in TaskKind
+            if kind is not TaskKind.INGEST_BATCH
         }
     )
     since_s: dict[int, float] = field(default_factory=dict)

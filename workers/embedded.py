@@ -14,7 +14,7 @@ from itertools import count
 from structlog.contextvars import bound_contextvars
 
 from core.errors import Overloaded, Unavailable
-from core.job_types import Task, TaskKind
+from core.job_types import IMPORTS_AT_ONCE, Task, TaskKind
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class _Lane:
 
 
 class EmbeddedQueue:
-    """Implements core.ports.TaskQueue: `workers` threads for batches, one for each other kind of task.
+    """Implements core.ports.TaskQueue: threads for batches (`workers`), imports (two) and each other kind (one).
 
     A task that raises is tried again, each time after a longer pause. A task that waits, runs or is to be
     tried again is not queued a second time.
@@ -58,7 +58,8 @@ class EmbeddedQueue:
     def __init__(self, workers: int = 2) -> None:
         self._lock = threading.Lock()
         self._lanes = {kind: _Lane(threading.Condition(self._lock)) for kind in TaskKind}
-        self._threads_of = dict.fromkeys(TaskKind, 1) | {TaskKind.INGEST_BATCH: workers}
+        several = {TaskKind.INGEST_BATCH: workers, TaskKind.IMPORT_FILE: IMPORTS_AT_ONCE}
+        self._threads_of = dict.fromkeys(TaskKind, 1) | several
         self._known: set[Task] = set()
         self._failures: Counter[Task] = Counter()
         self._order = count()

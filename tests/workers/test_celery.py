@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,12 +16,13 @@ import pytest
 
 from cognate.production import RedisBackground
 from cognate.settings import Settings
+from core.ingest import AtWork
 from core.job_types import Task, TaskKind
 from tests.production.processes import Process, RedisServer
 from tests.waiting import wait_until
 from workers.celery_app import BrokerSettings, make_app
 from workers.celery_queue import CeleryQueue
-from workers.celery_worker import STUCK_EXIT_STATUS
+from workers.celery_worker import STUCK_EXIT_STATUS, Work, _run_long, _Running
 from workers.redis_notifier import RedisNotifier
 
 pytestmark = pytest.mark.integration
@@ -216,6 +218,35 @@ def test_long_tasks_leave_a_thread_to_batches(
     assert "begun slow training" not in echo.told(), "it is left to the sweep"
     echo.release()
     wait_until(lambda: "held file" in echo.told(), "the long task ends")
+
+
+@pytest.mark.parametrize(("threads", "begun"), [(4, ["large", "small", "training"]), (3, ["large", "small"])])
+def test_two_imports_run_at_once_and_one_thread_is_left(threads: int, begun: list[str]) -> None:
+    running, told, release = _Running(threading.Semaphore(threads - 1)), list[str](), threading.Event()
+
+    def handle(task: Task, at_work: AtWork) -> None:
+        told.append(task.id)
+        assert release.wait(10)
+
+    def nothing() -> None:
+        pass
+
+    work = Work(handle, nothing, nothing, nothing, nothing, nothing)
+    tasks = [Task(TaskKind.IMPORT_FILE, name) for name in ("large", "small", "third")]
+    runs = []
+    for task in [*tasks, Task(TaskKind.TRAIN, "training")]:
+        turns = (running.long[task.kind], running.long_tasks)
+        run = threading.Thread(target=_run_long, args=(task, work, turns))
+        run.start()
+        wait_until(
+            lambda task=task, run=run: told[-1:] == [task.id] or not run.is_alive(),  # type: ignore[misc]
+            "it begins, or finds no place",
+        )
+        runs.append(run)
+    release.set()
+    for run in runs:
+        run.join(10)
+    assert told == begun
 
 
 def test_as_many_tasks_are_published_as_redis_lacks_the_oldest_first(

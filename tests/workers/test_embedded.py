@@ -73,6 +73,22 @@ def test_an_import_does_not_keep_batches_waiting() -> None:
     queue.stop()
 
 
+def test_a_small_import_does_not_wait_for_the_end_of_a_large_one() -> None:
+    queue, release, small_ran = EmbeddedQueue(workers=1), threading.Event(), threading.Event()
+
+    def handle(task: Task) -> None:
+        if task.id == "large":
+            release.wait(10)
+        else:
+            small_ran.set()
+
+    queue.start(handle)
+    queue.enqueue([Task(TaskKind.IMPORT_FILE, "large"), Task(TaskKind.IMPORT_FILE, "small")])
+    assert small_ran.wait(10)
+    release.set()
+    queue.stop()
+
+
 def test_stopping_lets_the_running_task_finish_and_leaves_the_rest() -> None:
     queue, started, release, ran = EmbeddedQueue(workers=1), threading.Event(), threading.Event(), []
 
