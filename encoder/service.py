@@ -27,6 +27,7 @@ from encoder.engine import Engine, EngineSettings, EngineStats
 from encoder.int8 import Ranges, load_ranges
 from encoder.parts import splitter
 from encoder.tokenizer import Located, Tokenizer
+from encoder.unknown_tokens import UnknownTokens
 from encoder.windows import mixed, mixed_parts, windows
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class EncoderService:
         self._config = config
         self._info = EncoderInfo(config.id, checkpoint.fingerprint, config.d, config.max_tokens)
         self._tokenizer = Tokenizer(checkpoint.tokenizer_json, config.max_tokens)
+        self._unknown = UnknownTokens(config.id, self._tokenizer.unknown_id)
         self._split = splitter(config, checkpoint.weights)
         self._backend, self._bulk_states = backend, backend.bulk_states
         self._reading = threading.Lock()
@@ -170,7 +172,9 @@ class EncoderService:
         self, items: Sequence[_T], tokenize: Callable[[Sequence[_T]], list[Int32]], lane: Lane
     ) -> Float32:
         def cut(part: Sequence[_T]) -> list[list[Int32]]:
-            return [windows(ids, self._config.at_once) for ids in tokenize(part)]
+            token_ids = tokenize(part)
+            self._unknown.look_at(token_ids)
+            return [windows(ids, self._config.at_once) for ids in token_ids]
 
         if len(items) <= _SLICE:
             inputs = cut(items)

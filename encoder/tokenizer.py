@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tokenizers
+from tokenizers.models import Unigram
 
 from core.errors import CheckpointError, InvalidInput
 from core.token_types import Token, TokenField
@@ -56,6 +57,13 @@ class Tokenizer:
         """
         prompted = [prompt + text for text in readable(texts)]
         return [np.array(e.ids, np.int32) for e in self._truncating.encode_batch_fast(prompted)]
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Of the token that stands for all that it does not know; None if it knows every text."""
+        model = self._whole.model
+        token = "<unk>" if isinstance(model, Unigram) else model.unk_token
+        return None if token is None else self._whole.token_to_id(token)
 
     @property
     def vocabulary_size(self) -> int:
