@@ -49,7 +49,7 @@ class _Lane:
 
 
 class EmbeddedQueue:
-    """Implements core.ports.TaskQueue: threads for batches (`workers`), imports (two) and each other kind (one).
+    """core.ports.TaskQueue: threads for batches (`workers`), imports (two) and each other kind of task (one).
 
     A task that raises is tried again, each time after a longer pause. A task that waits, runs or is to be
     tried again is not queued a second time.
