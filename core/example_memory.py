@@ -184,9 +184,9 @@ class ExampleMemory:
         is_bulk = encoding is not None or len(texts) >= BULK_FROM_TEXTS
         for part in slices(texts, SLICE_CHARACTERS):
             rows = missing[part]
-            vectors[rows] = space.encoder.encode_passages(
-                texts[part], Lane.BULK if is_bulk else Lane.INTERACTIVE
-            )
+            lane = Lane.BULK if is_bulk else Lane.INTERACTIVE
+            # Rounded as they are stored, so that a process that reads them learns and tells the same.
+            vectors[rows] = space.encoder.encode_passages(texts[part], lane).astype(np.float16)
             if space.is_stored:
                 self.store.save_vectors(
                     space.classifier_id, {stored[row].id: vectors[row] for row in rows.tolist()}

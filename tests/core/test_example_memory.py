@@ -59,6 +59,14 @@ def test_within_the_bound_examples_of_several_classifiers_stay(world: Classifier
     assert recall("first") is not known, "texts count too"
 
 
+def test_vectors_are_the_same_whether_they_were_just_encoded_or_read(world: ClassifierWorld) -> None:
+    classifier = world.store.get("first")
+    space = Space(classifier.id, world.encoder)
+    encoded = world.service.training.memory.recall(space, classifier.updated_at)
+    assert encoded is world.service.training.memory.recall(space, classifier.updated_at), "in memory since"
+    assert (ExampleMemory(world.store).recall(space, classifier.updated_at).vectors == encoded.vectors).all()
+
+
 def test_of_calls_at_the_same_time_one_reads_the_examples(
     world: ClassifierWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
