@@ -148,7 +148,7 @@ def _check_value(value: Any, path: str, depth: int, limits: DocumentLimits) -> i
     if isinstance(value, str):
         return len(check_text(value, f"'{path}'"))
     if value is None or isinstance(value, bool | int):
-        return 8 if value is None or abs(value) < 2**63 else _refuse_integer(path)
+        return 8 if value is None or -(2**63) <= value < 2**63 else _refuse_integer(path)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidInput(f"'{path}' is {value}; JSON numbers must be finite.")

@@ -55,7 +55,7 @@ def test_an_integer_beyond_64_bits_is_refused_for_its_document_alone(
 ) -> None:
     exact = 2**63 - 1
     big = f'{{"id":"big","text":"t","metadata":{{"deep":[{{"n":{number}}}]}}}}'
-    metadata = f'{{"n":{exact},"f":1e30,"g":0.1234567890123456789}}'
+    metadata = f'{{"n":{exact},"m":{-exact - 1},"f":1e30,"g":0.1234567890123456789}}'
     good = f'{{"id":"good","text":"a text with {number} in it","metadata":{metadata}}}'
     content = f'{{"documents":[{big},{good}]}}'
     answer = client.post(f"{D}?wait=true", content=content, headers={"Content-Type": "application/json"})
@@ -64,7 +64,7 @@ def test_an_integer_beyond_64_bits_is_refused_for_its_document_alone(
         {"id": "big", "reason": "'metadata.deep[0].n' is an integer beyond 64 bits; send it as a string."}
     ]
     document = client.get(f"{D}/good").json()
-    assert document["metadata"] == {"n": exact, "f": 1e30, "g": 0.1234567890123456789}
+    assert document["metadata"] == {"n": exact, "m": -exact - 1, "f": 1e30, "g": 0.1234567890123456789}
     assert number in document["text"]
 
 

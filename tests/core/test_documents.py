@@ -39,6 +39,7 @@ DEEP: Any = {"a": {"b": {"c": {"d": {"e": {"f": {"g": {"h": {"i": 1}}}}}}}}}
         ({"id": "a", "text": "x", "metadata": {"n": float("nan")}}, "'metadata.n' is nan"),
         ({"id": "a", "text": "x", "metadata": {"n": [1.0, float("inf")]}}, "'metadata.n[1]' is inf"),
         ({"id": "a", "text": "x", "metadata": {"n": 2**63}}, "beyond 64 bits"),
+        ({"id": "a", "text": "x", "metadata": {"n": -(2**63) - 1}}, "beyond 64 bits"),
         ({"id": "a", "text": "x", "metadata": {"n": "\x00"}}, "NUL"),
         ({"id": "a", "text": "x", "metadata": DEEP}, "deeper than 8 levels"),
         ({"id": "a", "text": "x", "metadata": {"n": "y" * 70_000}}, "the limit is 65,536"),
