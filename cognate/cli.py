@@ -1,5 +1,5 @@
 """The command line: serve, worker, scheduler, demo, ingest, search, classify, explain, rewrite, classifier,
-jobs, db, backup, bench, eval, eval-generator, quality, tune, topics, train.
+jobs, db, backup, copy, bench, eval, eval-generator, quality, tune, topics, train.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cognate.backup_command import backup_app
 from cognate.classifier_command import classifier_app
 from cognate.classify_command import classify
 from cognate.client import Client, RequestFailed, is_over
+from cognate.copy_command import copy
 from cognate.eval_command import evaluate
 from cognate.eval_generator_command import evaluate_generator
 from cognate.explain_command import explain
@@ -42,6 +43,7 @@ app.add_typer(classifier_app, name="classifier")
 app.command("eval")(evaluate)
 app.command("eval-generator")(evaluate_generator)
 train_app.command("generator")(train_generator)
+app.command()(copy)
 app.command()(search)
 app.command()(classify)
 app.command()(explain)

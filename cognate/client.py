@@ -145,10 +145,10 @@ class Client:
         known: dict[str, Json] = {}
         asked_all_s = -math.inf
         while job_ids:
-            last = _patiently(lambda: self.job(job_ids[-1]))
+            last = patiently(lambda: self.job(job_ids[-1]))
             if is_over(last) or time.monotonic() - asked_all_s >= POLL_ALL_S:
                 asked_all_s = time.monotonic()
-                _patiently(lambda: self._look_at_all(job_ids, known))
+                patiently(lambda: self._look_at_all(job_ids, known))
             known[job_ids[-1]] = last
             jobs = [known[job_id] for job_id in job_ids]
             on_progress(jobs)
@@ -190,7 +190,7 @@ class Client:
         )
 
 
-def _patiently(ask: Callable[[], Item]) -> Item:
+def patiently(ask: Callable[[], Item]) -> Item:
     """The answer, which is asked for again while Unavailable is raised, for LONGEST_OUTAGE_S."""
     ends = time.monotonic() + LONGEST_OUTAGE_S
     while True:

@@ -147,5 +147,6 @@ def require_encoder(collection: str, theirs: EncoderInfo, encoder: Encoder) -> N
             f"Collection {collection!r} holds vectors of encoder {theirs.id} (d={theirs.dim},"
             f" fingerprint {theirs.fingerprint[:12]}) but this server runs {ours.id} (d={ours.dim},"
             f" fingerprint {ours.fingerprint[:12]}); start the server with that encoder"
-            " (COGNATE_ENCODER_PATH), or use another data folder and ingest again."
+            " (COGNATE_ENCODER_PATH), or start a second one of the new encoder on an empty data folder"
+            " or database, and 'cognate copy' the documents there while the old one serves."
         )
