@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_a_database_that_is_away_costs_nothing_but_time(
 def test_a_database_known_to_be_away_is_told_in_a_line_without_a_traceback(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def away(*of: object) -> list[Collection]:
+    def away(*of: object) -> NoReturn:
         raise Unavailable("the database is away or restarting; retry")
 
     collection = world.database.add_collection("a")
