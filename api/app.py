@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from api import middleware, problems
+from api import middleware, openapi, problems
 from api.config import ApiConfig
 from api.job_feed import JobFeed
 from api.metrics import Metrics
@@ -58,7 +58,9 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
     app = FastAPI(
         title="Cognate",
         version=config.version,
-        description="Semantic search and classification. Errors are problem+json (RFC 9457).",
+        description="Semantic search and classification. Errors are problem+json (RFC 9457), of the dialects'"
+        " routes in their own shapes.",
+        generate_unique_id_function=openapi.operation_id,
     )
     app.state.services = services
     app.state.config = config
@@ -74,5 +76,6 @@ def create_app(services: Services, config: ApiConfig) -> FastAPI:
         app.include_router(module.router)
     lane = SearchLane(services, app.state.metrics, app.state.searchers, app.router)
     app.router.routes.insert(0, lane)
+    openapi.install(app, middleware.OPEN_PATHS, bool(config.key_hashes))
     middleware.install(app, config, app.state.metrics)
     return app

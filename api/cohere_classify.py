@@ -12,6 +12,7 @@ from api.bodies import Body, Items
 from api.dialect_texts import check_named, named
 from core.classifier_types import Prediction
 from core.classify import ClassifyLimits
+from core.errors import InvalidInput
 from core.label_types import Classification, Label
 
 MAX_NAMED = 20  # inputs in a warning
@@ -40,10 +41,13 @@ class CohereClassifyBody(Body):
             check_named({f"examples[{i}].text": one.text, f"examples[{i}].label": one.label})
 
     def labels(self) -> list[Label]:
-        """In the order in which the examples bring them."""
+        """In the order in which the examples bring them. Raises InvalidInput for a single one."""
         texts: dict[str, list[str]] = {}
         for one in self.examples or ():
             texts.setdefault(one.label, []).append(one.text)
+        if len(texts) == 1:
+            (label,) = texts
+            raise InvalidInput(f"examples have only the label {label[:100]!r}; send examples of two or more.")
         return [Label(label, examples=tuple(of_label)) for label, of_label in texts.items()]
 
 

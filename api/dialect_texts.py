@@ -1,4 +1,4 @@
-"""Texts of the dialects of classification, refused under the caller's own names for them.
+"""Texts of the dialects: which end is cut; of classification, refused under the caller's own names for them.
 
 The use cases check texts too, and would name them as the contract does.
 """
@@ -6,13 +6,18 @@ The use cases check texts too, and would name them as the contract does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator
 
 from core.classify import ClassifyLimits
 from core.errors import InvalidInput
 from core.example_checks import check_one
 
 LIMITS: Final = ClassifyLimits()
+
+# Text-embeddings-inference says `Right`, the client of huggingface_hub `right`.
+CutSide = Annotated[Literal["Right"], BeforeValidator(lambda given: "Right" if given == "right" else given)]
 
 
 def named(field: str, texts: str | Sequence[str], inner: str = "") -> dict[str, str]:

@@ -13,8 +13,12 @@ BODY_TAGS: Final = ("contract", "cohere")  # of the bodies that one route tells 
 
 @dataclass(frozen=True, slots=True)
 class ErrorShape:
-    """How a dialect says no: its body for (status, message), and statuses it calls otherwise."""
+    """How a dialect says no: its body for (status, message), and statuses it calls otherwise.
 
+    `name` is that of the body in the OpenAPI document.
+    """
+
+    name: str
     body: Callable[[int, str], dict[str, Any]]
     renamed: Mapping[int, int]
 
@@ -49,10 +53,10 @@ def _cohere_body(_status: int, message: str) -> dict[str, Any]:
 
 
 # OpenAI and Cohere answer 400 where others answer 413, 415 or 422.
-OPENAI = ErrorShape(_openai_body, {413: 400, 415: 400, 422: 400})
-TEI = ErrorShape(_tei_body, {})
-VLLM = ErrorShape(_vllm_body, {413: 400, 415: 400, 422: 400})
-COHERE = ErrorShape(_cohere_body, {413: 400, 415: 400, 422: 400})
+OPENAI = ErrorShape("OpenAIError", _openai_body, {413: 400, 415: 400, 422: 400})
+TEI = ErrorShape("TeiError", _tei_body, {})
+VLLM = ErrorShape("VllmError", _vllm_body, {413: 400, 415: 400, 422: 400})
+COHERE = ErrorShape("CohereError", _cohere_body, {413: 400, 415: 400, 422: 400})
 SHAPES: Mapping[str, ErrorShape] = {
     "/v1/embeddings": OPENAI,
     "/v1/models": OPENAI,

@@ -29,6 +29,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "X-Truncated-Count", "X-Truncated-Inputs")
 OPEN_PATHS = ("/health/live", "/health/ready")
+DOCS_PATHS = ("/docs", "/redoc", "/openapi.json")  # which browsers ask for, and those send no key
 UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/import")
 
 
@@ -128,7 +129,8 @@ class Guard:
                 " page's origin in COGNATE_CORS_ORIGINS."
             )
             return problem(path, 403, detail, request_id)
-        if path not in OPEN_PATHS and not is_allowed(headers.get("authorization"), self._config.key_hashes):
+        is_open = path in OPEN_PATHS or path in DOCS_PATHS
+        if not is_open and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             detail = "A valid API key is needed: send 'Authorization: Bearer <key>'."
             return problem(path, 401, detail, request_id, headers={"WWW-Authenticate": "Bearer"})
         if int(headers.get("content-length") or 0) > self._limit(path):

@@ -14,7 +14,7 @@ from api.answers import json_response
 from api.bodies import Body, Items
 from api.config import ApiConfig
 from api.deps import ConfigDep, ServicesDep
-from api.dialect_texts import check_count, check_named, named
+from api.dialect_texts import CutSide, check_count, check_named, named
 from api.json_body import StrictRoute
 from api.named_classifier import chosen_classifier, is_multi, raw_scores, refuse_cut
 from core.classifier_types import Predictions
@@ -30,7 +30,7 @@ class PredictBody(Body):
     inputs: str | Items[str] | Items[Items[str]]
     raw_scores: bool = Field(default=False, description="Logits instead of probabilities.")
     truncate: bool | None = Field(default=False, description="Read the start of texts that are too long.")
-    truncation_direction: Literal["Right", "right"] = "Right"
+    truncation_direction: CutSide = "Right"
     model: str | None = Field(default=None, description="Name of the classifier; an addition of ours.")
 
     @field_validator("inputs", mode="before")

@@ -26,7 +26,11 @@ async def list_rules(name: str, services: ServicesDep, readers: ReadersDep) -> R
     return json_response(rules_body(await readers.run(services.classifiers.rules, name)))
 
 
-@router.delete("/{field:path}", status_code=204)
+@router.delete(
+    "/{field:path}",
+    status_code=204,
+    responses={202: {"description": "A job takes the labels off.", "content": {"application/json": {}}}},
+)
 async def delete_rule(
     name: str,
     field: str,

@@ -6,6 +6,7 @@ import platform
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import PlainTextResponse
 
 from api.answers import json_response
 from api.deps import ConfigDep, MetricsDep, ProbesDep, ServicesDep
@@ -45,6 +46,6 @@ async def version(services: ServicesDep, config: ConfigDep) -> Response:
     )
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(metrics: MetricsDep, probes: ProbesDep) -> Response:
     return Response(await probes.run(metrics.render), media_type=CONTENT_TYPE_LATEST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Response
@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from api.answers import json_response, truncation_headers
 from api.bodies import Body, Items
 from api.deps import ServicesDep
+from api.dialect_texts import CutSide
 from api.json_body import StrictRoute
 from core.errors import InvalidInput, NotFound
 from core.rerank import LongDocuments, Ranking, RerankLimits, RerankService, check_count
@@ -37,7 +38,7 @@ class TeiRerankBody(Body):
     raw_scores: bool = Field(default=False, description="Scores of the model instead of 0 to 1.")
     return_text: bool = False
     truncate: bool | None = Field(default=False, description="Read the start of texts that are too long.")
-    truncation_direction: Literal["Right", "right"] = "Right"
+    truncation_direction: CutSide = "Right"
 
     @field_validator("texts", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from api.answers import json_response, truncation_headers
 from api.bodies import Body, Items
 from api.deps import ConfigDep, ServicesDep
+from api.dialect_texts import CutSide
 from api.json_body import StrictRoute
 from core.embed import EmbedLimits, check_count
 
@@ -20,7 +21,7 @@ router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=Stric
 class EmbedBody(Body):
     inputs: str | Items[str] | Items[Items[int]]
     truncate: bool | None = False
-    truncation_direction: Literal["Right", "right"] = Field(default="Right", description="The end is cut.")
+    truncation_direction: CutSide = Field(default="Right", description="The end is cut.")
     prompt_name: None = Field(default=None, description="Inputs are encoded as they are.")
     normalize: Literal[True] = Field(default=True, description="Vectors are always of unit length.")
     dimensions: int | None = None

@@ -99,7 +99,7 @@ def test_errors_reach_coheres_client(official: cohere.Client) -> None:
         (lambda: official.classify(inputs=[], examples=shots()), 400, "inputs is empty"),
         (lambda: official.classify(inputs=[" "], examples=shots()), 400, "empty"),
         (lambda: official.classify(inputs=INPUTS, examples=[]), 400, "0 labels"),
-        (lambda: official.classify(inputs=INPUTS, examples=shots()[:2]), 400, "1 labels"),
+        (lambda: official.classify(inputs=INPUTS, examples=shots()[:2]), 400, "only the label 'animals'"),
         (lambda: official.classify(inputs=INPUTS, examples=[ClassifyExample(text="x")]), 400, "label"),
         (lambda: official.classify(inputs=INPUTS), 400, "Send examples"),
         (lambda: official.classify(inputs=INPUTS, model="none"), 404, "none"),

@@ -1,0 +1,97 @@
+"""The OpenAPI document tells the truth, and clients can be generated from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.app import MODULES
+from cognate.server import make_app
+from cognate.settings import Settings
+from core.services import Services
+
+VALUES = {"{name}": "none", "{number}": "1", "{job_id}": "none", "{plot}": "none"}
+
+
+@pytest.fixture
+def document(client: TestClient) -> Any:
+    return client.get("/openapi.json").json()
+
+
+def operations(document: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def resolved(document: Any, schema: dict[str, Any]) -> Any:
+    return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+
+
+def test_each_operation_has_a_name_of_its_own(document: Any) -> None:
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(set(names)) == len(names) == sum(len(module.router.routes) for module in MODULES)
+    assert "search" in names
+    assert all(name.isidentifier() for name in names)
+
+
+def test_every_error_has_the_shape_that_the_document_tells(client: TestClient, document: Any) -> None:
+    refused = 0
+    for method, path, operation in operations(document):
+        url = path
+        for name, value in VALUES.items():
+            url = url.replace(name, value)
+        answer = client.request(method.upper(), url, json=[] if "requestBody" in operation else None)
+        if answer.status_code < 400:
+            continue
+        refused += 1
+        content = operation["responses"]["default"]["content"]
+        assert answer.headers["content-type"] in content, url
+        schema = resolved(document, content[answer.headers["content-type"]]["schema"])
+        body = answer.json()
+        assert set(schema["required"]) <= set(body) <= set(schema["properties"]), url
+    assert refused > 40
+
+
+def test_both_dialects_of_classification_tell_their_errors(client: TestClient, document: Any) -> None:
+    content = document["paths"]["/v1/classify"]["post"]["responses"]["default"]["content"]
+    answer = client.post("/v1/classify", json={"inputs": []})
+    schema = resolved(document, content[answer.headers["content-type"]]["schema"])
+    assert set(answer.json()) == set(schema["properties"])
+
+
+def test_nothing_of_the_framework_that_nobody_gets_is_in_the_document(document: Any) -> None:
+    assert not {"HTTPValidationError", "ValidationError"} & set(document["components"]["schemas"])
+    assert not any("422" in operation["responses"] for _, _, operation in operations(document))
+
+
+def test_no_values_of_an_enum_differ_by_case_alone(document: Any) -> None:
+    """Generators make one name of them, and fail."""
+
+    def enums(node: Any) -> Iterator[list[Any]]:
+        if isinstance(node, dict):
+            yield from [node["enum"]] if isinstance(node.get("enum"), list) else []
+            for inner in node.values():
+                yield from enums(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                yield from enums(inner)
+
+    found = list(enums(document))
+    assert found
+    assert all(len({str(value).lower() for value in values}) == len(values) for values in found)
+
+
+def test_keys_are_in_the_document_which_browsers_get_without_one(services: Services) -> None:
+    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
+    with TestClient(app) as client:
+        assert client.get("/docs").status_code == 200
+        assert client.get("/docs/none").status_code == 401
+        document = client.get("/openapi.json").json()
+    (name,) = document["security"][0]
+    assert document["components"]["securitySchemes"][name] == {"type": "http", "scheme": "bearer"}
+    assert document["paths"]["/health/live"]["get"]["security"] == []
+    assert "security" not in document["paths"]["/v1/collections"]["get"]
