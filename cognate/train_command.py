@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -237,7 +238,8 @@ def _shown(bar: Progress, steps: int) -> Callable[[Reached], None]:
     line, tell = bar.add_task("training", total=steps, visible=False), plain_lines(bar.console)
 
     def show(progress: Reached) -> None:
-        mrr = "" if progress.dev_mrr is None else f", held-out MRR {progress.dev_mrr:.3f}"
+        is_measured = progress.dev_mrr is not None and not isnan(progress.dev_mrr)
+        mrr = f", held-out MRR {progress.dev_mrr:.3f}" if is_measured else ""
         description = f"loss {progress.loss:.3f}{mrr}"
         bar.update(line, completed=progress.step, description=description, visible=True)
         tell(f"step {progress.step} of {steps}: {description}")
@@ -260,7 +262,10 @@ def _shown_losses(bar: Progress, steps: int) -> Callable[[ReaderReached], None]:
 
 def _summarise(report: TrainReport, console: Console) -> None:
     console.print(f"{report.steps} steps in {report.seconds / 60:.1f} minutes, {report.tokens:,} tokens.")
-    console.print(f"MRR of held-out pairs: {report.start_mrr:.3f} before, {report.final_mrr:.3f} after.")
+    if isnan(report.final_mrr):
+        console.print("Not measured: no pair was held out, for there are fewer than ten different ones.")
+    else:
+        console.print(f"MRR of held-out pairs: {report.start_mrr:.3f} before, {report.final_mrr:.3f} after.")
     console.print(f"The model is in {report.folder} (fingerprint {report.fingerprint[:12]}).", soft_wrap=True)
     console.print(f"Learning curves: {report.curves}", soft_wrap=True)
     _write_summary(report, report.folder)
@@ -269,4 +274,7 @@ def _summarise(report: TrainReport, console: Console) -> None:
 def _write_summary(report: TrainReport | VectorReaderReport, folder: Path) -> None:
     left_out = ("progress", "folder", "curves")
     summary = {key: value for key, value in asdict(report).items() if key not in left_out}
-    (folder / "training.json").write_text(json.dumps(summary, indent=1))
+    known = {
+        key: None if isinstance(value, float) and isnan(value) else value for key, value in summary.items()
+    }
+    (folder / "training.json").write_text(json.dumps(known, indent=1))

@@ -112,7 +112,7 @@ class TrainSettings:
             raise InvalidInput("The weight of every file of pairs must be a number above 0.")
         if any(file.hard_negatives < 0 for file in self.files):
             raise InvalidInput("The number of hard negatives must not be negative.")
-        for name in ("steps", "dev_every", "checkpoint_every", "last_layers"):
+        for name in ("steps", "dev_every", "checkpoint_every", "last_layers", "lora_rank"):
             if (number := getattr(self, name)) is not None and number < 1:
                 raise InvalidInput(f"{name}={number} must be at least 1.")
         require_limits(self.learning_rate, self.max_seconds, self.threads, self.seed)

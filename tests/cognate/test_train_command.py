@@ -46,6 +46,17 @@ def test_a_model_trained_into_the_working_folder_is_named_after_it(
     assert load_cross_encoder(tmp_path / "here").encoder.config.id == "here"
 
 
+def test_what_could_not_be_measured_is_told_so_and_is_null_in_the_summary(tmp_path: Path) -> None:
+    few = write_pairs(tmp_path / "few.jsonl", n=4)
+    given = arguments(tmp_path, "reranker", "--negatives", "2")
+    given[1] = str(few)
+    result = CliRunner().invoke(train_app, given, catch_exceptions=False)
+    assert "Not measured: no pair was held out" in result.output
+    assert "nan" not in result.output
+    summary = json.loads((tmp_path / "mine" / "training.json").read_text(), parse_constant=pytest.fail)
+    assert (summary["start_mrr"], summary["final_mrr"]) == (None, None)
+
+
 @pytest.mark.integration
 def test_an_encoder_is_trained_and_loads(tmp_path: Path) -> None:
     result = CliRunner().invoke(train_app, arguments(tmp_path, "encoder"), catch_exceptions=False)

@@ -364,6 +364,7 @@ def test_averaged_folders_load(tmp_path: Path) -> None:
         ({"batch_size": 1}, "batch_size=1"),
         ({"steps": 0}, "steps=0"),
         ({"start_share": 2.0}, "start_share=2.0"),
+        ({"lora_rank": 0}, "lora_rank=0"),
         ({"last_layers": 0}, "last_layers=0"),
         ({"learning_rate": -1e-4}, "learning_rate=-0.0001 must be above 0"),
         ({"max_seconds": 0.0}, "max_seconds=0.0 must be above 0"),
