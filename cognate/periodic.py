@@ -19,7 +19,7 @@ def repeated_every(seconds: float, name: str, work: Callable[[], None]) -> Itera
         while not stop.wait(seconds):
             try:
                 work()
-            except Exception:  # the thread's outer edge: the next turn tries again
+            except BaseException:  # the thread's outer edge; a panic of a library in Rust is no Exception
                 log.exception("%s failed", name)
 
     thread = threading.Thread(target=repeat, name=name, daemon=True)

@@ -127,7 +127,7 @@ class EmbeddedQueue:
                 return
             extra = {"task": task.kind, "id": task.id, "delay_s": self._retry_later(lane, task)}
             log.warning("task given back; it will be tried again", extra=extra | {"reason": str(error)})
-        except Exception:  # the outer edge of a task: it must not end the thread
+        except BaseException:  # the outer edge of a task; a panic of a library in Rust is no Exception
             if self.is_stopping:
                 return
             delay_s = self._retry_later(lane, task)

@@ -73,6 +73,27 @@ def test_an_import_does_not_keep_batches_waiting() -> None:
     queue.stop()
 
 
+class Panic(BaseException):
+    """As a library written in Rust raises: no Exception."""
+
+
+def test_a_task_that_panics_ends_no_thread_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "RETRY_AFTER_S", 0.01)
+    queue, ran, done = EmbeddedQueue(workers=1), Counter[str](), threading.Event()
+
+    def handle(task: Task) -> None:
+        ran[task.id] += 1
+        if ran[task.id] == 1:
+            raise Panic("byte index 7 is not a char boundary")
+        done.set()
+
+    queue.start(handle)
+    queue.enqueue([Task(BATCH, "panics")])
+    assert done.wait(10)
+    queue.stop()
+    assert ran == {"panics": 2}
+
+
 def test_a_small_import_does_not_wait_for_the_end_of_a_large_one() -> None:
     queue, release, small_ran = EmbeddedQueue(workers=1), threading.Event(), threading.Event()
 
