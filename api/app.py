@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import middleware, openapi, problems
 from api.config import ApiConfig
@@ -55,7 +56,9 @@ MODULES = (
 
 def create_app(services: Services, config: ApiConfig) -> FastAPI:
     """An ASGI app; the caller owns the services and stops them."""
-    app = FastAPI(
+    # The pages of documentation bring their scripts: hosts without internet have them too.
+    app = FastAPIOffline(
+        static_url=middleware.DOCS_ASSETS,
         title="Cognate",
         version=config.version,
         description="Semantic search and classification. Errors are problem+json (RFC 9457), of the dialects'"

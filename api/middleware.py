@@ -30,6 +30,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "X-Truncated-Count", "X-Truncated-Inputs")
 OPEN_PATHS = ("/health/live", "/health/ready")
 DOCS_PATHS = ("/docs", "/redoc", "/openapi.json")  # which browsers ask for, and those send no key
+DOCS_ASSETS = "/docs/assets"
 UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/import")
 
 
@@ -129,7 +130,7 @@ class Guard:
                 " page's origin in COGNATE_CORS_ORIGINS."
             )
             return problem(path, 403, detail, request_id)
-        is_open = path in OPEN_PATHS or path in DOCS_PATHS
+        is_open = path in (*OPEN_PATHS, *DOCS_PATHS) or path.startswith(f"{DOCS_ASSETS}/")
         if not is_open and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             detail = "A valid API key is needed: send 'Authorization: Bearer <key>'."
             return problem(path, 401, detail, request_id, headers={"WWW-Authenticate": "Bearer"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,3 +96,17 @@ def test_keys_are_in_the_document_which_browsers_get_without_one(services: Servi
     assert document["components"]["securitySchemes"][name] == {"type": "http", "scheme": "bearer"}
     assert document["paths"]["/health/live"]["get"]["security"] == []
     assert "security" not in document["paths"]["/v1/collections"]["get"]
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc"])
+def test_pages_of_documentation_need_no_other_host(services: Services, page: str) -> None:
+    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
+    with TestClient(app) as client:
+        text = client.get(page).text
+        assets = re.findall(r'(?:src|href)="([^"]+)"', text)
+        assert any(asset.endswith(".js") for asset in assets)
+        for asset in assets:
+            assert asset.startswith("/docs/assets/")
+            assert client.get(asset).status_code == 200
+        assert client.get("/docs/assets/../../v1/collections").status_code == 401
+        assert client.get("/docs/assets/%2e%2e/%2e%2e/api/app.py").status_code in (401, 404)
