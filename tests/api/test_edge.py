@@ -16,7 +16,7 @@ from cognate import logs
 from cognate.server import bind, make_app
 from cognate.settings import LOOPBACK_HOSTS, LogFormat, LogLevel, Settings
 from core.classify import ClassifyService
-from core.errors import StartRefused
+from core.errors import StartRefused, Unavailable
 from core.search import SearchService
 from core.services import Services
 
@@ -126,6 +126,26 @@ def test_a_refusal_is_logged_with_its_status_as_a_number(
     client.get("/v1/classifiers/nope")
     (record,) = [one for one in caplog.records if one.name == "api.access"]
     assert repr(vars(record)["status"]) == "404"
+
+
+def test_what_is_not_the_callers_fault_is_logged_with_its_reason(
+    client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: SearchService, *_: object) -> None:
+        raise Unavailable("the disk of the database is full; free some space, then retry")
+
+    client.put("/v1/collections/c", json={})
+    client.post("/v1/collections/nope/search", json={"query": "x"})
+    monkeypatch.setattr(SearchService, "search", refuse)
+    assert client.post("/v1/collections/c/search", json={"query": "x"}).status_code == 503
+    (record,) = [one for one in caplog.records if one.message == "request not served"]
+    told = {name: vars(record)[name] for name in ("method", "path", "status", "reason")}
+    assert told == {
+        "method": "POST",
+        "path": "/v1/collections/c/search",
+        "status": 503,
+        "reason": "the disk of the database is full; free some space, then retry",
+    }
 
 
 def test_an_internal_error_tells_nobody_keys_or_documents(
