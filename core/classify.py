@@ -57,8 +57,8 @@ class ClassifyService:
         if not options.transductive or texts >= needed:
             return None
         return (
-            f"transductive did nothing: it needs {TRANSDUCTIVE_TEXTS} texts a label, {needed:,} for"
-            f" {labels:,} labels, and {texts:,} were sent."
+            f"transductive did nothing: it needs {TRANSDUCTIVE_TEXTS} texts a label, {needed:,} in all,"
+            f" and {texts:,} came."
         )
 
     def _check_templates(self, labels: Sequence[Label], templates: Sequence[str] | None) -> None:
