@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
 import sys
@@ -22,6 +21,7 @@ from cognate.embedded import EmbeddedBackground
 from cognate.generating import generator_of, make_generating
 from cognate.grouping import make_topics
 from cognate.ingestion import Background, Ingestion, Meters, Stores, make_ingestion
+from cognate.locks import exclusive_database, exclusive_folder
 from cognate.measuring import make_measuring
 from cognate.metrics import ClassifierMetrics, IngestMetrics, new_registry
 from cognate.readiness import checks, warnings
@@ -122,12 +122,12 @@ class RunningEncoder(PassageEncoder, TokenEncoder, PartsEncoder, Protocol):
 
 def upgrade_schema(settings: Settings) -> None:
     """Brings the database to this version's schema. Raises SchemaMismatch or StartRefused."""
-    if settings.database_url:
-        upgrade(settings.database_url)
-        return
-    layout = Layout(settings.data_dir.resolve())
-    make_folders(layout)
-    with _exclusive(layout):
+    with ExitStack() as stack:
+        if not settings.database_url:
+            layout = Layout(settings.data_dir.resolve())
+            make_folders(layout)
+            stack.enter_context(exclusive_folder(layout.root, layout.lock))
+        stack.enter_context(exclusive_database(database_url(settings)))
         upgrade(database_url(settings))
 
 
@@ -146,7 +146,8 @@ def open_runtime(
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         sys.setswitchinterval(THREAD_SWITCH_S)
         make_folders(layout)
-        stack.enter_context(_exclusive(layout))
+        stack.enter_context(exclusive_folder(layout.root, layout.lock))
+        stack.enter_context(exclusive_database(database_url(settings)))
         prepare_schema(settings)
         database = Database(database_url(settings))
         stack.callback(database.close)
@@ -311,20 +312,6 @@ def make_folders(layout: Layout) -> None:
             f"The data folder {layout.root} cannot be used: {error.strerror}."
             " Name another with COGNATE_DATA_DIR."
         ) from None
-
-
-@contextmanager
-def _exclusive(layout: Layout) -> Iterator[None]:
-    """Holds the data folder: two embedded servers on one folder would both own its leases and snapshots."""
-    with layout.lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StartRefused(
-                f"Another Cognate process uses the data folder {layout.root}; stop it, or name another folder"
-                " with --data-dir or COGNATE_DATA_DIR."
-            ) from None
-        yield
 
 
 def _collectors(

@@ -16,6 +16,7 @@ from core.memory import return_freed_memory
 from storage.database import Database
 from storage.retention import SqlRetention
 from storage.task_lock import SqlTaskLock
+from storage.urls import sqlite_file
 from workers.embedded import EmbeddedQueue
 from workers.notifier import LocalNotifier
 
@@ -41,7 +42,8 @@ class EmbeddedBackground:
     def start(self, settings: Settings, database: Database, ingestion: Ingestion, stack: ExitStack) -> None:
         """Queues what an earlier process left, works on tasks, and tidies up now and then."""
         ingest, retention = ingestion.ingest, SqlRetention(database)
-        if not settings.database_url:  # the lock on the data folder says that nobody else holds a lease
+        is_alone = not settings.database_url or sqlite_file(settings.database_url) is not None
+        if is_alone:  # the locks on data folder and file say that nobody else holds a lease
             ingest.batches.release_all()
             if not settings.upload_url:  # … or writes to its uploads
                 ingestion.imports.remove_orphans(timedelta())

@@ -1,4 +1,4 @@
-"""One process at a time for tasks that have no lease in a table, on Postgres; SQLite has one process."""
+"""One process at a time for tasks that have no lease in a table, on Postgres; an SQLite file is one process's."""
 
 from __future__ import annotations
 
