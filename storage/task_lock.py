@@ -1,4 +1,4 @@
-"""One process at a time for tasks that have no lease in a table, on Postgres; an SQLite file is one process's."""
+"""One process at a time for tasks without a lease in a table, on Postgres; one has an SQLite file alone."""
 
 from __future__ import annotations
 
