@@ -23,7 +23,7 @@ from encoder.config import ModelConfig, config_to_json, read_config, read_public
 from encoder.families import AnyArray, own_weights
 from encoder.json_files import read_json
 from encoder.parameters import Weights, expected_shapes
-from encoder.public_folder import in_lower_case
+from encoder.public_folder import in_lower_case, normalised_as_stated
 from encoder.tokenizer import greatest_id
 
 CONFIG = "config.json"
@@ -78,7 +78,7 @@ def load_checkpoint(folder: Path, max_tokens: int | None = None) -> Checkpoint:
     stored = own_weights(folder, raw, read_tensors(folder))
     tokenizer_json = read_tokenizer(folder)
     if raw.get("cognate") is None:
-        tokenizer_json = in_lower_case(folder, tokenizer_json)
+        tokenizer_json = in_lower_case(folder, normalised_as_stated(folder, tokenizer_json))
     weights = needed_weights(folder, config, stored)
     whole = fingerprint(config, stored, tokenizer_json)
     return Checkpoint(config, weights, tokenizer_json, whole, weights_digest(stored))

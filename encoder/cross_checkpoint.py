@@ -36,7 +36,7 @@ from encoder.config import (
 from encoder.families import own_weights
 from encoder.pair_head import LAYOUTS, PairHead, layout_of, read_head
 from encoder.parameters import SEGMENTS, WORD_EMBEDDINGS, Weights
-from encoder.public_folder import most_tokens
+from encoder.public_folder import most_tokens, normalised_as_stated
 
 MAX_TOKENS = 512  # unless the folder says less; attention is quadratic, longer documents are cut in chunks
 
@@ -69,6 +69,8 @@ def load_cross_encoder(folder: Path) -> CrossEncoderCheckpoint:
     weights = needed_weights(folder, config, stored)
     head, head_tensors = read_head(folder, layout, tensors, config.d, config.layer_norm_eps)
     tokenizer_json = read_tokenizer(folder)
+    if raw.get("cognate") is None:
+        tokenizer_json = normalised_as_stated(folder, tokenizer_json)
     whole = {**stored, **head_tensors}
     has_segments = config.type_vocab > 1
     pair_config, pair_weights = double_vocabulary(config, weights) if has_segments else (config, weights)

@@ -16,6 +16,14 @@ MODULES = "modules.json"
 _KINDS = {"Transformer", "Pooling", "Normalize"}
 SIZES = "sentence_bert_config.json"
 PROMPTS = "config_sentence_transformers.json"
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_BERT_TOKENIZERS = ("Bert", "DistilBert", "MPNet", "Electra")
+# What transformers takes from the tokenizer's config rather than from its file -> the name in the file.
+_NORMALISING = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
 
 
 def public_behaviour(folder: Path, max_positions: int) -> dict[str, Any]:
@@ -98,8 +106,23 @@ def _public_pooling(folder: Path, raw: Mapping[str, Any]) -> str:
 
 def most_tokens(folder: Path) -> float:
     """Those that the folder's tokenizer reads of a text, special tokens included; infinite if unsaid."""
-    said = read_json(folder / "tokenizer_config.json", default={}).get("model_max_length")
+    said = read_json(folder / _TOKENIZER_CONFIG, default={}).get("model_max_length")
     return said if isinstance(said, int | float) and said > 0 else math.inf
+
+
+def normalised_as_stated(folder: Path, tokenizer_json: str) -> str:
+    """The tokenizer, normalising texts as its config says where that is not what its file says: transformers
+    goes by the config for tokenizers of BERT's kind. Raises CheckpointError when it cannot be read."""
+    stated = read_json(folder / _TOKENIZER_CONFIG, default={})
+    own = {ours: stated[name] for name, ours in _NORMALISING.items() if isinstance(stated.get(name), bool)}
+    if not own or not str(stated.get("tokenizer_class") or "Bert").startswith(_BERT_TOKENIZERS):
+        return tokenizer_json
+    load_tokenizer(tokenizer_json)  # so that what is changed below is a tokenizer
+    tokenizer = json.loads(tokenizer_json)
+    normalizer = tokenizer.get("normalizer") or {}
+    if normalizer.get("type") != "BertNormalizer" or own.items() <= normalizer.items():
+        return tokenizer_json
+    return json.dumps(tokenizer | {"normalizer": normalizer | own}, ensure_ascii=False)
 
 
 def in_lower_case(folder: Path, tokenizer_json: str) -> str:

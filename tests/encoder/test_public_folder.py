@@ -98,6 +98,28 @@ def test_vectors_are_those_of_sentence_transformers(tmp_path: Path, files: dict[
     assert passage == pytest.approx(reference.encode_document([text], normalize_embeddings=True), abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", None])
+@pytest.mark.parametrize("stated", [{"do_lower_case": True}, {"do_lower_case": False}])
+def test_a_tokenizer_of_the_kind_of_bert_normalises_as_its_config_says(
+    tmp_path: Path, kind: str | None, stated: dict[str, bool]
+) -> None:
+    text = "Hello World the cat"
+    folder = public_folder(tmp_path / "a", {TOKENIZER: {**stated, "tokenizer_class": kind}})
+    reference = SentenceTransformer(str(folder), device="cpu").encode([text], normalize_embeddings=True)
+    service = load_encoder(folder, backend="torch", threads=1)
+    try:
+        assert service.encode_queries([text]) == pytest.approx(reference, abs=1e-5)
+    finally:
+        service.close()
+
+
+def test_a_tokenizer_that_is_as_its_config_says_is_left_alone(tmp_path: Path) -> None:
+    folder = public_folder(
+        tmp_path / "a", {TOKENIZER: {"do_lower_case": False, "tokenizer_class": "BertTokenizer"}}
+    )
+    assert load_checkpoint(folder).tokenizer_json == (folder / "tokenizer.json").read_text()
+
+
 def test_a_tokenizer_that_lowers_by_itself_stays_as_it_is(tmp_path: Path) -> None:
     folder = public_folder(tmp_path / "a", {SIZES: {"do_lower_case": True}})
     path = folder / "tokenizer.json"
