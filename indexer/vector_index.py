@@ -117,9 +117,13 @@ class View:
         self._narrowed: tuple[tuple[DocumentSet, tuple[Segment, ...]], ...] = ()
         lone = self._segments[0] if len(self._segments) == 1 else None
         self._quick = None if lone is None else QuickSearch.of(lone.rows, lone.alive)
-        parts = (segment.rows for segment in self._segments if not segment.rows.is_exact)
+        parts = [segment.rows for segment in self._segments if not segment.rows.is_exact]
         # A part that is not exact has many passages a document.
         self._is_crowded = any(rows.by_document.crowding >= CROWDED for rows in parts)
+        # Of several passages of a document not the best may be found: often in codes, hardly ever in a graph.
+        self._is_by_best = self._is_crowded or any(
+            rows.by_document.crowding > 0 for rows in parts if not rows.is_steady
+        )
         # Whether a search for fewer than 50 documents finds the first of those that one for 50 does.
         self._is_steady = not self._is_crowded and all(one.rows.is_steady for one in self._segments)
 
@@ -189,7 +193,7 @@ class View:
         for query in pending:
             rows = [segment.alive.rows for segment in segments]
             hits[query], _ = _collapse(_scored(segments, rows, xq[query]), 0, k)
-        return [self._by_best(*one) for one in zip(xq, hits, strict=True)] if self._is_crowded else hits
+        return [self._by_best(*one) for one in zip(xq, hits, strict=True)] if self._is_by_best else hits
 
     def _by_best(self, query: Float32, hits: list[IndexHit]) -> list[IndexHit]:
         """The hits by the best passages of their documents, which may be missed where others are found."""

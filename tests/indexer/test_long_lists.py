@@ -119,6 +119,18 @@ def test_a_document_is_found_by_its_best_passage(vectors: Float32, kind: str) ->
             np.testing.assert_allclose(scores, best[[hit.document_id for hit in hits]], atol=1e-5)
 
 
+def test_codes_find_documents_of_few_passages_by_the_best_of_them(vectors: Float32) -> None:
+    rng, ids = np.random.default_rng(2), np.arange(N)
+    documents = np.cumsum(rng.random(N) < 0.8)
+    main = build_main(vectors[:N], ids, documents, Build("IVF64,PQ24x4fs"))
+    view = View(1, D, (Segment(main, ALL),))
+    assert 0 < main.by_document.crowding < 0.5
+    for query in vectors[:: N // 50]:
+        for hits in view.search(query[None], 200):
+            best = view.score(query, np.array([hit.document_id for hit in hits]))
+            assert {*hits} == {*best}
+
+
 @pytest.mark.parametrize("hidden", [60, 100, 120])
 def test_pages_continue_one_another_where_the_nearest_documents_are_hidden(
     vectors: Float32, hidden: int
