@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from core.errors import InvalidInput
 from evaluation.rows import JSONL, find_jsonl, need_jsonl, read_jsonl, read_lines, text_of
@@ -144,7 +145,7 @@ def load_classification(folder: Path, split: str) -> ClassificationSet:
 def _read_corpus(path: Path) -> list[CorpusDocument]:
     documents = []
     for place, row in read_jsonl(path):
-        title, text = (str(row.get(field) or "").strip() for field in ("title", "text"))
+        title, text = (_text_or_none(row, field, place) for field in ("title", "text"))
         document_id = text_of(row, "_id", place)
         documents.append(CorpusDocument(document_id, title if text else "", text or title))
     ids = {document.id for document in documents}
@@ -155,8 +156,18 @@ def _read_corpus(path: Path) -> list[CorpusDocument]:
     return documents
 
 
+def _text_or_none(row: Mapping[str, Any], field: str, place: str) -> str:
+    """Without white space around it; empty where it is absent or null."""
+    return "" if row.get(field) is None else text_of(row, field, place).strip()
+
+
 def _read_texts(path: Path) -> dict[str, str]:
-    return {text_of(row, "_id", place): text_of(row, "text", place) for place, row in read_jsonl(path)}
+    texts: dict[str, str] = {}
+    for place, row in read_jsonl(path):
+        query, text = text_of(row, "_id", place), text_of(row, "text", place)
+        if texts.setdefault(query, text) != text:
+            raise InvalidInput(f"{place}: another query has the id {query!r}, too; make them unique.")
+    return texts
 
 
 def _read_judgements(path: Path, queries: Mapping[str, str]) -> dict[str, dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from core import text_lines
 from core.errors import InvalidInput
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 JSONL = (".jsonl", ".jsonl.gz")
 
 
@@ -44,9 +46,12 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def text_of(row: Mapping[str, Any], field: str, place: str) -> str:
-    """A string of the row. Raises InvalidInput when it is missing or of another type."""
+    """A string of the row. Raises InvalidInput when it is missing or of another type.
+
+    Half a surrogate pair, which JSON can carry and a request cannot, is U+FFFD, as encoders read it.
+    """
     value = row.get(field)
     if not isinstance(value, str):
         found = f"a {type(value).__name__}" if field in row else f"only {', '.join(sorted(row)) or 'nothing'}"
         raise InvalidInput(f"{place}: expected a string {field!r}, found {found}.")
-    return value
+    return value if value.isascii() else _SURROGATES.sub("\ufffd", value)

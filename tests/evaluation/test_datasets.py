@@ -94,6 +94,34 @@ def test_ids_that_occur_twice_in_a_corpus_are_refused(tmp_path: Path) -> None:
         load_data_set(folder)
 
 
+def test_two_queries_of_one_id_are_refused_unless_they_are_the_same(tmp_path: Path) -> None:
+    folder = write_beir(tmp_path / "tiny")
+    rows = [{"_id": f"q{i}", "text": f"Topic {i}"} for i in (0, 1, 2, 3, 4, 0)]
+    write_jsonl(folder / "queries.jsonl", rows)
+    load_data_set(folder)
+    write_jsonl(folder / "queries.jsonl", [*rows, {"_id": "q3", "text": "Something else"}])
+    with pytest.raises(InvalidInput, match=r"queries.jsonl:7: another query has the id 'q3', too"):
+        load_data_set(folder)
+
+
+@pytest.mark.parametrize("field", ["title", "text"])
+def test_what_is_no_text_in_a_corpus_is_refused_and_null_is_none(tmp_path: Path, field: str) -> None:
+    folder = write_beir(tmp_path / "tiny")
+    (path,) = folder.glob("corpus.jsonl*")
+    write_jsonl(path, [{"_id": "d0", "title": "a", "text": "b"} | {field: None}])
+    load_data_set(folder)
+    write_jsonl(path, [{"_id": "d0", "title": "a", "text": "b"} | {field: ["b"]}])
+    with pytest.raises(InvalidInput, match=rf"corpus.jsonl.*:1: expected a string '{field}', found a list"):
+        load_data_set(folder)
+
+
+def test_half_a_surrogate_pair_is_read_as_encoders_read_it(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "p.jsonl", [{"a": "x\ud800", "b": "ä", "score": i} for i in range(2)])
+    data = load_data_set(path)
+    assert isinstance(data, SimilaritySet)
+    assert data.pairs[0] == ("x\ufffd", "ä")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
