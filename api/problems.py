@@ -102,9 +102,7 @@ async def _on_cognate_error(request: Request, error: Exception) -> Response:
     if status is None:
         log.error("error without a status", exc_info=error)
         return _answer(request, 500, "Internal error; the log has the details.")
-    if (
-        status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    ):  # not the caller's fault: who runs the server wants to know
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # not the caller's fault, so who runs it is told
         told = {"method": request.method, "path": request.url.path, "status": int(status)}
         log.warning("request not served", extra={**told, "reason": str(error)})
     headers: dict[str, str] = {}

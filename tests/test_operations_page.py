@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import yaml
 from prometheus_client import CollectorRegistry
 
 from api.metrics import Metrics
@@ -28,6 +29,14 @@ from tests.fakes import FakeEncoder
 from tests.test_architecture import ROOMS, ROOT, modules_of
 
 PAGE = (ROOT / "docs/operations.md").read_text()
+# Their limits are nobody's but the reader's.
+WITHOUT_A_RULE = {
+    "cognate_ingest_results_dropped_total",
+    "cognate_rewrites_dropped_total",
+    "cognate_encoder_failed_batches_total",
+    "cognate_search_stage_seconds",
+}
+LABELS = {"job", "task", "state", "outcome", "status", "route", "lane"}
 OF_COMPOSE = re.findall(r"\$\{(COGNATE_\w+)", (ROOT / "docker-compose.yml").read_text())
 
 
@@ -61,6 +70,21 @@ def every_metric() -> set[str]:
 def test_every_metric_is_on_the_page_and_every_one_on_the_page_exists() -> None:
     assert set(re.findall(r"\bcognate_\w+", PAGE)) == every_metric()
     assert set(re.findall(r"\bprocess_\w+", PAGE)) <= exposed(new_registry())
+
+
+def test_every_alert_is_of_metrics_and_labels_that_exist_and_every_metric_with_an_alert_has_one() -> None:
+    (group,) = yaml.safe_load((ROOT / "docs/alerts.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule["expr"] for rule in group["rules"]}
+    assert len(rules) == len(group["rules"])
+    named = {
+        name.removesuffix("_bucket") for rule in rules.values() for name in re.findall(r"\bcognate_\w+", rule)
+    }
+    assert named <= every_metric()
+    rows = [line.split("|") for line in PAGE.splitlines() if line.startswith("| `cognate_")]
+    wanted = {row[1].strip(" `") for row in rows if len(row) == 6 and row[4].strip()}
+    assert named <= wanted
+    assert wanted - named == WITHOUT_A_RULE
+    assert set(re.findall(r'[{,](\w+)=~?"', " ".join(rules.values()))) <= LABELS
 
 
 def test_every_setting_on_the_page_exists() -> None:
