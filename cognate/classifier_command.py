@@ -45,7 +45,9 @@ def train(
     from_collection: Annotated[
         str | None, typer.Option(help="Train on the labelled documents of a collection, instead of a file.")
     ] = None,
-    multi: Annotated[bool, typer.Option("--multi", help="A text may have several labels, or none.")] = False,
+    multi: Annotated[
+        bool, typer.Option("--multi-label", "--multi", help="A text may have several labels, or none.")
+    ] = False,
     separator: Annotated[str, typer.Option(help="Between several labels in one cell.")] = "",
     head: Annotated[
         str | None, typer.Option(help="logistic, neighbours or prototypes; default: best.")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from core.errors import InvalidInput
 from core.job_types import ImportFields
+from core.label_types import label_as_text
 from core.types import RejectedItem
 
 TABLES: Final = frozenset({".csv", ".tsv"})  # files in which null and empty are the same
@@ -54,10 +55,10 @@ def _labels(value: Any, separator: str) -> list[str]:
     if value is None:
         return []
     values = value if isinstance(value, list) else [value]
-    texts = [str(one) for one in values if one is not None]
+    texts = [label_as_text(one) for one in values if one is not None]
     if separator:
         texts = [part.strip() for text in texts for part in text.split(separator)]
-    return [text for text in texts if text]
+    return [text for text in texts if text.strip()]
 
 
 def _rows(path: Path, text_field: str | None, metadata: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:

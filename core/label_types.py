@@ -9,6 +9,13 @@ from typing import Final
 TRANSDUCTIVE_TEXTS: Final = 5  # a label; the means of fewer are worse than its words
 
 
+def label_as_text(value: str | float) -> str:
+    """The label that a value of a file or of metadata stands for: `true` of a truth value, "7" of 7.0."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """A class for zero-shot classification: its name, and optionally words and examples that tell it."""

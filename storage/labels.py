@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from core.annotations import held, label_annotations, without_label
 from core.classifier_types import DocumentVectors, GivenLabel
 from core.job_types import JobStep
+from core.label_types import label_as_text
 from core.types import DocumentState, Float32, Int64, Metadata
 from storage.clock import Clock
 from storage.collections import (
@@ -229,7 +230,7 @@ def values_as_text(metadata: Metadata, field: str) -> tuple[str, ...]:
     """
     value = _at(metadata, field)
     values = value if isinstance(value, list) else [value]
-    texts = (_as_text(one) for one in values if isinstance(one, str | int | float))
+    texts = (label_as_text(one) for one in values if isinstance(one, str | int | float))
     return tuple(dict.fromkeys(text for text in texts if text.strip()))
 
 
@@ -241,12 +242,6 @@ def _at(metadata: Metadata, field: str) -> Any:
         inner = metadata.get(first)
         return _at(inner, rest) if isinstance(inner, Mapping) else None
     return value
-
-
-def _as_text(value: str | float) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _texts(connection: Connection, collection_id: int, ids: Sequence[int]) -> dict[int, tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from cognate.cli import app
 from cognate.client import RequestFailed
 from cognate.labelled_files import read_labelled
 from core.errors import InvalidInput
+from storage.labels import values_as_text
 from tests.api.classifying import WORDS, examples, sentences
 from tests.cognate.near import bring_near, serving
 
@@ -108,9 +109,7 @@ def test_labels_without_training_are_compared_as_asked_for(server: TestClient) -
     assert (row["label"], row["abstained"]) == ("cats", False)
     few = run("classify", "cats", "dogs", *labels, "--transductive")
     assert len(few.stdout.splitlines()) == 2
-    assert (
-        "transductive did nothing: it needs 5 texts a label, 15 in all, and 2 came" in few.stderr
-    )
+    assert "transductive did nothing: it needs 5 texts a label, 15 in all, and 2 came" in few.stderr
     assert told("classify", "stock prices", "-l", "cats", "--none-of-these").startswith("none  ")
     with pytest.raises(RequestFailed, match=r"templates\[0\]"):
         run("classify", "cats", *labels, "--template", "no name")
@@ -220,7 +219,7 @@ def test_several_labels_in_one_cell(server: TestClient, tmp_path: Path) -> None:
     both = [f"{a} {b}" for a, b in zip(sentences("animals", 24), sentences("food", 24), strict=True)]
     rows = examples() + [{"text": text, "label": "animals; food"} for text in both]
     path.write_text("\n".join(map(json.dumps, rows)))
-    told("classifier", "train", "t", "--file", str(path), "--multi", "--separator", ";")
+    told("classifier", "train", "t", "--file", str(path), "--multi-label", "--separator", ";")
     assert server.get("/v1/classifiers/t").json()["versions"][0]["multi_label"] is True
     assert told("classify", "cat dog paw toast soup rice", "--classifier", "t").startswith("animals, food  ")
 
@@ -300,3 +299,14 @@ def test_an_empty_list_of_labels_says_that_a_text_has_none_if_it_may(
     labelled = [{"text": "a", "labels": ["x"]}]
     assert read_labelled(path, None, "labels", "").examples == labelled
     assert read_labelled(path, None, "labels", "", True).examples == [*labelled, {"text": "b", "labels": []}]
+
+
+def test_labels_of_files_read_as_those_of_metadata_and_white_space_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    values = [True, 1, 2.0, " ", ["x", " ", 0.5]]
+    path.write_text("".join(json.dumps({"text": f"t{i}", "label": v}) + "\n" for i, v in enumerate(values)))
+    found = read_labelled(path, None, "label", "")
+    told_of = {one["text"]: tuple(one["labels"]) for one in found.examples}
+    kept = {f"t{i}": values_as_text({"label": v}, "label") for i, v in enumerate(values) if v != " "}
+    assert told_of == kept == {"t0": ("true",), "t1": ("1",), "t2": ("2",), "t4": ("x", "0.5")}
+    assert found.left_out == 1
