@@ -23,6 +23,7 @@ from encoder.backends.base import Int32
 from encoder.bert import Bert
 from encoder.config import ModelConfig, Pooling
 from encoder.parameters import Weights
+from encoder.training.loop import require_finite
 from encoder.training.lora import LoraLinear, add_lora
 from encoder.training.settings import TuneSettings
 from encoder.training.trainable import trainable_bert
@@ -45,7 +46,8 @@ def tune_adapters(
     """Adapters in float16 for texts with `truth` (n, c).
 
     `on_progress` is told the share done after each step, and may raise. The same seed gives the same
-    adapters up to rounding, unless the time runs out first. Raises InvalidInput for a ModernBERT.
+    adapters up to rounding, unless the time runs out first. Raises InvalidInput for a ModernBERT and for a
+    loss that is no number.
     """
     torch.manual_seed(seed)
     model = trainable_bert(config, weights).requires_grad_(False)
@@ -70,6 +72,7 @@ def tune_adapters(
         chosen = [_without_tokens(states[i], settings.token_dropout) for i in batch]
         vectors = upper_vectors(model, chosen, last, bf16, lambda h: F.dropout(h, settings.state_dropout))
         loss = prototype_loss(vectors, torch.from_numpy(truth[batch]), prototypes, settings.temperature)
+        require_finite(loss.item(), step + 1, settings.learning_rate)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_([*trained, prototypes], settings.max_gradient_norm)

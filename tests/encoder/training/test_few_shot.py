@@ -111,6 +111,11 @@ def test_a_seed_decides_the_adapters_up_to_rounding() -> None:
     assert not any(np.allclose(first[name], other[name], atol=1e-3) for name in first)
 
 
+def test_tuning_that_diverges_ends_with_its_reason_instead_of_adapters_of_no_numbers() -> None:
+    with pytest.raises(InvalidInput, match="training has diverged"):
+        tuned(settings=replace(SETTINGS, learning_rate=1e20, prototype_learning_rate=1e20, steps=10))
+
+
 def test_time_ends_tuning_and_progress_may_stop_it() -> None:
     texts, truth = labelled(1)
     weights = random_weights(tiny_config())
