@@ -74,10 +74,12 @@ def _within(match: re.Match[str], stems: frozenset[str], stem: Stem) -> Iterator
         if stemmed in stems:
             yield Span(first, match.end())
         return
-    lowered, origins = _lowered(word)
+    indexed, origins = _indexed(word)
     parts = stems.intersection(stemmed.split())
     places = {
-        (origins[begin], origins[end - 1] + 1) for part in parts for begin, end in _places(part, lowered)
+        (origins[begin].start, origins[end - 1].end)
+        for part in parts
+        for begin, end in _places(part, indexed)
     }
     start = stop = -1
     for begin, end in sorted(places):
@@ -89,13 +91,29 @@ def _within(match: re.Match[str], stems: frozenset[str], stem: Stem) -> Iterator
         yield Span(first + start, first + stop)
 
 
-def _lowered(word: str) -> tuple[str, Sequence[int]]:
-    """The word in lower case, and of each of its letters which one it comes from: İ becomes two."""
-    lowered = word.lower()
-    if len(lowered) == len(word):
-        return lowered, range(len(word))
-    letters = [letter.lower() for letter in word]
-    return "".join(letters), [i for i, letter in enumerate(letters) for _ in letter]
+def _indexed(word: str) -> tuple[str, Sequence[Span]]:
+    """The word in the normal form NFKC and lower case, and of each of its letters which ones it comes from.
+
+    İ becomes two; a letter and a mark, a syllable of hangul or a kana of half width become one.
+    """
+    pieces = _pieces(word)
+    forms = [unicodedata.normalize("NFKC", word[one.start : one.end]).lower() for one in pieces]
+    return "".join(forms), [piece for piece, form in zip(pieces, forms, strict=True) for _ in form]
+
+
+def _pieces(word: str) -> list[Span]:
+    """The shortest parts of which each has a normal form of its own."""
+    if unicodedata.is_normalized("NFKC", word):
+        return [Span(i, i + 1) for i in range(len(word))]
+    pieces = [Span(0, 1)]
+    for i, letter in enumerate(word[1:], start=1):
+        before = word[pieces[-1].start : i]
+        forms = (unicodedata.normalize("NFKC", one) for one in (before, letter))
+        if unicodedata.normalize("NFKC", before + letter) == "".join(forms):
+            pieces.append(Span(i, i + 1))
+        else:
+            pieces[-1] = Span(pieces[-1].start, i + 1)
+    return pieces
 
 
 def _places(part: str, text: str) -> Iterator[tuple[int, int]]:

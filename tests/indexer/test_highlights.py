@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,10 @@ def found(query: str, text: str, language: str = "en") -> list[str]:
         ("言語 学習", "İİİİ言語と学習", "ja", ["言語", "学習"]),
         ("İstanbul 言語", "言語İstanbul", "en", ["言語İstanbul"]),
         ("言", "no Han letters", "ja", []),
+        ("カタカナ", "ｶﾀｶﾅとカタカナ", "ja", ["ｶﾀｶﾅ", "カタカナ"]),
+        ("ガス", "都市ｶﾞｽと水", "ja", ["ｶﾞｽ"]),
+        ("한국어", normalize("NFD", "우리 한국어를"), "ko", [normalize("NFD", "한국어")]),
+        ("がく", normalize("NFD", "日本のがくもん"), "ja", [normalize("NFD", "がく")]),
     ],
 )
 def test_runs_without_spaces_are_highlighted_by_what_they_share_with_the_query(
