@@ -17,7 +17,6 @@ first, 1st / final, the last
 always / sometimes, occasionally, often
 all, every, everyone, everybody, everything / some, someone, somebody
 most / fewest, least
-both / either
 north, northern, northwards / south, southern / east, eastern / west, western
 increase, increased, increases, increasing, rise, rises, rose, risen, grew, grow, grows
 / decrease, decreased, decreases, decreasing, fall, falls, fell, fallen, decline, declined, declines, shrank
@@ -109,6 +108,7 @@ husband / wife
 _IDIOMS: Final = (
     "at least", "at most", "before long", "more or less", "after all", "first of all", "at first", "if only",
     "in short", "all right", "all over", "day after day", "in the end", "no longer",
+    "not all", "not every", "not everyone", "not everybody", "not everything", "not always",
 )  # fmt: skip
 _OBJECT: Final = 3  # telling words behind a word that may be what it is said of
 _CLAUSE: Final = re.compile(r"[^,;:.!?()]*")

@@ -43,6 +43,7 @@ def test_a_word_and_its_contrary_in_the_others_place_are_found(
         ("More than five people came.", "No fewer than five people came."),
         ("They love red apples.", "Red apples are what they like."),
         ("He left at once.", "He went away right now."),
+        ("Not everyone came.", "Some did not come."),
     ],
 )
 def test_what_says_the_same_is_no_contrary(source: str, text: str) -> None:
