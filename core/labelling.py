@@ -64,6 +64,7 @@ class LabellingService:
                 self.store.add_rule(LabelingRule(target.id, classifier, field))
         details = {
             "classifier": classifier,
+            "classifier_id": served.classifier.id,
             "version": served.version.number,
             "field": field,
             "collection_id": target.id,
@@ -149,6 +150,14 @@ class LabellingService:
             raise NotFound(f"Collection {job.collection!r} was made anew since this job was accepted.")
         return collection
 
+    def _served_to(self, job: Job) -> ServedHead:
+        """The version that the job was accepted with, and not one of a classifier that has its name now."""
+        name = job.details["classifier"]
+        served = self._of_stored_vectors(name, job.details["version"])
+        if served.classifier.id != job.details.get("classifier_id", served.classifier.id):
+            raise NotFound(f"Classifier {name!r} was made anew since this job was accepted.")
+        return served
+
     def _unlabel(self, job: Job) -> int:
         collection, field = self._collection_of(job), job.details["field"]
         done, after = _place(job)
@@ -165,7 +174,7 @@ class LabellingService:
             return self._unlabel(job)
         details, collection = job.details, self._collection_of(job)
         check_encoder(collection, self.encoder)
-        served = self._of_stored_vectors(details["classifier"], details["version"])
+        served = self._served_to(job)
         done, after = _place(job)
         while len((page := self.labels.document_vectors(collection.id, after, PAGE)).ids):
             done, after = done + len(page.ids), int(page.ids[-1])

@@ -347,6 +347,20 @@ def test_a_deleted_classifier_leaves_documents_unlabelled(world: ClassifierWorld
     assert world.documents.get(news.id, "d").state is DocumentState.SEARCHABLE
 
 
+def test_a_classifier_that_was_made_anew_labels_nothing_for_the_one_before(
+    world: ClassifierWorld, news: Collection
+) -> None:
+    job = world.service.label_collection("news", Labelling("topic", "topic"))
+    accepted, world.queue.tasks = world.queue.tasks, []
+    world.service.delete("topic")
+    world.train(examples=[LabelledText("they won", ("won",)), LabelledText("they lost", ("lost",))])
+    world.queue.tasks = accepted
+    world.work()
+    assert world.jobs.get(job.id).state is JobState.FAILED
+    assert "'topic' was made anew" in world.errors(job.id)
+    assert set(topics(world, news).values()) == {None}
+
+
 def test_what_cannot_be_labelled_is_refused_at_once(world: ClassifierWorld, news: Collection) -> None:
     start = world.service.label_collection
     with pytest.raises(NotFound):
