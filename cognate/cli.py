@@ -26,7 +26,7 @@ from cognate.leaving import unwound_by_sigterm
 from cognate.options import DEFAULT_URL, CollectionName, Key, Url
 from cognate.rewrite_command import rewrite
 from cognate.search_command import search
-from cognate.settings import LogLevel, read_settings
+from cognate.settings import LogLevel, read_settings, unknown_variables
 from cognate.terminal import Terminal
 from cognate.topics_command import topics
 from cognate.train_command import train_app
@@ -114,7 +114,7 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     )  # heavy rooms are loaded by the commands that need them
 
     settings = read_settings(host=host, port=port, data_dir=data_dir)
-    logs.configure(settings.log_level, settings.log_format)
+    logs.begin(settings.log_level, settings.log_format, unknown_variables())
     listener = server.bind(settings)
     if not settings.keys:
         typer.echo("No API keys are set: only this machine can connect (loopback).")
@@ -137,7 +137,7 @@ def worker(
     from cognate.broker import broker_settings
 
     settings = read_settings(data_dir=data_dir)
-    logs.configure(settings.log_level, settings.log_format)
+    logs.begin(settings.log_level, settings.log_format, unknown_variables())
     broker_settings(settings)  # refuses before anything heavy is loaded
     from cognate.worker import work_forever
 
@@ -151,7 +151,7 @@ def scheduler() -> None:
     from cognate.broker import schedule_forever
 
     settings = read_settings()
-    logs.configure(settings.log_level, settings.log_format)
+    logs.begin(settings.log_level, settings.log_format, unknown_variables())
     schedule_forever(settings)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from io import StringIO
 from typing import TextIO
 
 import structlog
 
 from cognate.settings import LogFormat, LogLevel
+
+log = logging.getLogger(__name__)
 
 
 def _drop_color_message(
@@ -41,6 +44,13 @@ def _write_traceback(file: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
     text = StringIO()
     structlog.dev.plain_traceback(text, exc_info)
     file.write(_printable(text.getvalue()))
+
+
+def begin(level: LogLevel, log_format: LogFormat, warnings: Iterable[str]) -> None:
+    """Sets up the log of a process that serves or works; `warnings` are its first lines."""
+    configure(level, log_format)
+    for warning in warnings:
+        log.warning(warning)
 
 
 def configure(level: LogLevel, log_format: LogFormat) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -13,6 +17,9 @@ from api.config import stored_digest
 from api.field_errors import explain_fields
 from core.errors import StartRefused
 
+PREFIX, ENV_FILE = "COGNATE_", ".env"
+READ_ELSEWHERE = {f"{PREFIX}{name}" for name in ("URL", "API_KEY", "VERSION", "EXTRAS")}  # clients, compose
+SERVICE_LINK = re.compile(rf"{PREFIX}(SERVICE|PORT)_")  # Kubernetes gives them where a service is `cognate`
 POSTGRES_SCHEME = "postgresql+psycopg"  # as SQLAlchemy names the driver that is installed
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 HOUR_S, DAY_S = 3600, 86_400
@@ -49,8 +56,8 @@ class Settings(BaseSettings):
     """Frozen after reading. Sizes in bytes, times in seconds. A variable that is empty counts as not set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="COGNATE_",
-        env_file=".env",
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         frozen=True,
         extra="ignore",
@@ -257,6 +264,22 @@ def _origin(given: str) -> str:
 
 def _split(keys: SecretStr) -> tuple[str, ...]:
     return tuple(key.strip() for key in keys.get_secret_value().split(",") if key.strip())
+
+
+def unknown_variables() -> list[str]:
+    """A sentence for each `COGNATE_*` variable that nothing reads, of the environment or `.env`."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | READ_ELSEWHERE
+    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    return [
+        f"{name} is no setting and has no effect; {_nearest(name, known)}"
+        for name in sorted(given - known)
+        if name.startswith(PREFIX) and not SERVICE_LINK.match(name)
+    ]
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"is {near[0]} meant?" if near else "docs/settings.md lists them."
 
 
 def read_settings(**overrides: object) -> Settings:

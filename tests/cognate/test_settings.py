@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cognate.settings import Settings, read_settings
+from cognate.settings import Settings, read_settings, unknown_variables
 from core.errors import StartRefused
 
 
@@ -165,3 +165,17 @@ def test_a_refused_setting_is_told_without_the_words_of_the_validator(
     with pytest.raises(StartRefused) as refused:
         read_settings()
     assert str(refused.value).startswith(f"The settings cannot be used. COGNATE_{name}: {reason}")
+
+
+def test_variables_that_nothing_reads_are_told_with_the_one_that_may_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("COGNATE_LEASES_S=5\nPOSTGRES_PASSWORD=x\nCOGNATE_VERSION=2\n")
+    for name in ("THREDS", "thing", "threads", "API_KEY", "URL", "PORT_8000_TCP", "SERVICE_HOST"):
+        monkeypatch.setenv(f"COGNATE_{name}", "1")
+    assert unknown_variables() == [
+        "COGNATE_LEASES_S is no setting and has no effect; is COGNATE_LEASE_S meant?",
+        "COGNATE_THING is no setting and has no effect; docs/settings.md lists them.",
+        "COGNATE_THREDS is no setting and has no effect; is COGNATE_THREADS meant?",
+    ]
