@@ -40,7 +40,7 @@ class Options:
     api_key: str
 
     def of_folder(self) -> dict[str, str]:
-        precision = self.precision if self.backend == "openvino" else "f32"
+        precision = {"torch": "f32", "cuda": "bf16"}.get(self.backend, self.precision)
         return {"backend": self.backend, "precision": precision}
 
 
@@ -70,12 +70,14 @@ def evaluate(
 ) -> None:
     """Measure a model or a running server on retrieval, similarity and classification data."""
     from evaluation.datasets import load_data_set
-    from evaluation.results import read_report, write_report
+    from evaluation.results import read_report, require_place, write_report
     from evaluation.run import check_names
     from evaluation.tables import report_table
 
     console = Terminal()
     options = Options(precision, backend, threads, mode, api_key)
+    if json_file is not None:
+        require_place(json_file)
     data_sets = [load_data_set(path, split) for path in paths]
     check_names(data_sets)
     for name in (model, compare):

@@ -41,9 +41,12 @@ def evaluate_generator(
     """Measure a generator on held-out rows, beside baselines that generate nothing."""
     try:
         from evaluation.generation import read_generation_rows
+        from evaluation.results import require_place
     except ImportError as error:
         raise StartRefused(f"Measuring generators needs {error.name}; install the extra 'train'.") from None
 
+    if json_file is not None:
+        require_place(json_file)
     console = Terminal()
     data = _chosen([sources for path in rows for sources in read_generation_rows(path, limit)], task)
     with _opened(model, encoder, precision) as generator:

@@ -48,6 +48,13 @@ class Report:
     results: tuple[Result, ...]
 
 
+def require_place(path: Path) -> None:
+    """Raises InvalidInput where no file can be written, before what it is to hold is measured."""
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no file: the folder {path.resolve().parent} does not exist"
+        raise InvalidInput(f"{path} is {found}; name a file in a folder that exists.")
+
+
 def write_report(report: Report, path: Path, **more: object) -> None:
     """One JSON object; `more` is added beside the report's own fields."""
     body = {"format": FORMAT, **asdict(report), **more}

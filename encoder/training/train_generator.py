@@ -125,8 +125,11 @@ def start_model(settings: GeneratorSettings, tokenizer: GeneratorTokenizer) -> E
 
 
 def save_model(folder: Path, model: EncoderDecoder, tokenizer_json: str) -> None:
+    """Writes the folder, and gives the model the weights as they are there, in float16."""
     weights = {name: tensor.float().cpu().numpy() for name, tensor in model.state_dict().items()}
     save_generator(folder, model.config, weights, tokenizer_json)
+    saved = load_generator_checkpoint(folder).weights
+    model.load_state_dict({name: torch.from_numpy(w) for name, w in saved.items()})
 
 
 def _key(settings: GeneratorSettings) -> str:

@@ -133,6 +133,8 @@ def test_the_command_measures_writes_and_compares(tmp_path: Path, command: typer
         (["--backend", "gpu"], "--backend is 'gpu'; use openvino or torch"),
         (["--model", "nowhere"], "nowhere does not exist; name a model folder"),
         (["--compare", "nowhere.json"], "nowhere.json does not exist; name a model folder"),
+        (["--json", "nowhere/x.json"], "nowhere/x.json is no file: the folder .*nowhere does not exist"),
+        (["--json", "."], r"\. is a folder; name a file"),
         (["--model", "http://127.0.0.1:9"], "No answer from http://127.0.0.1:9"),
     ],
 )
@@ -142,3 +144,11 @@ def test_the_command_refuses_what_cannot_be(tmp_path: Path, arguments: list[str]
 
     with pytest.raises(CognateError, match=message):
         CliRunner().invoke(app, [str(write_beir(tmp_path / "tiny")), *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("backend", "arithmetic"), [("openvino", "int8"), ("torch", "f32"), ("cuda", "bf16")]
+)
+def test_a_report_names_the_arithmetic_of_the_backend(backend: str, arithmetic: str) -> None:
+    options = eval_command.Options("int8", backend, 0, None, "")
+    assert options.of_folder() == {"backend": backend, "precision": arithmetic}

@@ -20,7 +20,7 @@ from encoder.generator_checkpoint import GeneratorCheckpoint, load_generator_che
 from encoder.generator_config import END
 from encoder.generator_tokenizer import GeneratorTokenizer
 from encoder.tokenizer import load_tokenizer
-from encoder.training.generation_loop import GenerationProgress, learning_rate
+from encoder.training.generation_loop import GenerationProgress, GenerationRun, learning_rate
 from encoder.training.generation_rows import read_rows
 from encoder.training.generation_settings import GeneratorSettings
 from encoder.training.generation_sources import make_tokenizer, prepare_rows
@@ -61,6 +61,21 @@ def test_a_run_writes_a_folder_that_loads_and_a_picture(tmp_path: Path) -> None:
     assert report.curves.read_bytes().startswith(b"\x89PNG")
     model = EncoderDecoder(loaded.config)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in loaded.weights.items()})
+
+
+def test_what_is_measured_is_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[dict[str, np.ndarray]] = []
+    measure = GenerationRun.dev_losses
+
+    def keep(run: GenerationRun) -> dict[str, float]:
+        measured.append({name: w.cpu().numpy().copy() for name, w in run._model.state_dict().items()})
+        return measure(run)
+
+    monkeypatch.setattr(GenerationRun, "dev_losses", keep)
+    settings = generation_settings(tmp_path)
+    train_generator(settings)
+    for name, array in load_generator_checkpoint(settings.out).weights.items():
+        np.testing.assert_array_equal(measured[-1][name], array, err_msg=name)
 
 
 @pytest.mark.usefixtures("delivered")
