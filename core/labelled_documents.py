@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -47,33 +47,29 @@ class LabelledDocuments:
         Raises NotFound, EncoderMismatch, InvalidInput when there are none, too many, or a label is too long.
         """
         collection = self._collection(source)
-        found: dict[str, tuple[LabelledText, Float32]] = {}
-        contradicted: set[str] = set()
-        documents: Counter[str] = Counter()  # of each text
+        found = _Found(multi_label)
         after = 0
         while True:
             texts, vectors = self.labels.labelled(
-                collection.id, source.label_field, after, PAGE, with_none=multi_label is True
+                collection.id, source.label_field, after, PAGE, with_none=True
             )
             if not texts:
                 break
             for (text, values), vector in zip(texts, vectors.vectors, strict=True):
                 self._check_labels(values, source)
-                documents[text] += 1
-                before = found.setdefault(text, (LabelledText(text, values), vector))[0]
-                if set(before.labels) != set(values):
-                    contradicted.add(text)
+                found.add(LabelledText(text, values), vector)
             after = int(vectors.ids[-1])
             going(0)
-            self._check_count(len(found), source)
-        kept = [one for text, one in found.items() if text not in contradicted]
-        if not kept:
+            self._check_count(len(found.first), source)
+        if not found.first:
             raise self._without_labels(collection.id, source)
+        kept, problems = found.kept(), found.problems(source.label_field)
+        if not kept:
+            raise InvalidInput(f"There is no example left: {' '.join(problems)}")
         # Rounded as they will be stored, so that feedback goes on from what the head was trained on.
         stacked = np.stack([vector for _, vector in kept]).astype(np.float16).astype(np.float32)
         encoded = EncodedExamples(tuple(example for example, _ in kept), stacked)
-        repeated = sum(documents[example.text] - 1 for example, _ in kept)
-        return CollectedExamples(source, encoded), _problems(len(contradicted), repeated)
+        return CollectedExamples(source, encoded), problems
 
     def _collection(self, source: CollectionSource) -> Collection:
         check_one(source.label_field, "from_collection.label_field", MAX_FIELD_BYTES)
@@ -82,14 +78,14 @@ class LabelledDocuments:
         return collection
 
     def _without_labels(self, collection_id: int, source: CollectionSource) -> InvalidInput:
-        field, where = source.label_field, f"of collection {source.collection!r}"
-        if self.labels.has_annotations(collection_id, field):
+        name, where = source.label_field, f"of collection {source.collection!r}"
+        if self.labels.has_annotations(collection_id, name):
             return InvalidInput(
-                f"What documents {where} have in metadata field {field!r} was written by a classifier; a"
+                f"What documents {where} have in metadata field {name!r} was written by a classifier; a"
                 " training takes only labels out of metadata that were sent. Name a field of these."
             )
         return InvalidInput(
-            f"No searchable document {where} has a label in metadata field {field!r}; name the field that"
+            f"No searchable document {where} has a label in metadata field {name!r}; name the field that"
             " holds the labels."
         )
 
@@ -105,12 +101,40 @@ class LabelledDocuments:
             )
 
 
-def _problems(contradicted: int, repeated: int) -> tuple[str, ...]:
-    problems = []
-    if contradicted:
-        problems.append(
-            f"{contradicted:,} texts stand in several documents with different labels; they were left out."
-        )
-    if repeated:
-        problems.append(f"{repeated:,} documents repeat the text of another; each text counts once.")
-    return tuple(problems)
+@dataclass(slots=True)
+class _Found:
+    """The first document of each text, and what of the others is told."""
+
+    multi_label: bool | None
+    first: dict[str, tuple[LabelledText, Float32]] = field(default_factory=dict)
+    contradicted: set[str] = field(default_factory=set)
+    documents: Counter[str] = field(default_factory=Counter)  # of each text
+    without: int = 0
+
+    def add(self, example: LabelledText, vector: Float32) -> None:
+        if not example.labels and not self.multi_label:
+            self.without += 1
+            return
+        self.documents[example.text] += 1
+        before = self.first.setdefault(example.text, (example, vector))[0]
+        if set(before.labels) != set(example.labels):
+            self.contradicted.add(example.text)
+
+    def kept(self) -> list[tuple[LabelledText, Float32]]:
+        return [one for text, one in self.first.items() if text not in self.contradicted]
+
+    def problems(self, label_field: str) -> tuple[str, ...]:
+        problems = []
+        if self.contradicted:
+            problems.append(
+                f"{len(self.contradicted):,} texts stand in several documents with different labels; they"
+                " were left out."
+            )
+        if repeated := sum(self.documents[example.text] - 1 for example, _ in self.kept()):
+            problems.append(f"{repeated:,} documents repeat the text of another; each text counts once.")
+        if self.without:
+            problems.append(
+                f"{self.without:,} documents have an empty list in {label_field!r}; they were left out. With"
+                " multi_label true they are examples that no label fits."
+            )
+        return tuple(problems)

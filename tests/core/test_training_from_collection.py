@@ -227,3 +227,21 @@ def test_documents_of_an_empty_list_are_examples_without_a_label_where_several_a
     one = world.service.put("topic", TrainRequest(source=source))
     world.work()
     assert "All 3 examples have the same label" in world.errors(one.id)
+
+
+def test_documents_of_an_empty_list_that_are_left_out_are_told(world: ClassifierWorld) -> None:
+    source = labelled_news(world)
+    world.add(world.collections.get("news"), {"x": "nothing in particular"}, {"topic": []})
+    world.service.put("topic", TrainRequest(source=source))
+    world.work()
+    problems = world.service.report("topic")["problems"]
+    assert any("1 documents have an empty list in 'topic'; they were left out" in one for one in problems)
+
+
+def test_where_all_documents_contradict_one_another_the_training_says_so(world: ClassifierWorld) -> None:
+    news = world.collection()
+    world.add(news, {"a": "same text"}, {"topic": "x"})
+    world.add(news, {"b": "same text"}, {"topic": "y"})
+    job = world.service.put("topic", TrainRequest(source=CollectionSource("news", "topic")))
+    world.work()
+    assert "1 texts stand in several documents with different labels" in world.errors(job.id)
