@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.config import ApiConfig, stored_digest
 from cognate import __version__
+from cognate.http_head import BoundedHead
 from cognate.settings import ANY_ORIGIN, LOOPBACK_HOSTS, Settings
 from core.errors import StartRefused
 from core.memory import keep_for_good
@@ -122,6 +123,7 @@ class _Server(uvicorn.Server):
 def _server(app: FastAPI) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
+        http=BoundedHead,
         log_config=None,
         access_log=False,
         lifespan="off",
