@@ -47,7 +47,8 @@ from encoder.reranker import load_reranker
 from encoder.service import EncoderService, load_encoder
 from indexer.chunking import sentence_starts
 from indexer.factory import check_index_kind
-from indexer.follower import FollowerSettings, IndexFollower
+from indexer.follower import IndexFollower
+from indexer.follower_settings import FollowerSettings
 from indexer.lexical_analyzer import check_language
 from migrations.upgrade import check, upgrade
 from storage.change_log import SqlChangeLog

@@ -6,10 +6,8 @@ import itertools
 import logging
 import math
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,37 +18,17 @@ from core.ports.stores import ChangeLog, CollectionStore
 from core.ports.work import Notifier
 from core.types import Collection
 from indexer.backoff import Backoff
-from indexer.collection_index import RECALL_TARGET
 from indexer.followed import Followed
+from indexer.follower_settings import FollowerSettings
+from indexer.index_upkeep import IndexUpkeep, guarded
 from indexer.lexical_files import DamagedIndex
-from indexer.main_index import BuildCancelled
-from indexer.search_index import REST_AFTER_S, SearchView
+from indexer.search_index import SearchView
 from indexer.snapshot import SnapshotStore
-from indexer.snapshot_files import write_text
+from indexer.working_folder import working_folder
 
 logger = logging.getLogger(__name__)
 
-PROBE_BYTES = 1 << 20
 WORKING = "indexes"  # folder beside the snapshots, of files that indexes keep while they are served
-
-
-@dataclass(frozen=True, slots=True)
-class FollowerSettings:
-    """Times in seconds. A snapshot needs `snapshot_min_changes` documents changed since the last one.
-
-    After a page of `bulk_from` documents or more the next changes are gathered for `gather_s`, unless
-    somebody waits for them: a page costs the same however little is in it.
-    """
-
-    poll_interval_s: float = 1.0
-    gather_s: float = 0.5
-    bulk_from: int = 64
-    page_limit: int = 1_000
-    snapshot_interval_s: float = 60.0
-    snapshot_min_changes: int = 1
-    build_threads: int = 1
-    recall_target: float = RECALL_TARGET
-    stop_timeout_s: float = 30.0
 
 
 @dataclass(slots=True)
@@ -101,8 +79,8 @@ class IndexFollower:
         self._is_awaited = threading.Event()  # somebody waits for a change: it is not to be gathered
         self._gather_until_s = -math.inf
         self._listed_s = -math.inf  # when the collections were last asked for
-        self._chores = threading.Event()
         self._stopping = threading.Event()
+        self._upkeep = IndexUpkeep(self._all, self._snapshots, self._settings, self._stopping)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -111,9 +89,9 @@ class IndexFollower:
         listed = self._collections.list()
         self._snapshots.drop_others({collection.uid for collection in listed})
         self._notifier.subscribe(self._on_news)
-        self._notifier.subscribe_compaction(self._on_compaction_request)
+        self._notifier.subscribe_compaction(self._upkeep.request_compaction)
         self._catch_up(self._see_all(listed))
-        for name, work in (("index-follower", self._follow), ("index-upkeep", self._keep_up)):
+        for name, work in (("index-follower", self._follow), ("index-upkeep", self._upkeep.run)):
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -123,13 +101,13 @@ class IndexFollower:
         self._stopping.set()
         self._news.set()
         self._is_awaited.set()
-        self._chores.set()
+        self._upkeep.wake()
         self._tell_waiting()
         for thread in self._threads:
             thread.join(self._settings.stop_timeout_s)
         for followed in self._all():
-            self._guard(self._save, followed)
-            self._guard(Followed.close, followed)
+            guarded(self._upkeep.save, followed)
+            guarded(Followed.close, followed)
         shutil.rmtree(self._working, ignore_errors=True)
 
     def view(self, collection: Collection) -> SearchView:
@@ -253,11 +231,6 @@ class IndexFollower:
     def _on_news(self, collection_id: int, seq: int) -> None:
         self._news.set()
 
-    def _on_compaction_request(self) -> None:
-        for followed in self._all():
-            followed.is_compaction_requested.set()
-        self._chores.set()
-
     def _follow(self) -> None:
         while not self._stopping.is_set():
             self._news.wait(self._settings.poll_interval_s)
@@ -350,12 +323,12 @@ class IndexFollower:
                 followed.apply(page)
         except Exception:
             logger.exception("log_not_applied", extra={"collection": followed.collection.name})
-            self._guard(Followed.fail, followed)
+            guarded(Followed.fail, followed)
             return False
         if len(page.entries) >= self._settings.bulk_from:
             self._gather_until_s = time.monotonic() + self._settings.gather_s
         self._tell_waiting()
-        self._chores.set()
+        self._upkeep.wake()
         return not page.is_last
 
     def _tell_waiting(self) -> None:
@@ -369,81 +342,9 @@ class IndexFollower:
             self._snapshots.drop(followed.collection.uid)
             logger.info("index_dropped", extra={"collection": followed.collection.name})
 
-    def _keep_up(self) -> None:
-        while not self._stopping.is_set():
-            is_resting = all(followed.index.is_resting for followed in self._all())
-            interval_s = self._settings.snapshot_interval_s
-            self._chores.wait(interval_s if is_resting else min(interval_s, REST_AFTER_S))
-            self._chores.clear()
-            for followed in self._all():
-                for chore in (self._rest, self._compact, self._save_when_due):
-                    self._guard(chore, followed)
-            self._stopping.wait(self._settings.poll_interval_s)
-
-    def _compact(self, followed: Followed) -> None:
-        started = time.monotonic()
-        if not followed.compact_when_due(lambda: self._stopping.is_set() or followed.is_dropped.is_set()):
-            return
-        stats = followed.index.stats()
-        fields = {
-            "collection": followed.collection.name,
-            "took_s": round(time.monotonic() - started, 3),
-            "kind": stats.kind,
-            "recall_at_10": stats.recall_at_10,
-            "effort": stats.effort,
-        }
-        logger.info("index_compacted", extra=fields)
-
-    def _rest(self, followed: Followed) -> None:
-        followed.index.rest()
-
-    def _save_when_due(self, followed: Followed) -> None:
-        is_old = time.monotonic() - followed.saved_at >= self._settings.snapshot_interval_s
-        if is_old and followed.unsaved >= self._settings.snapshot_min_changes:
-            self._save(followed)
-
-    def _save(self, followed: Followed) -> None:
-        if not followed.unsaved or followed.is_dropped.is_set():
-            return
-        index = followed.index
-        state = self._snapshots.save(followed.collection, index)
-        if state is not None and followed.index is not index:
-            return  # one that was rebuilt has taken its place
-        if state is not None:
-            followed.saved(state, time.monotonic())
-        else:
-            followed.refused(time.monotonic())
-        if followed.is_dropped.is_set():
-            self._snapshots.drop(followed.collection.uid)
-
-    def _guard(self, work: Callable[[Followed], None], followed: Followed) -> None:
-        try:
-            work(followed)
-        except BuildCancelled:
-            logger.info("compaction_given_up", extra={"collection": followed.collection.name})
-        except Exception:
-            if not followed.is_dropped.is_set():  # of a deleted collection the files are gone
-                logger.exception("index_upkeep_failed", extra={"collection": followed.collection.name})
-
 
 def _not_opened(collection: Collection) -> Unavailable:
     return Unavailable(
         f"The index of collection {collection.name!r} cannot be opened; the server's log says why (a full"
         " disk, say). It is tried again; retry."
     )
-
-
-def working_folder(preferred: Path) -> Path:
-    """`preferred`, emptied of what a killed process left; another one if its disk is full.
-
-    Indexes are served from there, so that a full disk costs snapshots but no searches. Raises OSError.
-    """
-    shutil.rmtree(preferred, ignore_errors=True)
-    try:
-        preferred.mkdir(parents=True)
-        write_text(preferred / "probe", " " * PROBE_BYTES)
-    except OSError as error:
-        other = Path(tempfile.mkdtemp(prefix="cognate-indexes-"))
-        logger.error("working_folder_refused", extra={"reason": str(error), "path": str(other)})
-        return other
-    return preferred

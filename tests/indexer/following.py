@@ -15,7 +15,8 @@ import numpy as np
 from core.index_types import LogPage
 from core.ports.stores import HeldPassages, holds_nothing
 from core.types import Collection
-from indexer.follower import FollowerSettings, IndexFollower
+from indexer.follower import IndexFollower
+from indexer.follower_settings import FollowerSettings
 from indexer.snapshot import Layout
 from tests.indexer.fakes import FakeDatabase, FakeNotifier, assert_same_hits, brute_force, unit_rows
 

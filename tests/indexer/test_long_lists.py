@@ -121,7 +121,7 @@ def test_a_document_is_found_by_its_best_passage(vectors: Float32, kind: str) ->
 
 def test_codes_find_documents_of_few_passages_by_the_best_of_them(vectors: Float32) -> None:
     rng, ids = np.random.default_rng(2), np.arange(N)
-    documents = np.cumsum(rng.random(N) < 0.8)
+    documents = np.cumsum(rng.random(N) < 0.8, dtype=np.int64)
     main = build_main(vectors[:N], ids, documents, Build("IVF64,PQ24x4fs"))
     view = View(1, D, (Segment(main, ALL),))
     assert 0 < main.by_document.crowding < 0.5
