@@ -106,7 +106,8 @@ _VERB: Final = r"(?:is|are|was|were|do|does|did|can|could|will|would|should|has|
 _YES_OR_NO: Final = re.compile(rf"\W*{_VERB}\b", re.IGNORECASE)  # asks whether it is so
 _IS_NOT_SO: Final = re.compile(rf"\b{_VERB} not\b|n['’]t\b|\b(?:cannot|never)\b", re.IGNORECASE)
 _ASKS: Final = re.compile(
-    rf"\b(?:what|who|whom|whose|when|where|which|why|how|name)\b|^\W*{_VERB}\b|\b{_VERB}\?|__", re.IGNORECASE
+    rf"\b(?:what|who|whom|whose|when|where|which|why|how|name)\b|^\W*{_VERB}\b|\b(?:{_VERB}|called|named|as)\?|__",
+    re.IGNORECASE,
 )
 _PART_END: Final = re.compile(r"[,;:()]| and ")
 # In plainer words "the first known" may be left out, and spoken queries begin with "first".

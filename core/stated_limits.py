@@ -28,7 +28,7 @@ _WORDS: Final = (
 )
 _NUMBER: Final = rf"(?:[$€£¥]?\d|{_WORDS})"
 _GAP: Final = r" (?:about |an? |around |some |age )?"
-_OR: Final = rf"{_NUMBER}\S*(?: \w+)?"  # "5 km or more"
+_OR: Final = rf"{_NUMBER}\S{{0,12}}(?: \w{{1,20}})?"  # "5 km or more"
 _NOT_NO: Final = r"(?<!\bno )(?<!\bnot )"
 _AT_LEAST: Final = _limit(
     rf"\b(?:at least|not? (?:less|fewer) than|{_NOT_NO}(?:more|greater) than|over|above|exceed\w*"

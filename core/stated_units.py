@@ -47,11 +47,11 @@ _TENS: Final = {
 _SIGNS: Final = r"[€$£¥¢₹%]"
 _NAME: Final = rf"°[cf]\b|{_SIGNS}|[ap]\.m\b|[^\W\d_]+"
 _NUMBER: Final = (
-    r"(\d+(?:[.,:]\d+)*|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty"
+    r"((?<!\d)(?<!\d[.,:])\d++(?:[.,:]\d++)*+|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty"
     r"|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion)\b)"
 )
 _BEHIND: Final = re.compile(rf"{_NUMBER}[ \u00a0\u202f-]?({_NAME})")
-_BEFORE: Final = re.compile(r"([€$£¥₹])[ \u00a0\u202f]?(\d+(?:[.,]\d+)*)")
+_BEFORE: Final = re.compile(r"([€$£¥₹])[ \u00a0\u202f]?(\d++(?:[.,]\d++)*+)")
 _ANY: Final = re.compile(rf"\d+(?:(?:rd|th)\b)?|{_NAME}")
 _PER_CENT: Final = re.compile(r"\bper[ -]cent\b")
 _AGE: Final = re.compile(r"\b(?:old|aged?|turn(?:s|ed|ing)?)\b", re.IGNORECASE)
