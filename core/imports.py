@@ -20,6 +20,7 @@ from core.types import Collection, NewDocument, RejectedItem
 log = logging.getLogger(__name__)
 
 ROWS_PER_TRANSACTION = 512
+SMALL_ROWS = 1024  # of a file that are not bulk: a small file does not wait for what a large one has brought
 CHARACTERS_PER_TRANSACTION = 8 * 1024 * 1024
 MAX_ATTEMPTS = 10  # in a row without progress, also those that ended with the process
 MAX_REASON_CHARACTERS = 1000
@@ -190,7 +191,7 @@ class ImportService:
             if not goes_on:
                 return False
         accepted = self.ingest.documents.accept(job.id, [], [], details, is_last=True, expected=before)
-        self.ingest.announce(collection.id, accepted)
+        self.ingest.announce(collection.id, accepted, is_bulk=True)
         log.info("import read", extra={"job_id": job.id, "rows": details["rows_read"]})
         return True
 
@@ -216,7 +217,7 @@ class ImportService:
         accepted = self.ingest.documents.accept(
             job_id, documents, rejected, after, is_last=False, expected=before
         )
-        self.ingest.announce(collection.id, accepted)
+        self.ingest.announce(collection.id, accepted, is_bulk=after["rows_read"] > SMALL_ROWS)
 
     def _wait_for_room(self, job_id: str) -> bool:
         """False when the process stops while too much waits. Raises Conflict once the job is over."""

@@ -122,9 +122,11 @@ class IngestService:
         self.notifier.publish(collection.id, seq)
         return deleted, seq
 
-    def announce(self, collection_id: int, accepted: Accepted) -> None:
-        """After commit: queues the new batches, tells followers of changed metadata."""
-        self.queue.enqueue([Task(TaskKind.INGEST_BATCH, batch_id) for batch_id in accepted.batch_ids])
+    def announce(self, collection_id: int, accepted: Accepted, is_bulk: bool = False) -> None:
+        """After commit: queues the new batches, those of imports as `is_bulk`; tells of changed metadata."""
+        self.queue.enqueue(
+            [Task(TaskKind.INGEST_BATCH, batch_id, is_bulk) for batch_id in accepted.batch_ids]
+        )
         if accepted.seq is not None:
             self.notifier.publish(collection_id, accepted.seq)
 

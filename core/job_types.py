@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -80,10 +80,14 @@ IMPORTS_AT_ONCE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A unit of background work, named by the id of the row that describes it."""
+    """A unit of background work, named by the id of the row that describes it.
+
+    `is_bulk`: a batch of a large import, which takes turns with those of other calls.
+    """
 
     kind: TaskKind
     id: str
+    is_bulk: bool = field(default=False, compare=False)
 
     @property
     def named_id(self) -> dict[str, str]:

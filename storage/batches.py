@@ -166,12 +166,20 @@ class SqlBatchStore:
         Imports and long jobs carry no lease: every import that still reads its file is listed, and every
         long job (a backup, a training, say) that is not over.
         """
-        batches = select(Batches.id).where(_is_free(self._clock())).order_by(Batches.id)
+        batches = (
+            select(Batches.id, Jobs.kind)
+            .join(Jobs, Jobs.id == Batches.job_id)
+            .where(_is_free(self._clock()))
+            .order_by(Batches.id)
+        )
         is_open = Jobs.state.in_(OPEN_STATES)
         imports = select(Jobs.id).where(Jobs.kind == JobKind.IMPORT, is_open, Jobs.is_complete.is_(False))
         long = select(Jobs.kind, Jobs.id).where(Jobs.kind.in_(LONG_JOBS), is_open).order_by(Jobs.id)
         with self._database.read() as connection:
-            tasks = [Task(TaskKind.INGEST_BATCH, id_) for id_ in connection.execute(batches).scalars()]
+            tasks = [
+                Task(TaskKind.INGEST_BATCH, row.id, is_bulk=row.kind == JobKind.IMPORT)
+                for row in connection.execute(batches)
+            ]
             reading = connection.execute(imports.order_by(Jobs.id)).scalars()
             tasks += [Task(TaskKind.IMPORT_FILE, id_) for id_ in reading]
             tasks += [Task(LONG_JOBS[JobKind(row.kind)], row.id) for row in connection.execute(long)]

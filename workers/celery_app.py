@@ -8,19 +8,27 @@ from typing import Any
 from celery import Celery
 from kombu import Exchange, Queue
 
-from core.job_types import TaskKind
+from core.job_types import Task, TaskKind
 
 RUN, SWEEP, PURGE, COMPACT = "cognate.run", "cognate.sweep", "cognate.purge", "cognate.compact"
-INGEST, IMPORTS, MAINTENANCE, TRAINING = QUEUES = ("ingest", "imports", "maintenance", "training")
+QUEUES = INGEST, BULK, IMPORTS, MAINTENANCE, TRAINING = (
+    "ingest",
+    "bulk",
+    "imports",
+    "maintenance",
+    "training",
+)
 # Imports and backups have a queue of their own: a file takes minutes, a batch a second, and a worker may
-# be told to leave files alone. So have trainings.
-QUEUE_OF = {
+# be told to leave files alone. So have trainings. Batches of imports have one too: workers take from their
+# queues by turns, so that a few documents do not wait for all that a large file has brought.
+_QUEUE_OF = {
     TaskKind.INGEST_BATCH: INGEST,
     TaskKind.IMPORT_FILE: IMPORTS,
     TaskKind.BACKUP: IMPORTS,
     TaskKind.TRAIN: TRAINING,
     TaskKind.LABEL: TRAINING,
 }
+
 
 SHORTEST_VISIBILITY_S = 3600.0
 PURGE_EVERY_S = 3600.0
@@ -29,6 +37,11 @@ SHORTEST_EXPIRY_S = 60.0
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 WORKER_ANSWER_TIMEOUT_S = 30.0  # more than Celery waits for the next message
+
+
+def queue_of(task: Task) -> str:
+    """Name of the queue that the task is published to."""
+    return BULK if task.is_bulk else _QUEUE_OF[task.kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError, OperationalError
 from redis import Redis, RedisError
 
 from core.job_types import Task
-from workers.celery_app import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, QUEUE_OF, RUN
+from workers.celery_app import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, QUEUES, RUN, queue_of
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,10 @@ class CeleryQueue:
 
     def _missing(self, tasks: Sequence[Task]) -> list[Task]:
         missing: list[Task] = []
-        for queue in dict.fromkeys(QUEUE_OF.values()):
-            of_queue = [task for task in tasks if QUEUE_OF[task.kind] == queue]
+        for queue in QUEUES:
+            of_queue = [task for task in tasks if queue_of(task) == queue]
+            if not of_queue:
+                continue
             held = int(str(self._redis.llen(queue)))
             missing += of_queue[: max(0, len(of_queue) - held)]
         return missing
@@ -71,7 +73,7 @@ class CeleryQueue:
         with self._app.producer_or_acquire() as producer:
             for task in tasks:
                 self._app.send_task(
-                    RUN, args=(task.kind.value, task.id), queue=QUEUE_OF[task.kind], producer=producer
+                    RUN, args=(task.kind.value, task.id), queue=queue_of(task), producer=producer
                 )
 
     def _guarded(self, tasks: Sequence[Task], work: Callable[[], None]) -> None:

@@ -32,16 +32,37 @@ def retry_delay_s(failures: int) -> float:
 
 @dataclass(slots=True)
 class _Lane:
-    """Tasks of one kind: those to run next, in order, and those to try again at a time."""
+    """Tasks of one kind: those to run next, in order, and those to try again at a time.
+
+    Tasks that are `bulk` and the others take turns, so that neither waits for all of the other.
+    """
 
     changed: threading.Condition
     ready: deque[Task] = field(default_factory=deque)
+    bulk: deque[Task] = field(default_factory=deque)
     delayed: list[tuple[float, int, Task]] = field(default_factory=list)
+    is_turn_of_bulk: bool = False
+
+    def add(self, task: Task) -> None:
+        (self.bulk if task.is_bulk else self.ready).append(task)
 
     def pop(self, now: float) -> Task | None:
         while self.delayed and self.delayed[0][0] <= now:
-            self.ready.append(heapq.heappop(self.delayed)[2])
-        return self.ready.popleft() if self.ready else None
+            self.add(heapq.heappop(self.delayed)[2])
+        first, second = (self.bulk, self.ready) if self.is_turn_of_bulk else (self.ready, self.bulk)
+        if not first and not second:
+            return None
+        task = (first or second).popleft()
+        self.is_turn_of_bulk = not task.is_bulk
+        return task
+
+    def waiting(self) -> int:
+        return len(self.ready) + len(self.bulk) + len(self.delayed)
+
+    def clear(self) -> None:
+        self.ready.clear()
+        self.bulk.clear()
+        self.delayed.clear()
 
     def due_in(self, now: float) -> float | None:
         """Seconds until the next task is due; None when no time is known."""
@@ -78,14 +99,14 @@ class EmbeddedQueue:
                     continue
                 self._known.add(task)
                 lane = self._lanes[task.kind]
-                lane.ready.append(task)
+                lane.add(task)
                 lane.changed.notify()
 
     def depth(self) -> int:
         """Batches waiting, also those to be tried again; running ones are not counted."""
         lane = self._lanes[TaskKind.INGEST_BATCH]
         with self._lock:
-            return len(lane.ready) + len(lane.delayed)
+            return lane.waiting()
 
     def start(self, handle: Callable[[Task], None], identify: Identify = lambda task: task.named_id) -> None:
         """Starts the threads; `handle` runs one task and may raise.
@@ -108,8 +129,7 @@ class EmbeddedQueue:
         with self._lock:
             self._stopping.set()
             for lane in self._lanes.values():
-                lane.ready.clear()
-                lane.delayed.clear()
+                lane.clear()
                 lane.changed.notify_all()
         for thread in self._threads:
             thread.join(timeout_s)

@@ -17,9 +17,9 @@ from cognate.ingestion import ORPHANED_AFTER
 from core import imports
 from core.documents import DocumentLimits
 from core.errors import Conflict, InvalidInput, NotFound, Overloaded, Overtaken, TooLarge, Unavailable
-from core.imports import MAX_ATTEMPTS, ImportService
+from core.imports import MAX_ATTEMPTS, SMALL_ROWS, ImportService
 from core.ingest import IngestService
-from core.job_types import Accepted, ImportFields, ImportPlan, Job, JobKind, JobState
+from core.job_types import Accepted, ImportFields, ImportPlan, Job, JobKind, JobState, TaskKind
 from core.ports.work import OpenFile
 from core.types import Collection, CollectionSettings, NewDocument, RejectedItem
 from storage.uploads import local_uploads
@@ -401,6 +401,24 @@ def test_a_loser_leaves_the_file_to_the_winner(world: World) -> None:
     assert not world.job.state.is_final
     world.run()
     assert world.table.ids == ["0", "1", "2", "3", "4"]
+
+
+def test_what_a_large_file_brings_does_not_stand_before_a_small_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = world.table.accept
+
+    def accept_as_batch(*given: Any, **named: Any) -> Accepted:
+        accepted = accept(*given, **named)
+        return replace(accepted, batch_ids=(f"{len(world.table.ids)} rows",) if given[1] else ())
+
+    monkeypatch.setattr(world.table, "accept", accept_as_batch)
+    world.reader.rows = [{"id": str(i), "text": f"text {i}"} for i in range(SMALL_ROWS + 600)]
+    world.start()
+    world.run()
+    queue = cast(ListQueue, world.service.ingest.queue)
+    batches = {task.id: task.is_bulk for task in queue.tasks if task.kind is TaskKind.INGEST_BATCH}
+    assert batches == {"512 rows": False, "1024 rows": False, "1536 rows": True, "1624 rows": True}
 
 
 def test_only_old_uploads_that_no_import_reads_are_orphans(world: World) -> None:

@@ -178,6 +178,7 @@ def test_unfinished_lists_what_nobody_holds_and_all_once_leases_are_released(wor
     file = Task(TaskKind.IMPORT_FILE, importing)
     free = [Task(TaskKind.INGEST_BATCH, id_) for id_ in (queued, part)]
     assert world.batches.unfinished() == [*free, file]
+    assert [task.is_bulk for task in world.batches.unfinished()] == [False, True, False]
     world.batches.release_all()
     everything = world.batches.unfinished()
     assert world.batches.claim(held, 60) is not None, "a released batch can be claimed at once"

@@ -263,6 +263,23 @@ def test_as_many_tasks_are_published_as_redis_lacks_the_oldest_first(
         assert (redis.llen("ingest"), redis.llen("imports")) == (5, 1)
 
 
+def test_batches_of_imports_do_not_stand_in_the_queue_of_others(
+    echo: Echo, queue: CeleryQueue, redis_server: RedisServer
+) -> None:
+    queue.enqueue([batch("held one"), batch("held other")])
+    wait_until(lambda: {"begun held one", "begun held other"} <= set(echo.told()), "both threads are taken")
+    imported = [Task(TaskKind.INGEST_BATCH, f"import {number}", is_bulk=True) for number in range(50)]
+    queue.enqueue(imported)
+    queue.enqueue([batch("call")])
+    with redis_server.client() as redis:
+        assert (redis.llen("bulk"), redis.llen("ingest")) == (50, 1)
+        queue.enqueue_missing([*imported, batch("call")])
+        assert (redis.llen("bulk"), redis.llen("ingest")) == (50, 1)
+    echo.release()
+    wait_until(lambda: len(echo.told()) == 55, "all have run")
+    assert [line for line in echo.told() if "held" not in line].index("call") <= 4
+
+
 def test_a_request_for_compaction_is_heard_by_other_processes(redis_server: RedisServer) -> None:
     here, there = RedisNotifier(redis_server.url), RedisNotifier(redis_server.url)
     heard: list[str] = []

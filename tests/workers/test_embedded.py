@@ -73,6 +73,23 @@ def test_an_import_does_not_keep_batches_waiting() -> None:
     queue.stop()
 
 
+def test_batches_of_imports_and_of_other_calls_take_turns() -> None:
+    queue, ran, done = EmbeddedQueue(workers=1), list[str](), threading.Event()
+
+    def handle(task: Task) -> None:
+        ran.append(task.id)
+        if len(ran) == 6:
+            done.set()
+
+    queue.enqueue([Task(BATCH, f"import {i}", is_bulk=True) for i in range(4)])
+    queue.enqueue([Task(BATCH, f"call {i}") for i in range(2)])
+    assert queue.depth() == 6
+    queue.start(handle)
+    assert done.wait(10)
+    queue.stop()
+    assert ran == ["call 0", "import 0", "call 1", "import 1", "import 2", "import 3"]
+
+
 class Panic(BaseException):
     """As a library written in Rust raises: no Exception."""
 
