@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from api.answers import json_response, search_body
 from api.bodies import SearchBatchBody, SearchBody
@@ -17,6 +17,8 @@ from core.search import SearchResult
 from core.search_request import SearchRequest
 from core.services import Services
 
+SHORT_BYTES = 64 * 1024  # of a body whose filter is read faster than it is handed to another thread
+
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=StrictRoute)
 
 
@@ -24,16 +26,20 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class
 async def search(
     name: str,
     body: SearchBody,
+    http: Request,
     services: ServicesDep,
     metrics: MetricsDep,
     searchers: SearchersDep,
     readers: ReadersDep,
 ) -> Response:
     started = time.perf_counter()
-    request = await readers.run(body.request)  # a filter may have a million values
+    is_short = 0 < int(http.headers.get("content-length", 0)) <= SHORT_BYTES
+    asked = (
+        body.request() if is_short else await readers.run(body.request)
+    )  # a filter may have a million values
     content = await searchers.run(
-        lambda: answered(services, metrics, name, request, started),
-        may_wait=services.search.may_wait(name, request),
+        lambda: answered(services, metrics, name, asked, started),
+        may_wait=services.search.may_wait(name, asked),
     )
     return Response(content, media_type="application/json")
 
