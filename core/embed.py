@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from core.ports.models import TokenEncoder
 from core.types import Float32, Int32, Lane
 
 BULK_FROM_INPUTS = 8
+GROUP_CHARACTERS = 1 << 18  # far more than a call of ordinary texts has
 
 
 def lane_of(inputs: int) -> Lane:
@@ -50,18 +51,26 @@ class EmbedService:
         TooLarge is raised. Raises InvalidInput naming the input at fault.
         """
         self._check(inputs, dimensions)
-        token_ids = self._token_ids(inputs)
         most = self.encoder.info.max_tokens
+        token_ids: list[Int32] = []
+        for group in _groups(inputs):
+            token_ids += self._token_ids(group)
+            if not truncate:
+                self._refuse_long(token_ids, len(token_ids) - len(group))
         too_long = tuple(i for i, ids in enumerate(token_ids) if len(ids) > most)
-        if too_long and not truncate:
-            raise TooLarge(
-                f"Input {too_long[0]} has {len(token_ids[too_long[0]]):,} tokens, special ones included; this"
-                f" encoder reads {most}. Shorten it, or ask for truncation where the route allows it."
-            )
         lane = lane_of(len(inputs))
         vectors = self.encoder.encode_tokens(token_ids, lane)
         read = sum(min(len(ids), most) for ids in token_ids)
         return Embedded(shorten(vectors, dimensions), read, too_long)
+
+    def _refuse_long(self, token_ids: Sequence[Int32], start: int) -> None:
+        most = self.encoder.info.max_tokens
+        for i in range(start, len(token_ids)):
+            if len(token_ids[i]) > most:
+                raise TooLarge(
+                    f"Input {i} has {len(token_ids[i]):,} tokens, special ones included; this encoder reads"
+                    f" {most}. Shorten it, or ask for truncation where the route allows it."
+                )
 
     def _token_ids(self, inputs: Sequence[str | Sequence[int]]) -> list[Int32]:
         texts = [item for item in inputs if isinstance(item, str)]
@@ -94,6 +103,18 @@ class EmbedService:
             raise InvalidInput(
                 f"Input {i} has a token id outside 0 to {vocabulary - 1}, this encoder's vocabulary."
             )
+
+
+def _groups(inputs: Sequence[str | Sequence[int]]) -> Iterator[Sequence[str | Sequence[int]]]:
+    """Inputs that are tokenized together; between them one that is too long is refused without the others."""
+    start = size = 0
+    for i, item in enumerate(inputs):
+        size += len(item)
+        if size >= GROUP_CHARACTERS:
+            yield inputs[start : i + 1]
+            start, size = i + 1, 0
+    if start < len(inputs):
+        yield inputs[start:]
 
 
 def check_count(inputs: int, limits: EmbedLimits) -> None:
