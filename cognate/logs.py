@@ -88,5 +88,6 @@ def configure(level: LogLevel, log_format: LogFormat) -> None:
         "alembic",
         "celery.worker.strategy",
         "celery.app.trace",
+        "faiss.loader",  # tells which of its builds it could not load before the one that it takes
     ):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -54,3 +54,14 @@ def test_tracebacks_stay_on_lines_of_their_own(capfd: pytest.CaptureFixture[str]
 def test_json_lines_give_back_what_was_logged(capfd: pytest.CaptureFixture[str]) -> None:
     first, *_ = map(json.loads, written(LogFormat.JSON, capfd).splitlines())
     assert first["path"] == HOSTILE
+
+
+@pytest.mark.parametrize(("level", "told"), [(LogLevel.INFO, ["could not bind"]), (LogLevel.ERROR, [])])
+def test_of_libraries_that_say_much_warnings_alone_are_told_and_not_below_the_level(
+    level: LogLevel, told: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(level, LogFormat.JSON)
+    library = logging.getLogger("faiss.loader")
+    library.info("Could not load library with AVX512 support")
+    library.warning("could not bind")
+    assert [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()] == told
