@@ -257,7 +257,7 @@ def test_ragged_rows_fail_alone(client: TestClient, news: str) -> None:
     ("body", "words"),
     [
         ({"texts": [], "labels": ["a", "b"]}, ("0 texts",)),
-        ({"texts": ["x"], "labels": ["a"]}, ("1 labels",)),
+        ({"texts": ["x"], "labels": ["a"]}, ("Only the label 'a'",)),
         ({"texts": ["x"], "labels": ["a", "a"]}, ("share the name",)),
         ({"texts": [" "], "labels": ["a", "b"]}, ("texts[0] is empty",)),
         ({"texts": ["x"], "labels": ["a", {"name": "b", "exmples": []}]}, ("exmples",)),
