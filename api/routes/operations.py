@@ -26,6 +26,12 @@ async def ready(services: ServicesDep, probes: ProbesDep) -> Response:
     return await probes.run(_readiness, services)
 
 
+@router.get("/health", responses={503: {"description": "Not ready; `checks` says why."}})
+async def health(services: ServicesDep, probes: ProbesDep) -> Response:
+    """As `/health/ready`, where probes of text-embeddings-inference and others look for it."""
+    return await probes.run(_readiness, services)
+
+
 def _readiness(services: Services) -> Response:
     checks = dict(services.checks())
     status = "not ready" if checks else "ready"

@@ -40,6 +40,7 @@ def test_keys_guard_everything_but_health(services: Services) -> None:
     app = make_app(services, Settings(api_keys=f"first, sha256:{digest}"))  # type: ignore[arg-type]  # pydantic makes the secret
     with TestClient(app) as client:
         assert client.get("/health/live").status_code == 200
+        assert client.get("/health").json() == client.get("/health/ready").json()
         refused = client.get("/v1/collections")
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == "Bearer"
