@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from api.answer_shapes import ACCEPTED
 from api.answers import backup_body, job_body, json_response
 from api.bodies import BackupBody, RestoreBody
 from api.deps import AdminsDep, RequestIdDep, ServicesDep
@@ -12,7 +13,7 @@ from api.json_body import StrictRoute
 router = APIRouter(prefix="/v1/admin/backups", tags=["backups"], route_class=StrictRoute)
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=ACCEPTED)
 async def create_backup(
     services: ServicesDep, admins: AdminsDep, request_id: RequestIdDep, body: BackupBody | None = None
 ) -> Response:
@@ -38,7 +39,7 @@ async def delete_backup(backup: str, services: ServicesDep, admins: AdminsDep) -
     return Response(status_code=204)
 
 
-@router.post("/{backup}/restore", status_code=202)
+@router.post("/{backup}/restore", status_code=202, responses=ACCEPTED)
 async def restore_backup(
     backup: str,
     services: ServicesDep,
@@ -51,7 +52,7 @@ async def restore_backup(
     return json_response({"job": job_body(job)}, 202)
 
 
-@router.post("/{backup}/verify", status_code=202)
+@router.post("/{backup}/verify", status_code=202, responses=ACCEPTED)
 async def verify_backup(
     backup: str, services: ServicesDep, admins: AdminsDep, request_id: RequestIdDep
 ) -> Response:

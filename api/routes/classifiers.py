@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.answer_shapes import ACCEPTED, AcceptedAnswer
 from api.answers import job_body, json_response
 from api.classifier_answers import (
     classifier_body,
@@ -34,7 +35,14 @@ VersionNumber = Annotated[
 ]
 
 
-@router.put("/{name}", status_code=202, responses={200: {"description": "The training succeeded (wait)."}})
+@router.put(
+    "/{name}",
+    status_code=202,
+    responses={
+        200: {"description": "The training succeeded (wait).", "model": AcceptedAnswer},
+        **ACCEPTED,
+    },
+)
 async def put_classifier(
     name: str,
     body: ClassifierBody,

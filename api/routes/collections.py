@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from api.answer_shapes import CollectionAnswer, CollectionsAnswer
 from api.answers import collection_body, json_response
 from api.bodies import ChangeBody, CollectionBody
 from api.deps import AdminsDep, ReadersDep, ServicesDep
@@ -13,7 +14,14 @@ from core.services import Services
 router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictRoute)
 
 
-@router.put("/{name}", status_code=201, responses={200: {"description": "It existed with these settings."}})
+@router.put(
+    "/{name}",
+    status_code=201,
+    responses={
+        200: {"description": "It existed with these settings.", "model": CollectionAnswer},
+        201: {"model": CollectionAnswer},
+    },
+)
 async def create_collection(
     name: str, services: ServicesDep, admins: AdminsDep, body: CollectionBody | None = None
 ) -> Response:
@@ -26,7 +34,7 @@ def _created(services: Services, name: str, body: CollectionBody) -> Response:
     return json_response(collection_body(overview), 201 if is_new else 200)
 
 
-@router.get("")
+@router.get("", responses={200: {"model": CollectionsAnswer}})
 async def list_collections(services: ServicesDep, readers: ReadersDep) -> Response:
     return await readers.run(_listed, services)
 
@@ -35,12 +43,12 @@ def _listed(services: Services) -> Response:
     return json_response({"collections": [collection_body(item) for item in services.collections.list()]})
 
 
-@router.get("/{name}")
+@router.get("/{name}", responses={200: {"model": CollectionAnswer}})
 async def get_collection(name: str, services: ServicesDep, readers: ReadersDep) -> Response:
     return json_response(collection_body(await readers.run(services.collections.describe, name)))
 
 
-@router.patch("/{name}")
+@router.patch("/{name}", responses={200: {"model": CollectionAnswer}})
 async def change_collection(
     name: str, body: ChangeBody, services: ServicesDep, admins: AdminsDep
 ) -> Response:

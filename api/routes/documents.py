@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 
+from api.answer_shapes import ACCEPTED, AcceptedAnswer, DeletedAnswer, DocumentAnswer, DocumentsAnswer
 from api.answers import document_body, job_body, json_response
 from api.bodies import DeleteBody, DocumentsBody
 from api.deps import ConfigDep, JobFeedDep, ReadersDep, RequestIdDep, ServicesDep, WritersDep
@@ -57,7 +58,14 @@ IMPORT_FORM: Mapping[str, Any] = {
 }
 
 
-@router.post("/documents", status_code=202, responses={200: {"description": "All are searchable (wait)."}})
+@router.post(
+    "/documents",
+    status_code=202,
+    responses={
+        200: {"description": "All are searchable (wait).", "model": AcceptedAnswer},
+        **ACCEPTED,
+    },
+)
 async def add_documents(
     name: str,
     body: DocumentsBody,
@@ -83,6 +91,7 @@ async def add_documents(
 @router.post(
     "/import",
     status_code=202,
+    responses=ACCEPTED,
     openapi_extra={
         "requestBody": {"content": {"multipart/form-data": {"schema": IMPORT_FORM}}, "required": True}
     },
@@ -112,7 +121,7 @@ def _import_fields(sent: Mapping[str, str]) -> ImportFields:
     return ImportFields(id_field, text_field, title_field, columns)
 
 
-@router.get("/documents")
+@router.get("/documents", responses={200: {"model": DocumentsAnswer}})
 async def list_documents(
     name: str,
     services: ServicesDep,
@@ -134,14 +143,14 @@ async def list_documents(
     return await readers.run(listed)
 
 
-@router.get("/documents/{document_id:any}")
+@router.get("/documents/{document_id:any}", responses={200: {"model": DocumentAnswer}})
 async def get_document(name: str, document_id: str, services: ServicesDep, readers: ReadersDep) -> Response:
     collection = await readers.run(services.collections.open, name)
     document = await readers.run(services.documents.get, collection.id, document_id)
     return json_response(document_body(document))
 
 
-@router.delete("/documents/{document_id:any}", status_code=200)
+@router.delete("/documents/{document_id:any}", responses={200: {"model": DeletedAnswer}})
 async def delete_document(
     name: str, document_id: str, services: ServicesDep, writers: WritersDep
 ) -> Response:
@@ -151,7 +160,7 @@ async def delete_document(
     return json_response({"deleted": deleted, "seq": seq})
 
 
-@router.post("/documents/delete")
+@router.post("/documents/delete", responses={200: {"model": DeletedAnswer}})
 async def delete_documents(
     name: str, body: DeleteBody, services: ServicesDep, writers: WritersDep
 ) -> Response:

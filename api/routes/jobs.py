@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
+from api.answer_shapes import JobAnswer, JobsAnswer
 from api.answers import job_body, json_response
 from api.deps import IsHeadDep, JobFeedDep, ReadersDep, ServicesDep, WritersDep
 from api.job_events import FINAL_ID, job_events
@@ -15,7 +16,7 @@ from core.job_types import JobState
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
-@router.get("")
+@router.get("", responses={200: {"model": JobsAnswer}})
 async def list_jobs(
     services: ServicesDep,
     readers: ReadersDep,
@@ -29,7 +30,7 @@ async def list_jobs(
     return json_response({"jobs": [job_body(job) for job in jobs]})
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses={200: {"model": JobAnswer}})
 async def get_job(job_id: str, services: ServicesDep, readers: ReadersDep) -> Response:
     return json_response(job_body(await readers.run(services.jobs.get, job_id)))
 
@@ -56,6 +57,6 @@ async def follow_job(
     return job_events(feed, job, is_head)
 
 
-@router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel", responses={200: {"model": JobAnswer}})
 async def cancel_job(job_id: str, services: ServicesDep, writers: WritersDep) -> Response:
     return json_response(job_body(await writers.run(services.jobs.cancel, job_id)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from api.answer_shapes import ACCEPTED
 from api.answers import job_body, json_response
 from api.classifier_answers import rules_body
 from api.classifier_bodies import LabelCollectionBody
@@ -13,7 +14,7 @@ from api.json_body import StrictRoute
 router = APIRouter(prefix="/v1/collections/{name}/classify", tags=["classify"], route_class=StrictRoute)
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses=ACCEPTED)
 async def label_collection(
     name: str, body: LabelCollectionBody, services: ServicesDep, admins: AdminsDep, request_id: RequestIdDep
 ) -> Response:
@@ -29,7 +30,7 @@ async def list_rules(name: str, services: ServicesDep, readers: ReadersDep) -> R
 @router.delete(
     "/{field:path}",
     status_code=204,
-    responses={202: {"description": "A job takes the labels off.", "content": {"application/json": {}}}},
+    responses=ACCEPTED,
 )
 async def delete_rule(
     name: str,

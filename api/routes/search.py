@@ -7,6 +7,7 @@ import time
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from api.answer_shapes import SearchAnswer, SearchBatchAnswer
 from api.answers import json_response, search_body
 from api.bodies import SearchBatchBody, SearchBody
 from api.deps import MetricsDep, ReadersDep, SearchersDep, ServicesDep
@@ -22,7 +23,7 @@ SHORT_BYTES = 64 * 1024  # of a body whose filter is read faster than it is hand
 router = APIRouter(prefix="/v1/collections/{name}", tags=["search"], route_class=StrictRoute)
 
 
-@router.post("/search")
+@router.post("/search", responses={200: {"model": SearchAnswer}})
 async def search(
     name: str,
     body: SearchBody,
@@ -53,7 +54,7 @@ def answered(
     return orjson.dumps(search_body(result, (time.perf_counter() - started) * 1000))
 
 
-@router.post("/search/batch")
+@router.post("/search/batch", responses={200: {"model": SearchBatchAnswer}})
 def search_batch(name: str, body: SearchBatchBody, services: ServicesDep, metrics: MetricsDep) -> Response:
     started = time.perf_counter()
     with naming("searches"):

@@ -9,6 +9,19 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from api.answer_shapes import (
+    AcceptedAnswer,
+    CollectionAnswer,
+    CollectionsAnswer,
+    DeletedAnswer,
+    DocumentAnswer,
+    DocumentsAnswer,
+    JobAnswer,
+    JobsAnswer,
+    SearchAnswer,
+    SearchBatchAnswer,
+    Shape,
+)
 from api.app import MODULES
 from cognate.server import make_app
 from cognate.settings import Settings
@@ -110,3 +123,41 @@ def test_pages_of_documentation_need_no_other_host(services: Services, page: str
             assert client.get(asset).status_code == 200
         assert client.get("/docs/assets/../../v1/collections").status_code == 401
         assert client.get("/docs/assets/%2e%2e/%2e%2e/api/app.py").status_code in (401, 404)
+
+
+def checked(client: TestClient, shape: type[Shape], method: str, path: str, **sent: Any) -> Any:
+    """The answer, which has all that the shape tells and nothing else."""
+    answer = client.request(method, path, **sent)
+    assert answer.is_success, answer.text
+    shape.model_validate_json(answer.content, extra="forbid")
+    return answer.json()
+
+
+def test_answers_hold_what_the_document_tells(client: TestClient, news: str) -> None:
+    documents = [
+        {"id": str(i), "text": f"a cat and a dog {i}", "title": "t", "metadata": {"year": i, "on": True}}
+        for i in range(5)
+    ]
+    job = checked(
+        client, AcceptedAnswer, "POST", f"{news}/documents?wait=true", json={"documents": [*documents, {}]}
+    )["job"]
+    checked(client, JobAnswer, "GET", f"/v1/jobs/{job['id']}")
+    checked(client, JobsAnswer, "GET", "/v1/jobs")
+    checked(client, JobAnswer, "POST", f"/v1/jobs/{job['id']}/cancel")
+    checked(client, CollectionAnswer, "GET", news)
+    checked(client, CollectionAnswer, "PATCH", news, json={"search": {"mode": "hybrid"}})
+    checked(client, CollectionsAnswer, "GET", "/v1/collections")
+    checked(client, DocumentAnswer, "GET", f"{news}/documents/1")
+    checked(client, DocumentsAnswer, "GET", f"{news}/documents?limit=2")
+    search = {"query": "a cat", "explain": True, "facets": ["year", "on"], "rerank": True}
+    found = checked(client, SearchAnswer, "POST", f"{news}/search", json=search)
+    assert found["hits"][0]["explanation"]["tokens"]
+    checked(client, SearchAnswer, "POST", f"{news}/search", json={"query": "a cat", "rewrite": True})
+    checked(client, SearchBatchAnswer, "POST", f"{news}/search/batch", json={"searches": [{"query": "cat"}]})
+    checked(client, DeletedAnswer, "DELETE", f"{news}/documents/1")
+    checked(client, DeletedAnswer, "POST", f"{news}/documents/delete", json={"ids": ["2"]})
+    file = {"file": ("rows.jsonl", b'{"id": "a", "text": "b"}')}
+    checked(client, AcceptedAnswer, "POST", f"{news}/import", files=file)
+    checked(client, AcceptedAnswer, "POST", "/v1/admin/backups", json={})
+    examples = [{"text": label, "label": label} for label in "ab"]
+    checked(client, AcceptedAnswer, "PUT", "/v1/classifiers/c", json={"examples": examples})
