@@ -114,14 +114,19 @@ class AnnIndex:
         and the places stay empty, instead of being filled with the best of what the graph happened to pass.
         All of them do where fewer than `near` are left, so that the same rows are found whatever `fetch` is.
         """
-        steps, least = self._steps(near, alive), max(near, fetch)
-        looked = min(max(steps, _share(max(wide, LOOKED_MARGIN * least), self._n, alive)), self._n)
+        steps, wanted = self._steps(near, alive), max(wide, LOOKED_MARGIN * max(near, fetch))
+        looked = min(max(steps, _share(wanted, self._n, alive)), self._n)
         D, I = self.search_all(xq, looked, _graph_parameters(steps, self._is_wrapped))  # noqa: N806, E741
-        is_living = (I >= 0) & alive.mask[I]
-        is_living &= (is_living.sum(axis=1) >= min(near, alive.count))[:, None]
-        order = np.argsort(~is_living, axis=1, kind="stable")[:, :wide]
-        rows = np.where(is_living, I, -1)
-        return np.take_along_axis(D, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        scores = np.full((len(xq), wide), -np.inf, dtype=np.float32)
+        rows = np.full((len(xq), wide), -1, dtype=np.int64)
+        least = min(near, alive.count)
+        for query in range(len(xq)):
+            found = I[query]
+            living = (alive.mask[found] & (found >= 0)).nonzero()[0]
+            if len(living) >= least:
+                living = living[:wide]
+                scores[query, : len(living)], rows[query, : len(living)] = D[query, living], found[living]
+        return scores, rows
 
     def _steps(self, near: int, alive: Alive) -> int:
         """How far to go through a graph so that `near` living rows are among those found."""
