@@ -18,7 +18,7 @@ from core.denials import denials, differ_in_denials, disagree, says_denied
 from core.facts import missing_names, names, squeezed, straight, stutter, words
 from core.generation_types import FinishReason, Generated, GenerationTask
 from core.repairs import tries_of, without_repaired, without_signs
-from core.stated_limits import lost_first, lost_limit, new_bound, new_limit
+from core.stated_limits import lost_first, lost_limit, new_bound, new_limit, one_asks
 from core.stated_numbers import missing_numbers, spoken_numbers
 from core.stated_units import lost_units, missing_places, missing_tens, new_units, swapped_unit
 from core.telling_words import unsupported
@@ -50,7 +50,7 @@ class DropReason(StrEnum):
     DENIAL = "denial"
     CONTRARY = "contrary"
     LIMIT = "limit"
-    NO_QUESTION = "no_question"
+    QUESTION = "question"
     STUTTER = "stutter"
     STRANGE_WORD = "strange_word"
     FAR = "far"
@@ -127,7 +127,7 @@ def drop_of(task: GenerationTask, source: str, candidate: Generated) -> Drop | N
     if not rule.may_be_unchanged and what_counts(task, text) == what_counts(task, source):
         return Drop(DropReason.UNCHANGED, "it is the text itself")
     if task is GenerationTask.ASK and not _ASKS.search(text):
-        return Drop(DropReason.NO_QUESTION, "it asks nothing")
+        return Drop(DropReason.QUESTION, "it asks nothing")
     if said := stutter(text, source):
         return Drop(DropReason.STUTTER, f"it says {said!r} more often than the text")
     return altered(task, source, text) or _added(rule, source, text)
@@ -221,6 +221,8 @@ def _turned(task: GenerationTask, source: str, text: str) -> Drop | None:
     keeps = RULES[task].keeps
     if keeps is Keeps.NUMBERS:
         return None
+    if keeps is Keeps.ALL and one_asks(source, text):
+        return Drop(DropReason.QUESTION, "it or the text asks, and the other does not")
     kept = _to_be_kept(keeps, source)
     # What is said by a denial has other words: "closed" is "not open". Of long letters much may be left out.
     is_judged = keeps is Keeps.NONE or denials(kept) == denials(text)

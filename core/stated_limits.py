@@ -1,4 +1,4 @@
-"""What a text says of how far something holds: bounds of numbers, first and second, "only", "almost" …"""
+"""How far a text says that something holds: bounds of numbers, first and second, "only" …, or as a question."""
 
 from __future__ import annotations
 
@@ -94,6 +94,13 @@ def lost_limit(source: str, text: str) -> str:
 def lost_first(source: str, text: str) -> str:
     """How `source` says "first", where `text` has nothing like it; "" otherwise."""
     return _missing((_FIRST,), source, text)
+
+
+def one_asks(one: str, other: str) -> bool:
+    """Whether one of two texts asks and the other only tells; words that people search for have no mark."""
+    asking, telling = (one, other) if "?" in one else (other, one)
+    tells = "?" not in telling and telling.rstrip(" \"'”’)").endswith((".", "!"))
+    return tells and "?" in asking
 
 
 def _missing(limits: tuple[Limit, ...], wanted: str, text: str) -> str:

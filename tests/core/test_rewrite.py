@@ -402,7 +402,7 @@ def test_of_questions_those_come_first_that_keep_to_the_words_of_the_text() -> N
     generator = FakeGenerator({source: [strange, statement, near]})
     result = service(generator).rewrite([source], "ask", 3)[0]
     assert texts(result) == [near, strange]
-    assert reasons(result) == [DropReason.NO_QUESTION]
+    assert reasons(result) == [DropReason.QUESTION]
     assert generator.options[0].n == 8
 
 
@@ -413,3 +413,13 @@ def test_other_rewrites_come_as_the_generator_likes_them() -> None:
     result = service(generator).rewrite([SOURCE], "paraphrase", 2)[0]
     assert texts(result)[0] == "3 old cats of Ann sat somewhere soft."
     assert generator.options[0].n == 5
+
+
+@pytest.mark.parametrize("task", ["split", "simplify", "paraphrase"])
+def test_a_question_stays_a_question_and_what_is_none_asks_nothing(task: str) -> None:
+    asked = rewritten("Is the old mat here?", task, ["The old mat is here.", "Is it here, the old mat?"])
+    assert (texts(asked), reasons(asked)) == (["Is it here, the old mat?"], [DropReason.QUESTION])
+    told = rewritten("The old mat is here.", task, ["Is the old mat here?", "Here it is, the old mat."])
+    assert (texts(told), reasons(told)) == (["Here it is, the old mat."], [DropReason.QUESTION])
+    searched = rewritten("who has the old mat", task, ["Who is it that has the old mat?"])
+    assert reasons(searched) == []
