@@ -60,7 +60,9 @@ COHERE = ErrorShape("CohereError", _cohere_body, {413: 400, 415: 400, 422: 400})
 SHAPES: Mapping[str, ErrorShape] = {
     "/v1/embeddings": OPENAI,
     "/v1/models": OPENAI,
+    "/": TEI,
     "/embed": TEI,
+    "/similarity": TEI,
     "/info": TEI,
     "/rerank": TEI,
     "/predict": TEI,

@@ -1,4 +1,4 @@
-"""The text-embeddings-inference dialect: `/embed` and `/info`."""
+"""The text-embeddings-inference dialect: `/embed`, also at `/`, `/similarity` and `/info`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,40 @@ class EmbedBody(Body):
         return value
 
 
+@router.post("/", name="embed_at_root")  # where the client of huggingface_hub asks, given a server
 @router.post("/embed")
 def embed(body: EmbedBody, services: ServicesDep) -> Response:
     inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs
     embedded = services.embed.embed(inputs, body.dimensions, bool(body.truncate))
     content = orjson.dumps(list(embedded.vectors), option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(content, headers=truncation_headers(embedded.truncated), media_type="application/json")
+
+
+class SimilarityInputs(Body):
+    source_sentence: str
+    sentences: Items[str] = Field(min_length=1, max_length=EmbedLimits().max_inputs - 1)
+
+
+class SimilarityParameters(Body):
+    truncate: bool | None = False
+    truncation_direction: CutSide = "Right"
+    prompt_name: None = Field(default=None, description="Inputs are encoded as they are.")
+
+
+class SimilarityBody(Body):
+    inputs: SimilarityInputs
+    parameters: SimilarityParameters = SimilarityParameters()
+
+
+@router.post("/similarity")
+def similarity(body: SimilarityBody, services: ServicesDep) -> Response:
+    """Cosines of the source sentence, which errors call input 0, with the others."""
+    texts = [body.inputs.source_sentence, *body.inputs.sentences]
+    embedded = services.embed.embed(texts, truncate=bool(body.parameters.truncate))
+    source, *others = embedded.vectors
+    response = json_response([float(other @ source) for other in others])
+    response.headers.update(truncation_headers(embedded.truncated))
+    return response
 
 
 @router.get("/info")

@@ -187,6 +187,42 @@ def test_the_client_of_huggingface_gets_embeddings_with_all_that_it_can_ask_for(
     assert np.allclose(short[0], vectors[0, :16] / np.linalg.norm(vectors[0, :16]), atol=1e-6)
 
 
+def test_the_client_of_huggingface_is_given_the_server_alone_or_compares_sentences(url: str) -> None:
+    vectors = InferenceClient(model=url).feature_extraction(["a cat", "a dog"])
+    assert vectors.shape == (2, DIM)
+    found = InferenceClient(model=f"{url}/similarity").sentence_similarity("a cat", ["a cat", "a dog"])
+    assert np.allclose(found, [1, vectors[0] @ vectors[1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"inputs": {"source_sentence": "a", "sentences": []}}, 422, "at least 1 must be sent"),
+        ({"inputs": {"source_sentence": "", "sentences": ["a"]}}, 422, "Input 0 is an empty string"),
+        (
+            {"inputs": {"source_sentence": "a", "sentences": ["b", "word " * 300]}},
+            413,
+            "Input 2 has 302 tokens",
+        ),
+        ({"inputs": {"source_sentence": "a", "sentences": ["b"] * 2048}}, 422, "2,048 items"),
+        ({"inputs": ["a", "b"]}, 422, "must be an object"),
+        ({"inputs": {"sentences": ["a"]}}, 422, "source_sentence: is missing"),
+    ],
+)
+def test_bad_comparisons_are_refused_in_the_shape_of_the_dialect(
+    client: TestClient, body: object, status: int, told: str
+) -> None:
+    answer = client.post("/similarity", json=body)
+    assert answer.status_code == status
+    assert told in answer.json()["error"]
+
+
+def test_sentences_that_are_too_long_are_compared_by_their_start_when_asked(client: TestClient) -> None:
+    inputs = {"source_sentence": "word", "sentences": ["word " * 300]}
+    answer = client.post("/similarity", json={"inputs": inputs, "parameters": {"truncate": True}})
+    assert (answer.status_code, answer.headers["x-truncated-inputs"]) == (200, "1")
+
+
 def test_tei_info_says_what_the_model_does(client: TestClient) -> None:
     info = client.get("/info").json()
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
