@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.errors import Overloaded, Unavailable
+from core.errors import InvalidInput, Overloaded, Unavailable
 from core.types import Float32, Lane
 from encoder.backends.base import Backend, Forward, Int32
 from encoder.lanes import Item, LaneQueue, LaneStats, Request
@@ -132,9 +132,9 @@ class Engine:
 
         A lane holds a bounded number of tokens (a request larger than that is taken when it is empty).
         When it is full, interactive work raises Overloaded at once; bulk work blocks, and raises it after
-        `bulk_timeout_s`. Raises Unavailable after `close`.
+        `bulk_timeout_s`. Raises Unavailable after `close`, InvalidInput for a text without tokens.
         """
-        request = Request(token_ids, self._clock())
+        request = self._request(token_ids)
         if not token_ids:
             request.future.set_result(np.empty((0, self._d), np.float32))
             return request.future
@@ -147,9 +147,9 @@ class Engine:
         """Blocks for the result of `submit`."""
         if lane is Lane.BULK or self._backend.needs_one_thread or not token_ids:
             return self.submit(token_ids, lane).result()
-        if len(token_ids) == 1 and self._takes_turn(token_ids[0]):
+        if len(token_ids) == 1 and len(token_ids[0]) and self._takes_turn(token_ids[0]):
             return self._encode_alone(token_ids[0])
-        request = Request(token_ids, self._clock())
+        request = self._request(token_ids)
         with self._changed:
             is_idle = not (self._is_running or self._has_news())
             self._push(request, lane)
@@ -217,6 +217,12 @@ class Engine:
             self._bulk_changed.notify_all()
         if wait:
             self._thread.join()
+
+    def _request(self, token_ids: Sequence[Int32]) -> Request:
+        """Raises InvalidInput for a text without tokens, which in a micro-batch would end a thread."""
+        if (at := next((i for i, ids in enumerate(token_ids) if not len(ids)), None)) is not None:
+            raise InvalidInput(f"Text {at} has no tokens; there is nothing to encode.")
+        return Request(token_ids, self._clock())
 
     def _push(self, request: Request, lane: Lane) -> None:
         self._await_room(request.tokens, lane)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from core.errors import Overloaded, Unavailable
+from core.errors import InvalidInput, Overloaded, Unavailable
 from core.types import Float32, Lane
 from encoder.backends.base import Int32
 from encoder.engine import Engine, EngineSettings
@@ -66,6 +66,21 @@ def test_vectors_come_back_in_the_order_of_the_texts_whatever_their_lengths() ->
 def test_no_texts_give_an_empty_array() -> None:
     with running(FakeBackend()) as engine:
         assert engine.encode([], BULK).shape == (0, 2)
+
+
+@pytest.mark.parametrize("lane", Lane)
+@pytest.mark.parametrize("streams", [0, 2])
+def test_a_text_without_tokens_is_its_senders_error_and_the_engine_goes_on(lane: Lane, streams: int) -> None:
+    backend = StreamsBackend(streams)
+    backend.let_go.set()
+    nothing = np.empty(0, np.int32)
+    with running_streams(backend) as engine:
+        for texts in ([nothing], [text_of(1), nothing]):
+            with pytest.raises(InvalidInput, match=f"Text {len(texts) - 1} has no tokens"):
+                engine.encode(texts, lane)
+            with pytest.raises(InvalidInput, match="has no tokens"):
+                engine.submit(texts, lane)
+        assert engine.submit([text_of(1)], lane).result(WAIT_S)[:, 0].tolist() == [1]
 
 
 def test_batches_stay_within_the_token_budget_padding_included() -> None:
