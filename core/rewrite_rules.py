@@ -21,7 +21,7 @@ from core.repairs import tries_of, without_repaired, without_signs
 from core.stated_limits import lost_first, lost_limit, new_bound, new_limit, one_asks
 from core.stated_numbers import missing_numbers, spoken_numbers
 from core.stated_units import lost_units, missing_places, missing_tens, new_units, swapped_unit
-from core.telling_words import unsupported
+from core.telling_words import doubled, unsupported
 
 
 class Keeps(StrEnum):
@@ -223,6 +223,8 @@ def _turned(task: GenerationTask, source: str, text: str) -> Drop | None:
         return None
     if keeps is Keeps.ALL and one_asks(source, text):
         return Drop(DropReason.QUESTION, "it or the text asks, and the other does not")
+    if keeps is Keeps.ALL and (said := doubled(text, source)):
+        return Drop(DropReason.STUTTER, f"it says {said!r} again in the place of another word")
     kept = _to_be_kept(keeps, source)
     # What is said by a denial has other words: "closed" is "not open". Of long letters much may be left out.
     is_judged = keeps is Keeps.NONE or denials(kept) == denials(text)

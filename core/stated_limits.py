@@ -1,4 +1,4 @@
-"""How far a text says that something holds: bounds of numbers, first and second, "only" …, or as a question."""
+"""How far a text says that something holds: bounds of numbers, "first", "only" …; or whether it asks."""
 
 from __future__ import annotations
 

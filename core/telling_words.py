@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from core.facts import words
 from core.word_forms import Stem, stems
 
+_SHORT: Final = 10  # words
 _NEAR: Final = 2  # telling words from each other: "repaired the old lighthouse" has "lighthouse repaired"
 
 # Words that say nothing of what a text is about.
@@ -37,6 +39,18 @@ def unsupported(sentence: str, texts: Sequence[str]) -> list[str]:
     """Telling words of a sentence, in order, of which the texts have no form."""
     known = {stem for text in texts for word in telling(text) for stem in stems(word)}
     return [word for word in telling(sentence) if known.isdisjoint(stems(word))]
+
+
+def doubled(text: str, source: str) -> str:
+    """A word of a short source that a text says again in the place of another one; "" if there is none.
+
+    "The thief arrested the thief" of "The police arrested the thief". In long sentences people do so too.
+    """
+    if len(words(source)) > _SHORT or not unsupported(source, [text]):
+        return ""
+    told = Counter(telling(source))
+    said = Counter(telling(text))
+    return next((word for word, count in told.items() if word.isalpha() and said[word] > count), "")
 
 
 def phrases(sentence: str, texts: Sequence[str]) -> float:

@@ -423,3 +423,13 @@ def test_a_question_stays_a_question_and_what_is_none_asks_nothing(task: str) ->
     assert (texts(told), reasons(told)) == (["Here it is, the old mat."], [DropReason.QUESTION])
     searched = rewritten("who has the old mat", task, ["Who is it that has the old mat?"])
     assert reasons(searched) == []
+
+
+@pytest.mark.parametrize("task", ["simplify", "paraphrase"])
+def test_a_word_in_the_place_of_another_is_no_rewrite(task: str) -> None:
+    source = "The police arrested the thief."
+    good = "The thief was arrested by the police."
+    result = rewritten(source, task, ["The thief arrested the thief.", good])
+    assert (texts(result), reasons(result)) == ([good], [DropReason.STUTTER])
+    again = "I know something that you don't know."
+    assert texts(rewritten("I know something you don't.", task, [again])) == [again], "nothing was lost"

@@ -6,7 +6,7 @@ import pytest
 
 from core.generation_types import GenerationTask
 from core.rewrite_rules import DropReason, altered
-from core.stated_limits import lost_first, lost_limit, new_bound, new_limit
+from core.stated_limits import lost_first, lost_limit, new_bound, new_limit, one_asks
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,10 @@ def test_a_question_may_leave_limits_out_but_has_none_of_its_own() -> None:
     found = altered(GenerationTask.ASK, source, "Why did at most five people come?")
     assert found is not None
     assert found.reason is DropReason.LIMIT
+
+
+def test_one_of_two_texts_asks_only_where_the_other_tells() -> None:
+    assert one_asks("Is it here?", "It is here.")
+    assert one_asks('He said: "It is here."', "Did he say it?")
+    assert not one_asks("Is it here?", "Here is it, is it not?")
+    assert not one_asks("who is here", "Who is here?")
