@@ -53,7 +53,5 @@ def test_a_single_label_fits_or_does_not(client: TestClient) -> None:
 def test_texts_too_few_to_help_each_other_are_told(client: TestClient) -> None:
     body = {"labels": ["cats", "dogs"], "transductive": True}
     few = client.post("/v1/classify", json={"texts": ["cats"] * 9, **body}).json()
-    assert few["note"] == (
-        "transductive did nothing: it needs 5 texts a label, 10 in all, and 9 came."
-    )
+    assert few["note"] == ("transductive did nothing: it needs 5 texts a label, 10 in all, and 9 came.")
     assert "note" not in client.post("/v1/classify", json={"texts": ["cats"] * 10, **body}).json()
