@@ -14,7 +14,7 @@ class ApiConfig:
     `allowed_hosts` are names the Host header may have; none = any. Without keys it keeps web pages of other
     origins from reaching a loopback server through a name that points to it (DNS rebinding).
     `cors_origins` are those of web pages whose scripts may call; `*` alone = any.
-    `default_classifier` answers in dialects whose requests name none.
+    `default_classifier` answers in dialects whose requests name none. `precision` is told by `/info`.
     """
 
     version: str
@@ -26,6 +26,7 @@ class ApiConfig:
     max_documents: int = 10_000
     wait_limit_s: float = 30.0
     default_classifier: str = ""
+    precision: str = "f32"
 
 
 HASHED: Final = "sha256:"  # before the digest of a key

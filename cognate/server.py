@@ -16,7 +16,7 @@ from api.app import create_app
 from api.config import ApiConfig, stored_digest
 from cognate import __version__
 from cognate.http_head import BoundedHead
-from cognate.settings import ANY_ORIGIN, LOOPBACK_HOSTS, Settings
+from cognate.settings import ANY_ORIGIN, LOOPBACK_HOSTS, Backend, Precision, Settings
 from core.errors import StartRefused
 from core.memory import keep_for_good
 from core.services import Services
@@ -24,6 +24,7 @@ from core.services import Services
 log = logging.getLogger(__name__)
 
 GRACE_S = 20
+PRECISIONS = {Backend.CUDA: Precision.BF16, Backend.TORCH: Precision.F32}  # of those that have no choice
 
 
 def make_app(services: Services, settings: Settings) -> FastAPI:
@@ -37,6 +38,7 @@ def make_app(services: Services, settings: Settings) -> FastAPI:
         max_upload_bytes=settings.max_upload_bytes,
         wait_limit_s=settings.wait_limit_s,
         default_classifier=settings.default_classifier,
+        precision=PRECISIONS.get(settings.backend, settings.precision),
     )
     return create_app(services, config)
 

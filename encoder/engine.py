@@ -127,6 +127,12 @@ class Engine:
         for thread in (*self._stream_threads, self._thread):
             thread.start()
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a micro-batch of bulk work while no search is near, padding included."""
+        settings = self._settings
+        return settings.stream_batch_tokens if self._streams else settings.bulk_batch_tokens
+
     def submit(self, token_ids: Sequence[Int32], lane: Lane) -> Future[Float32]:
         """Future of (n, d) float32 in the order of `token_ids`, each a (t,) int32 array with t >= 1.
 

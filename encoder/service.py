@@ -105,6 +105,11 @@ class EncoderService:
         return self._tokenizer.token_spans(texts)
 
     @property
+    def batch_tokens(self) -> int:
+        """Tokens that are computed at once, of many inputs together."""
+        return self._engine.batch_tokens
+
+    @property
     def vocabulary_size(self) -> int:
         return self._tokenizer.vocabulary_size
 

@@ -78,6 +78,10 @@ class FakeEncoder:
         return self.info.max_tokens
 
     @property
+    def batch_tokens(self) -> int:
+        return 512
+
+    @property
     def vocabulary_size(self) -> int:
         return 1000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import anyio.to_thread
 import orjson
 from fastapi import APIRouter, Response
 from pydantic import Field, field_validator
@@ -14,6 +15,8 @@ from api.deps import ConfigDep, ServicesDep
 from api.dialect_texts import CutSide
 from api.json_body import StrictRoute
 from core.embed import EmbedLimits, check_count
+
+DTYPES = {"int8": "int8", "bf16": "bfloat16", "f32": "float32"}
 
 router = APIRouter(tags=["text-embeddings-inference dialect"], route_class=StrictRoute)
 
@@ -74,14 +77,23 @@ def similarity(body: SimilarityBody, services: ServicesDep) -> Response:
 @router.get("/info")
 async def info(services: ServicesDep, config: ConfigDep) -> Response:
     encoder = services.encoder.info
+    at_once = int(anyio.to_thread.current_default_thread_limiter().total_tokens)  # each call has a thread
     return json_response(
         {
             "model_id": encoder.id,
             "model_sha": encoder.fingerprint,
+            "model_dtype": DTYPES[config.precision],
+            "served_model_name": encoder.id,
             "model_type": {"embedding": {"pooling": services.embed.encoder.pooling}},
+            "max_concurrent_requests": at_once,
             "max_input_length": encoder.max_tokens,
+            "max_batch_tokens": services.embed.encoder.batch_tokens,
+            "max_batch_requests": None,
             "max_client_batch_size": services.embed.limits.max_inputs,
             "auto_truncate": False,
+            "tokenization_workers": at_once,
             "version": config.version,
+            "sha": None,
+            "docker_label": None,
         }
     )

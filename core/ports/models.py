@@ -30,6 +30,11 @@ class TokenEncoder(Protocol):
         ...
 
     @property
+    def batch_tokens(self) -> int:
+        """Tokens that are computed at once, of many inputs together."""
+        ...
+
+    @property
     def vocabulary_size(self) -> int: ...
 
     @property

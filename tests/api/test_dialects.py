@@ -227,6 +227,17 @@ def test_tei_info_says_what_the_model_does(client: TestClient) -> None:
     info = client.get("/info").json()
     assert info["model_type"] == {"embedding": {"pooling": "mean"}}
     assert (info["model_id"], info["auto_truncate"], info["max_client_batch_size"]) == ("fake", False, 2048)
+    assert (info["model_dtype"], info["max_batch_tokens"]) == ("int8", 512)
+
+
+def test_tei_info_has_all_that_typed_clients_expect(client: TestClient) -> None:
+    info = client.get("/info").json()
+    for field in ("model_id", "model_sha", "model_dtype", "served_model_name", "version"):
+        assert isinstance(info[field], str)
+    for field in ("concurrent_requests", "input_length", "batch_tokens", "client_batch_size"):
+        assert info[f"max_{field}"] > 0
+    assert info["tokenization_workers"] > 0
+    assert [info[field] for field in ("max_batch_requests", "sha", "docker_label")] == [None] * 3
 
 
 @pytest.mark.parametrize(
