@@ -44,8 +44,10 @@ from tests.postgres import running_postgres
 from tests.production.processes import Deployment, RedisServer, free_port
 
 BARE_TEXTS = 5000
-WARM_UP = 200  # texts that the encoder alone and each deployment have read before the clock starts
+WARM_UP = 200  # texts that each encoder, alone or of a deployment, has read before the clock starts
+MOST_WARM_UPS = 20
 AS_SHIPPED = {"threads": "0", "lease_s": "60", "sweep_every_s": "10"}
+READ = re.compile(r"^cognate_ingest_documents_total\{.*\} (\S+)$", re.MULTILINE)
 STAGE = re.compile(r'^cognate_ingest_stage_seconds_sum\{.*stage="(\w+)".*\} (\S+)$', re.MULTILINE)
 
 
@@ -125,7 +127,7 @@ def measure(mode: str, documents: Sequence[dict[str, Any]], search_s: float) -> 
     with deployment as running:
         client = Client(running.url, "")
         client.create_collection("bench")
-        warm_up(client, documents[:WARM_UP])
+        warm_up(client, documents[:WARM_UP], running.metrics_urls)
         before = stages_of(running)
         started = time.perf_counter()
         jobs = [client.add("bench", batch)["id"] for batch in in_batches(documents, BATCH)]
@@ -139,10 +141,19 @@ def measure(mode: str, documents: Sequence[dict[str, Any]], search_s: float) -> 
     return Result(mode, len(documents), bare, seconds, memory_mb, stages, runs)
 
 
-def warm_up(client: Client, documents: Sequence[dict[str, Any]]) -> None:
-    """Has the deployment read a few documents, as the encoder alone has before its clock starts."""
+def warm_up(client: Client, documents: Sequence[dict[str, Any]], metrics_urls: Sequence[str]) -> None:
+    """Has each encoder of the deployment read a few documents, as the one alone has before the clock."""
     client.create_collection("warm-up")
-    client.follow([client.add("warm-up", documents)["id"]], lambda _: None)
+    for number in range(MOST_WARM_UPS):
+        others = [{**document, "id": f"{number}-{document['id']}"} for document in documents]
+        client.follow([client.add("warm-up", others)["id"]], lambda _: None)
+        if all(has_read(url) for url in metrics_urls):
+            return
+    raise SystemExit(f"A worker had read nothing after {MOST_WARM_UPS} batches.")
+
+
+def has_read(metrics_url: str) -> bool:
+    return sum(float(value) for value in READ.findall(httpx.get(metrics_url).text)) > 0
 
 
 def stages_of(running: Running) -> dict[str, float]:
