@@ -31,6 +31,10 @@ EXPOSED_HEADERS = ("X-Request-ID", "Retry-After", "X-Truncated-Count", "X-Trunca
 OPEN_PATHS = ("/health", "/health/live", "/health/ready")
 DOCS_PATHS = ("/docs", "/redoc", "/openapi.json")  # which browsers ask for, and those send no key
 DOCS_ASSETS = "/docs/assets"
+NOT_DELETED = (
+    "Addresses of what is deleted do not end in a slash. Clients fold '.../c/documents/..' to '.../c/', the"
+    " collection: delete documents with such ids by POST /v1/collections/{name}/documents/delete."
+)
 UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/import")
 
 
@@ -134,6 +138,8 @@ class Guard:
         if not is_open and not is_allowed(headers.get("authorization"), self._config.key_hashes):
             detail = "A valid API key is needed: send 'Authorization: Bearer <key>'."
             return problem(path, 401, detail, request_id, headers={"WWW-Authenticate": "Bearer"})
+        if method == "DELETE" and path.endswith("/"):  # no redirect: the caller may have meant something else
+            return problem(path, 404, NOT_DELETED, request_id)
         if int(headers.get("content-length") or 0) > self._limit(path):
             return problem(path, 413, _too_large(self._limit(path)), request_id)
         return None

@@ -120,6 +120,15 @@ def test_with_keys_the_key_decides_whatever_page_it_comes_from(services: Service
         assert client.put("/v1/collections/c", json={}, headers=headers).is_success
 
 
+def test_deleting_a_document_named_by_two_dots_never_deletes_its_collection(client: TestClient) -> None:
+    """Clients fold such a path, and follow the redirect of a slash too many."""
+    client.put("/v1/collections/c", json={}).raise_for_status()
+    answer = client.delete("/v1/collections/c/", follow_redirects=True)
+    assert answer.status_code == 404
+    assert "documents/delete" in answer.json()["detail"]
+    assert client.get("/v1/collections/c/", follow_redirects=True).status_code == 200
+
+
 def test_a_refusal_is_logged_with_its_status_as_a_number(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
