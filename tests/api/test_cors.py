@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
 from starlette.testclient import TestClient
 
-from cognate.server import bind, make_app
+from cognate.server import bind
 from cognate.settings import Settings
 from core.collections import CollectionService
 from core.errors import StartRefused
 from core.services import Services
+from tests.api.serving import served
 
 OURS, FOREIGN = "https://app.example.com", "https://evil.example"
 PREFLIGHT = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization,x-own"}
 ALLOWED = "access-control-allow-origin"
-
-
-@contextmanager
-def served(services: Services, **settings: Any) -> Iterator[TestClient]:
-    app = make_app(services, Settings(port=0, **settings))
-    with TestClient(app, "http://127.0.0.1", raise_server_exceptions=False) as client:
-        yield client
 
 
 def test_by_default_no_other_origin_is_told_anything(client: TestClient) -> None:

@@ -13,12 +13,13 @@ from starlette.testclient import TestClient
 from api.config import digest
 from api.middleware import is_allowed, is_host_allowed
 from cognate import logs
-from cognate.server import bind, make_app
+from cognate.server import bind
 from cognate.settings import LOOPBACK_HOSTS, LogFormat, LogLevel, Settings
 from core.classify import ClassifyService
 from core.errors import StartRefused, Unavailable
 from core.search import SearchService
 from core.services import Services
+from tests.api.serving import served
 
 
 def test_a_request_id_is_given_or_taken_over(client: TestClient) -> None:
@@ -37,8 +38,7 @@ def test_head_is_answered_as_get_without_the_body(client: TestClient, path: str)
 
 def test_keys_guard_everything_but_health(services: Services) -> None:
     digest = hashlib.sha256(b"second").hexdigest()
-    app = make_app(services, Settings(api_keys=f"first, sha256:{digest}"))  # type: ignore[arg-type]  # pydantic makes the secret
-    with TestClient(app) as client:
+    with served(services, api_keys=f"first, sha256:{digest}") as client:
         assert client.get("/health/live").status_code == 200
         assert client.get("/health").json() == client.get("/health/ready").json()
         refused = client.get("/v1/collections")
@@ -114,8 +114,7 @@ def test_without_keys_a_page_of_another_site_changes_nothing(
 
 
 def test_with_keys_the_key_decides_whatever_page_it_comes_from(services: Services) -> None:
-    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
-    with TestClient(app) as client:
+    with served(services, api_keys="topsecret") as client:
         headers = {"Authorization": "Bearer topsecret", "Origin": "https://ours.example"}
         assert client.put("/v1/collections/c", json={}, headers=headers).is_success
 
@@ -166,8 +165,7 @@ def test_an_internal_error_tells_nobody_keys_or_documents(
 
     monkeypatch.setattr(SearchService, "search", explode)
     logs.configure(LogLevel.INFO, LogFormat.CONSOLE)
-    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with served(services, api_keys="topsecret") as client:
         headers = {"Authorization": "Bearer topsecret", "X-Request-ID": "r-1"}
         client.put("/v1/collections/c", json={}, headers=headers)
         answer = client.post("/v1/collections/c/search", json={"query": "private words"}, headers=headers)

@@ -23,9 +23,8 @@ from api.answer_shapes import (
     Shape,
 )
 from api.app import MODULES
-from cognate.server import make_app
-from cognate.settings import Settings
 from core.services import Services
+from tests.api.serving import served
 
 VALUES = {"{name}": "none", "{number}": "1", "{job_id}": "none", "{plot}": "none"}
 
@@ -100,8 +99,7 @@ def test_no_values_of_an_enum_differ_by_case_alone(document: Any) -> None:
 
 
 def test_keys_are_in_the_document_which_browsers_get_without_one(services: Services) -> None:
-    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
-    with TestClient(app) as client:
+    with served(services, api_keys="topsecret") as client:
         assert client.get("/docs").status_code == 200
         assert client.get("/docs/none").status_code == 401
         document = client.get("/openapi.json").json()
@@ -113,8 +111,7 @@ def test_keys_are_in_the_document_which_browsers_get_without_one(services: Servi
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_pages_of_documentation_need_no_other_host(services: Services, page: str) -> None:
-    app = make_app(services, Settings(api_keys="topsecret"))  # type: ignore[arg-type]  # pydantic makes the secret
-    with TestClient(app) as client:
+    with served(services, api_keys="topsecret") as client:
         text = client.get(page).text
         assets = re.findall(r'(?:src|href)="([^"]+)"', text)
         assert any(asset.endswith(".js") for asset in assets)

@@ -17,6 +17,7 @@ from cognate.server import ServerThread, bind, make_app, url_of
 from cognate.settings import Settings
 from core.errors import CheckpointError
 from core.services import Services
+from tests.api.serving import served
 from tests.fakes import FakeEncoder
 
 DOCUMENTS = ["stock prices fell", "a cat on a mat", "the dog and the cat", "nothing at all"]
@@ -178,8 +179,8 @@ def test_broken_json_and_a_missing_key_have_the_shape_of_the_dialect(
 ) -> None:
     broken = client.post("/v2/rerank", content=b"{", headers={"Content-Type": "application/json"})
     assert (broken.status_code, set(broken.json())) == (400, {"message", "detail"})
-    closed = TestClient(make_app(services, Settings(api_keys="secret")), "http://127.0.0.1")  # type: ignore[arg-type]  # pydantic makes a SecretStr of it
-    refused = closed.post("/v1/rerank", json={"query": "x", "documents": ["x"]})
+    with served(services, api_keys="secret") as closed:
+        refused = closed.post("/v1/rerank", json={"query": "x", "documents": ["x"]})
     assert (refused.status_code, set(refused.json())) == (401, {"message", "detail"})
 
 

@@ -16,10 +16,9 @@ from api import search_lane
 from api.json_body import PARSE_IN_THREAD_FROM_BYTES
 from api.routes.search import answered
 from api.threads import Searchers
-from cognate.server import make_app
-from cognate.settings import Settings
 from core.errors import Overloaded
 from core.services import Services
+from tests.api.serving import served
 from tests.fakes import FakeEncoder
 
 PLAIN = "application/json"
@@ -138,8 +137,7 @@ def test_an_overload_is_told_with_when_to_come_back(
 
 
 def test_keys_guard_the_short_way_too(services: Services, taken: list[str]) -> None:
-    app = make_app(services, Settings(api_keys="first"))  # type: ignore[arg-type]  # pydantic makes the secret
-    with TestClient(app) as client:
+    with served(services, api_keys="first") as client:
         key = {"Authorization": "Bearer first"}
         assert client.put("/v1/collections/news", json={}, headers=key).status_code == 201
         path, body = "/v1/collections/news/search", {"query": "x"}

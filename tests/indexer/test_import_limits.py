@@ -24,7 +24,7 @@ from indexer.fields import plan_fields
 from indexer.imports import FileImportReader
 from indexer.plain_values import MAX_COLUMNS, MAX_DEPTH, MAX_NAME_CHARACTERS, to_plain
 from indexer.spool import Spool
-from tests.indexer.test_imports import opener, read_all, written
+from tests.indexer.import_files import opener, read_all, written
 
 MIB = 1024 * 1024
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,41 +21,26 @@ from hypothesis import strategies as st
 from core.documents import DocumentLimits, validate_document
 from core.errors import CognateError, InvalidInput
 from core.job_types import ImportFields, ImportPlan
-from core.ports.work import ImportReader, OpenFile
 from core.types import RejectedItem
-from indexer import plain_values, readers
 from indexer.fields import plan_fields
 from indexer.imports import FileImportReader, to_item
 from indexer.plain_values import to_plain
+from tests.indexer.import_files import (
+    ROWS,
+    compressed,
+    json_lines,
+    opener,
+    parquet,
+    read_all,
+    separated,
+    written,
+)
 
-ROWS: list[dict[str, Any]] = [
-    {"id": "a", "title": "First", "text": 'Grüße, "world"\nand a second line', "year": "2020"},
-    {"id": "b", "title": "", "text": "日本語のテキスト", "year": "2021"},
-    {"id": "c", "title": "Third", "text": "plain", "year": ""},
-]
 EXPECTED = [
     {"id": "a", "title": "First", "text": ROWS[0]["text"], "metadata": {"year": "2020"}},
     {"id": "b", "title": "", "text": ROWS[1]["text"], "metadata": {"year": "2021"}},
     {"id": "c", "title": "Third", "text": "plain", "metadata": {}},
 ]
-
-
-def separated(delimiter: str) -> bytes:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(ROWS[0]), delimiter=delimiter)
-    writer.writeheader()
-    writer.writerows(ROWS)
-    return file.getvalue().encode()
-
-
-def parquet(frame: pd.DataFrame) -> bytes:
-    file = io.BytesIO()
-    frame.to_parquet(file)
-    return file.getvalue()
-
-
-def json_lines(rows: list[dict[str, Any]]) -> bytes:
-    return "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
 
 
 CONTENTS: Mapping[str, Callable[[], bytes]] = {
@@ -72,33 +53,6 @@ CONTENTS: Mapping[str, Callable[[], bytes]] = {
     "wrapped.json": lambda: json.dumps({"documents": ROWS}).encode(),
     "rows.parquet": lambda: parquet(pd.DataFrame(ROWS)),
 }
-
-
-def compressed(content: bytes, suffix: str) -> bytes:
-    if suffix == ".gz":
-        return gzip.compress(content)
-    sink = pa.BufferOutputStream()
-    with pa.CompressedOutputStream(sink, "zstd") as stream:
-        stream.write(content)
-    return bytes(sink.getvalue())
-
-
-def written(folder: Path, content: bytes) -> Path:
-    path = folder / "upload"
-    path.write_bytes(content)
-    return path
-
-
-def opener(path: Path) -> OpenFile:
-    return lambda: path.open("rb")
-
-
-def read_all(
-    path: Path, filename: str, fields: ImportFields | None = None, skip: int = 0
-) -> list[Mapping[str, Any] | RejectedItem]:
-    reader: ImportReader = FileImportReader()
-    plan = reader.plan(opener(path), filename, fields or ImportFields())
-    return list(reader.items(opener(path), filename, plan, skip))
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
@@ -205,46 +159,6 @@ def test_a_file_that_is_not_what_it_says_is_refused_with_what_was_found(
     assert all(word in str(refused.value) for word in words), str(refused.value)
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".zst"])
-def test_a_file_cut_short_gives_its_first_rows_and_then_says_so(tmp_path: Path, suffix: str) -> None:
-    rng = np.random.default_rng(0)
-    rows: list[dict[str, Any]] = [{"id": i, "text": rng.bytes(2000).hex()} for i in range(2000)]
-    content = compressed(json_lines(rows), suffix)
-    path = written(tmp_path, content[: len(content) // 2])
-    plan = FileImportReader().plan(opener(path), "x.jsonl" + suffix, ImportFields())
-    items = FileImportReader().items(opener(path), "x.jsonl" + suffix, plan, 0)
-    seen: list[object] = []
-    with pytest.raises(InvalidInput, match="damaged"):
-        seen.extend(items)
-    assert 100 < len(seen) < 2000
-
-
-def test_zeros_after_the_end_of_a_gzip_file_are_passed_over(tmp_path: Path) -> None:
-    """Tapes and block devices fill their last block, and gzip(1) takes that."""
-    packed = gzip.compress(json_lines(ROWS[:1])) + gzip.compress(b"\n" + json_lines(ROWS[1:]))
-    rows = read_all(written(tmp_path, packed), "x.jsonl.gz")
-    assert read_all(written(tmp_path, packed + bytes(5000)), "x.jsonl.gz") == rows
-    assert len(rows) == len(ROWS)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda packed: packed + b"more",
-        lambda packed: packed + packed[:20],
-        lambda packed: packed[:-6] + bytes(2) + packed[-4:],  # another checksum
-        lambda packed: packed[:12] + b"\xff" * 8 + packed[20:],
-        lambda packed: packed[:-1],
-    ],
-)
-def test_a_gzip_file_with_anything_else_wrong_is_refused(
-    tmp_path: Path, damage: Callable[[bytes], bytes]
-) -> None:
-    path = written(tmp_path, damage(gzip.compress(json_lines(ROWS))))
-    with pytest.raises(InvalidInput, match="is damaged or no gzip file"):
-        read_all(path, "x.jsonl.gz")
-
-
 def test_a_bad_byte_far_inside_is_located(tmp_path: Path) -> None:
     head = "text\n" + "é" * 3_000_000 + "\n"
     path = written(tmp_path, head.encode() + b"\xff\n")
@@ -314,35 +228,6 @@ def test_only_named_metadata_is_kept(tmp_path: Path) -> None:
     assert [item["metadata"] for item in items if not isinstance(item, RejectedItem)] == [{}, {}, {}]
 
 
-def test_whole_decimals_of_parquet_stay_exact(tmp_path: Path) -> None:
-    ids = [2**53, 2**53 + 1, 10**19 + 1]
-    numbers = [Decimal(2**53 + 1), Decimal("1.50"), Decimal("-0.00")]
-    table = pa.table({
-        "id": pa.array(map(Decimal, ids), pa.decimal128(38, 0)), "text": ["a", "b", "c"],
-        "n": pa.array(numbers, pa.decimal128(20, 2)),
-    })  # fmt: skip
-    pq.write_table(table, tmp_path / "upload")
-    items = read_all(tmp_path / "upload", "x.parquet")
-    assert [item["id"] for item in items if not isinstance(item, RejectedItem)] == list(map(str, ids))
-    found = [item["metadata"]["n"] for item in items if not isinstance(item, RejectedItem)]
-    assert [(type(n), n) for n in found] == [(int, 2**53 + 1), (float, 1.5), (int, 0)]
-
-
-def test_parquet_types_become_plain_json(tmp_path: Path) -> None:
-    frame = pd.DataFrame({
-        "id": [1, 2], "text": ["a", "b"], "when": pd.Series([pd.Timestamp("2024-01-02"), pd.NaT]),
-        "x": [1.5, np.nan], "n": pd.array([3, None], dtype="Int64"), "tags": [["u", "v"], []],
-        "flag": [True, False],
-    })  # fmt: skip
-    items = read_all(written(tmp_path, parquet(frame)), "x.parquet")
-    json.dumps(items, allow_nan=False)
-    assert items[0] == {
-        "id": "1", "text": "a", "title": "",
-        "metadata": {"when": "2024-01-02T00:00:00", "x": 1.5, "n": 3, "tags": ["u", "v"], "flag": True},
-    }  # fmt: skip
-    assert items[1] == {"id": "2", "text": "b", "title": "", "metadata": {"tags": [], "flag": False}}
-
-
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
 def test_a_number_that_json_does_not_have_fails_its_row_alone(tmp_path: Path, name: str, number: str) -> None:
@@ -355,96 +240,6 @@ def test_a_number_that_json_does_not_have_fails_its_row_alone(tmp_path: Path, na
         with pytest.raises(InvalidInput, match=r"'metadata\.m(\[0\])?' is .*must be finite"):
             validate_document(row, DocumentLimits())
     assert validate_document(good, DocumentLimits()).metadata == {"m": 1.5}
-
-
-def test_bytes_that_are_no_text_reject_their_row_alone(tmp_path: Path) -> None:
-    table = pa.table({"id": ["1", "2"], "text": ["a", "b"], "blob": [b"ok", b"\xff"]})
-    pq.write_table(table, tmp_path / "upload")
-    items = read_all(tmp_path / "upload", "x.parquet")
-    assert isinstance(items[1], RejectedItem)
-    assert items[1].reason == (
-        "row 2: column 'blob': found bytes that are no UTF-8 text (0xff at 0); leave 'blob' out: name the"
-        " columns to keep as metadata in metadata_fields"
-    )
-
-
-def with_blobs(path: Path, *blobs: bytes) -> Path:
-    """Rows of id, text and cat beside a column of these."""
-    count = len(blobs)
-    table = {"id": [str(i) for i in range(count)], "text": ["a"] * count, "cat": ["x"] * count}
-    pq.write_table(pa.table({**table, "bin": list(blobs)}), path / "upload")
-    return path / "upload"
-
-
-@pytest.mark.parametrize("text_field", ["text", None])
-def test_a_column_that_nobody_asked_for_may_hold_anything(tmp_path: Path, text_field: str | None) -> None:
-    path = with_blobs(tmp_path, b"\xff", b"ok", b"\xfe")
-    fields = ImportFields("id", text_field, metadata_fields=("cat",))
-    expected = [{"id": str(i), "text": "a", "title": "", "metadata": {"cat": "x"}} for i in range(3)]
-    assert read_all(path, "x.parquet", fields) == expected
-    path = with_blobs(tmp_path, b"\xff", b"\xff")
-    assert read_all(path, "x.parquet", fields) == expected[:2]
-    deep = "[" * 40 + "]" * 40
-    path = written(tmp_path, f'{{"id": "0", "text": "a", "cat": "x", "deep": {deep}}}'.encode())
-    assert read_all(path, "x.jsonl", fields) == expected[:1]
-
-
-def test_a_column_of_which_no_cell_can_be_read_is_named_at_once(tmp_path: Path) -> None:
-    path = with_blobs(tmp_path, b"\xff", b"\xff")
-    with pytest.raises(InvalidInput, match=r"no readable row: row 1: column 'bin': .*; leave 'bin' out"):
-        read_all(path, "x.parquet")
-    with pytest.raises(InvalidInput, match=r"row 1: column 'bin': found bytes .* \(0xff at 0\)$"):
-        read_all(path, "x.parquet", ImportFields(text_field="bin"))
-
-
-def test_only_the_columns_that_are_used_are_read_from_parquet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table: dict[str, list[Any]] = {"id": ["1"], "text": ["a"]} | {
-        "a": [{"p": 1, "q": [2, 3]}],
-        "a.p": ["dot"],
-        "big": ["x" * 1000],
-    }
-    pq.write_table(pa.table(table), tmp_path / "upload")
-    opened = opener(tmp_path / "upload")
-    for names in (["text", "a"], ["id", "a.p"]):
-        [(number, row)] = readers.open_rows(opened, "x.parquet", columns=names)
-        assert number == 1
-        assert isinstance(row, Mapping)
-        assert {name: row[name] for name in names} == {name: table[name][0] for name in names}
-        assert "big" not in row
-    fields = ImportFields("id", "text", metadata_fields=("a.p", "a"))
-    plan = FileImportReader().plan(opened, "x.parquet", fields)
-    monkeypatch.setattr(plain_values, "MAX_ROW_CHARACTERS", 100)  # of all columns the row were too long
-    [item] = FileImportReader().items(opened, "x.parquet", plan, 0)
-    assert item == {
-        "id": "1",
-        "text": "a",
-        "title": "",
-        "metadata": {"a.p": "dot", "a": {"p": 1, "q": [2, 3]}},
-    }
-
-
-def test_columns_that_are_not_read_make_no_smaller_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(readers, "PARQUET_BATCH_BYTES", 10_000)
-    table = pa.table({"text": [f"text {i}" for i in range(50)], "big": [f"{i}" * 5000 for i in range(50)]})
-    pq.write_table(table, tmp_path / "upload", compression=None, use_dictionary=False)
-    batches: list[int] = []
-    iterate = pq.ParquetFile.iter_batches
-
-    def counted(parquet: Any, **options: Any) -> Any:
-        batches.append(options["batch_size"])
-        return iterate(parquet, **options)
-
-    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
-    for columns in (None, ["text"]):
-        assert (
-            sum(1 for _ in readers.open_rows(opener(tmp_path / "upload"), "x.parquet", columns=columns)) == 50
-        )
-    assert batches[0] == 1
-    assert batches[1] >= 50
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.storage import classified
 from tests.storage.world import World, new
 
 Json = dict[str, Any]
-Forge = Callable[[Json, dict[str, list[Json]]], object]  # changes manifest, or rows by table
+Forge = Callable[[Json, dict[str, list[Any]]], object]  # changes manifest, or rows by table
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ FORGED: dict[str, Forge] = {
     "a vector is no base64": set_row("embeddings", "vector", "!!!"),
     "a vector is a number": set_row("embeddings", "vector", 1.5),
     "a moment is none": set_row("documents", "updated_at", "yesterday"),
-    "a row is a list": lambda manifest, rows: rows.update(documents=[[1]]),  # type: ignore[list-item]
+    "a row is a list": lambda manifest, rows: rows.update(documents=[[1]]),
     "tables are none": lambda manifest, rows: manifest["collections"][0].update(tables=1.5),
     "ids are a text": lambda manifest, rows: manifest["collections"][0]["tables"]["documents"].update(
         ids="x"

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -228,6 +229,9 @@ def test_two_imports_run_at_once_and_one_thread_is_left(threads: int, begun: lis
         told.append(task.id)
         assert release.wait(10)
 
+    def has_its_turn(task: Task, run: threading.Thread) -> bool:
+        return told[-1:] == [task.id] or not run.is_alive()
+
     def nothing() -> None:
         pass
 
@@ -238,10 +242,7 @@ def test_two_imports_run_at_once_and_one_thread_is_left(threads: int, begun: lis
         turns = (running.long[task.kind], running.long_tasks)
         run = threading.Thread(target=_run_long, args=(task, work, turns))
         run.start()
-        wait_until(
-            lambda task=task, run=run: told[-1:] == [task.id] or not run.is_alive(),  # type: ignore[misc]
-            "it begins, or finds no place",
-        )
+        wait_until(partial(has_its_turn, task, run), "it begins, or finds no place")
         runs.append(run)
     release.set()
     for run in runs:
