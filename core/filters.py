@@ -153,9 +153,12 @@ class _Parser:
 
 def _field(body: Mapping[str, object], path: str) -> str:
     field = body.get("field")
+    if "field" not in body:
+        raise InvalidInput(
+            f"{path}.field is missing; found {_listed(body)}, expected and, or, not, or field with operators."
+        )
     if not isinstance(field, str) or not field:
-        found = "is missing" if "field" not in body else f"is {_describe(field)}"
-        raise InvalidInput(f"{path}.field {found}; expected the name of a metadata field.")
+        raise InvalidInput(f"{path}.field is {_describe(field)}; expected the name of a metadata field.")
     check_text(field, f"{path}.field")
     return field
 

@@ -70,6 +70,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({"or": []}, "filter.or is an empty array"),
         ({"or": {"field": "a", "eq": 1}}, "filter.or is an object; expected an array"),
         ({"and": [{"field": "a", "eq": 1}, {"eq": 1}]}, "filter.and[1].field is missing"),
+        ({"must": [{"key": "a"}]}, "filter.field is missing; found 'must', expected and, or, not, or field"),
         ({"and": [{"field": "a", "eq": 1}, 5]}, "filter.and[1] is a number"),
         ({"not": []}, "filter.not is an empty array"),
         ({"not": {"or": [{"field": 3, "eq": 1}]}}, "filter.not.or[0].field is a number; expected the name"),
